@@ -1,0 +1,120 @@
+"""Fields, units and validation of observations, actions and episodes.
+
+==============  ==============  ========================================================
+``image``       uint8 [H,W,3]   RGB, H and W multiples of 16
+``state``       float64 [7]     x, y, z [m], roll, pitch, yaw [rad, extrinsic xyz] of the
+                                end effector in the robot base frame; closedness [0, 1]
+``action``      float64 [7]     change over one control step, see ``robot_data.pose``
+==============  ==============  ========================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+STATE_FIELDS = ("x_m", "y_m", "z_m", "roll_rad", "pitch_rad", "yaw_rad", "closedness")
+SCHEMA_VERSION = 1
+
+
+class DataError(ValueError):
+    """Data that does not fit the schema; the message says what to do."""
+
+
+def check_image(image: Any, name: str = "image") -> NDArray[np.uint8]:
+    """Return ``image`` if it is uint8 [H, W, 3] with sides that are multiples of 16."""
+    image = np.asarray(image)
+    if image.dtype != np.uint8:
+        raise DataError(
+            f"{name} has dtype {image.dtype}; expected uint8 in 0..255: convert it with "
+            "(255 * image).astype('uint8') if it is a float in 0..1"
+        )
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise DataError(
+            f"{name} has shape {image.shape}; expected [height, width, 3] RGB: "
+            "drop an alpha channel, move channels last"
+        )
+    if image.shape[0] % 16 or image.shape[1] % 16 or min(image.shape[:2]) < 16:
+        raise DataError(
+            f"{name} is {image.shape[0]}x{image.shape[1]}; both sides must be multiples of the "
+            "patch size 16: resize or crop it"
+        )
+    return image
+
+
+def check_state(state: Any, name: str = "state") -> NDArray[np.float64]:
+    """Return ``state`` as float64 [7] if finite and in range."""
+    state = _check_vector(state, name)
+    if not -1e-3 <= state[6] <= 1 + 1e-3:
+        raise DataError(
+            f"{name} has closedness {state[6]:.3g}; expected 0 (open) to 1 (closed): "
+            "convert a width with 1 - width / max_width"
+        )
+    return state
+
+
+def check_action(action: Any, name: str = "action") -> NDArray[np.float64]:
+    """Return ``action`` as float64 [7] if finite."""
+    return _check_vector(action, name)
+
+
+def _check_vector(value: Any, name: str) -> NDArray[np.float64]:
+    try:
+        vector = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} is not numeric: {error}; expected 7 numbers") from None
+    if vector.shape != (7,):
+        raise DataError(
+            f"{name} has shape {vector.shape}; expected (7,): x, y, z [m], roll, pitch, yaw "
+            "[rad], closedness (convert quaternions to extrinsic xyz Euler angles first)"
+        )
+    if not np.isfinite(vector).all():
+        bad = [STATE_FIELDS[i] for i in np.flatnonzero(~np.isfinite(vector))]
+        raise DataError(f"{name} is not finite in {', '.join(bad)}; check the sensor or source")
+    return vector
+
+
+@dataclass
+class Episode:
+    """One recorded episode of T frames.
+
+    images: uint8 [T, H, W, 3]; states: float64 [T, 7]; actions: float64 [T, 7], the action
+    given at each frame (the last row is zero); commanded_closedness: float64 [T], what the
+    gripper was told, which exceeds the measured closedness while it squeezes an object;
+    privileged: further float arrays [T, ...] such as ``object_pose``, for probes only.
+    """
+
+    images: NDArray[np.uint8]
+    states: NDArray[np.float64]
+    actions: NDArray[np.float64]
+    commanded_closedness: NDArray[np.float64]
+    privileged: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def validate(self) -> None:
+        """Raise :class:`DataError` naming the first field that breaks the schema."""
+        length = len(self.images)
+        if length < 2:
+            raise DataError(f"an episode has {length} frames; expected at least 2")
+        if self.images.ndim != 4:
+            raise DataError(f"images has shape {self.images.shape}; expected [T, H, W, 3]")
+        check_image(self.images[0], "images[0]")
+        shapes = {"states": (length, 7), "actions": (length, 7), "commanded_closedness": (length,)}
+        for name, shape in shapes.items():
+            value = getattr(self, name)
+            if value.shape != shape:
+                raise DataError(f"{name} has shape {value.shape}; expected {shape}")
+            if not np.isfinite(value).all():
+                row = int(np.argwhere(~np.isfinite(value))[0][0])
+                raise DataError(f"{name} is not finite at frame {row}; drop or repair the episode")
+        for t, state in enumerate(self.states):
+            check_state(state, f"states[{t}]")
+        for name, value in self.privileged.items():
+            if len(value) != length:
+                raise DataError(f"{name} has {len(value)} rows; expected {length}")

@@ -1,0 +1,12 @@
+"""Simulated robot arms behind one ``gymnasium.Env`` contract."""
+
+import os
+
+# Both must be set before MuJoCo and Mesa are loaded.  LP_NUM_THREADS=0 keeps Mesa's
+# software rasteriser on the calling thread, so one process uses one core.
+os.environ.setdefault("MUJOCO_GL", "egl")
+os.environ.setdefault("LP_NUM_THREADS", "0")
+
+import gymnasium
+
+gymnasium.register(id="arm_worldmodel/MujocoArm-v0", entry_point="sims.mujoco_arm:MujocoArm")

@@ -1,0 +1,52 @@
+"""Parallel, resumable collection of episodes into a store."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+
+from robot_data.episodes import EpisodeStore
+from sims.experts import CollectConfig, make_recorders, object_of_seed, record_episode
+from sims.mujoco_arm import ArmConfig
+
+_worker: dict = {}
+
+
+def episode_name(seed: int) -> str:
+    return f"ep-{seed:09d}"
+
+
+def _start(arm: ArmConfig, config: CollectConfig, root: str) -> None:
+    _worker.update(config=config, store=EpisodeStore(root), envs=make_recorders(arm))
+
+
+def _record(seed: int) -> int:
+    config = _worker["config"]
+    env = _worker["envs"][object_of_seed(config, seed)]
+    episode = record_episode(env, config, seed)
+    _worker["store"].write(episode_name(seed), episode)
+    return len(episode)
+
+
+def collect(
+    arm: ArmConfig, config: CollectConfig, root: str, seeds: range, workers: int | None = None
+) -> Iterator[int]:
+    """Record the episodes of ``seeds`` that ``root`` does not hold yet; yields frame counts.
+
+    Each episode is committed on its own: a killed run loses only the episodes in flight and
+    goes on where it stopped when started again.
+    """
+    store = EpisodeStore(root)
+    store.remove_staged()
+    present = set(store.names())
+    missing = [seed for seed in seeds if episode_name(seed) not in present]
+    count = workers or len(os.sched_getaffinity(0))
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(
+        count, mp_context=context, initializer=_start, initargs=(arm, config, root)
+    ) as pool:
+        pending = [pool.submit(_record, seed) for seed in missing]
+        for done in as_completed(pending):
+            yield done.result()

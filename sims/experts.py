@@ -1,0 +1,133 @@
+"""Policies that produce training data: random play and noisy scripted pick-and-place.
+
+They read simulator state; what they record is only what any robot records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_data import pose as pose_math
+from robot_data.schema import Episode
+from sims import scene, tasks
+from sims.mujoco_arm import ArmConfig, MujocoArm
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """How much of what is recorded."""
+
+    frames: int = 41
+    play_fraction: float = 0.3  # random play
+    carry_fraction: float = 0.2  # pick up, then random play with the object
+    cup_fraction: float = 0.2
+    noise_m: float = 0.008
+    tolerance_m: float = 0.012  # how near a waypoint counts as reached
+    play_low_m: tuple[float, float, float] = (0.37, -0.19, 0.02)
+    play_high_m: tuple[float, float, float] = (0.63, 0.19, 0.27)
+
+
+def play_waypoints(config: CollectConfig, rng: np.random.Generator, closed: bool | None = None):
+    """Endless random hand poses; ``closed`` True keeps the gripper closed."""
+    low, high = np.array(config.play_low_m), np.array(config.play_high_m)
+    while True:
+        place = rng.uniform(low, high)
+        if rng.random() < 0.4:  # low over the table more often: that is where tasks happen
+            place[2] = rng.uniform(low[2], 0.09)
+        pose = np.r_[place, tasks.DOWN_RPY, 0.0]
+        turn = np.r_[0, 0, 0, rng.normal(0, 0.12, 2), rng.uniform(-0.5, 0.5), 0]
+        pose = pose_math.compose(pose, turn)
+        pose[6] = 1.0 if closed else rng.choice([0.0, 0.0, 1.0, rng.uniform(0, 1)])
+        yield tasks.Waypoint("play", pose, int(rng.integers(2, 8)))
+
+
+def _jitter(waypoints, rng: np.random.Generator, config: CollectConfig):
+    """Scripted waypoints, each a little off, so that grasps also fail now and then."""
+    offset = rng.normal(0, config.noise_m, 3) * (rng.random() < 0.5)
+    for waypoint in waypoints:
+        pose = waypoint.pose.copy()
+        pose[:3] += offset + rng.normal(0, 0.003, 3)
+        pose[2] = max(pose[2], 0.016)
+        yield replace(waypoint, pose=pose)
+
+
+def script(env: MujocoArm, config: CollectConfig, rng: np.random.Generator) -> Iterator[tasks.Waypoint]:
+    """The waypoints of one recorded episode, endless."""
+    kind = rng.random()
+    if kind < config.play_fraction:
+        yield from play_waypoints(config, rng)
+    elif kind < config.play_fraction + config.carry_fraction:
+        yield from _jitter(tasks.pick_waypoints(env, env.draw), rng, config)
+        carried = play_waypoints(config, rng, closed=True)
+        for _ in range(int(rng.integers(2, 6))):
+            yield next(carried)
+        yield from play_waypoints(config, rng)
+    else:
+        yield from _jitter(tasks.PickAndPlace().waypoints(env, env.draw), rng, config)
+        yield from play_waypoints(config, rng)
+
+
+def record_episode(env: MujocoArm, config: CollectConfig, seed: int) -> Episode:
+    """Reset ``env`` with ``seed`` and record one episode; the same seed gives the same episode."""
+    rng = np.random.default_rng([seed, 7])
+    observation, info = env.reset(seed=seed, options={"goal": False})
+    speed = rng.uniform(0.5, 1.25)
+    noise = rng.choice([0.0, 1.0]) * rng.uniform(0.2, 1.0) * config.noise_m
+    waypoints = script(env, config, rng)
+    waypoint, used = next(waypoints), 0
+    images, states, actions = [], [], []
+    commanded, objects = [], []
+    for t in range(config.frames):
+        images.append(observation["image"])
+        states.append(observation["state"])
+        commanded.append(info["commanded"][6])
+        objects.append(info["object_pose"])
+        if t == config.frames - 1:
+            actions.append(np.zeros(7))
+            break
+        state, command = observation["state"], env.commanded
+        if used >= waypoint.max_steps or tasks.waypoint_reached(
+            waypoint, state, command, config.tolerance_m
+        ):
+            waypoint, used = next(waypoints), 0
+        used += 1
+        action = tasks.waypoint_action(waypoint, state, command)
+        action[:3] = action[:3] * speed + rng.normal(0, noise, 3)
+        action[3:6] += rng.normal(0, noise * 3, 3)
+        observation, _, _, _, info = env.step(action)
+        actions.append(action)
+    return Episode(
+        images=np.stack(images),
+        states=np.stack(states),
+        actions=np.stack(actions),
+        commanded_closedness=np.asarray(commanded),
+        privileged={"object_pose": np.stack(objects)},
+        meta={
+            "seed": seed,
+            "control_hz": env.config.control_hz,
+            "object": env.config.scene.object,
+            "source": "arm_worldmodel/MujocoArm-v0",
+        },
+    )
+
+
+def make_recorders(arm: ArmConfig) -> dict[str, MujocoArm]:
+    """One environment per object kind."""
+    return {
+        kind: MujocoArm(
+            replace(arm, scene=replace(arm.scene, object=kind),
+                    task=replace(arm.task, name="pick_and_place"))
+        )
+        for kind in ("box", "cup")
+    }
+
+
+def object_of_seed(config: CollectConfig, seed: int) -> scene.ObjectKind:
+    draw = np.random.default_rng([seed, 11]).random()
+    return "cup" if draw < config.cup_fraction else "box"

@@ -1,0 +1,279 @@
+"""The DROID rig on a table: what it looks like, and how one episode's look is drawn.
+
+Frames: the world frame is the robot base frame (link0); x forward, y left, z up; the table
+top is z = 0.  Lengths in m, angles in rad unless a name says ``_deg``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import mujoco
+import numpy as np
+
+from sims.meshes import decimate_visuals
+
+ObjectKind = Literal["box", "cup"]
+CUP_WALLS = 12
+TEXTURES = ("plain", "checker", "speckle")
+PALETTE = (
+    (0.85, 0.12, 0.10),
+    (0.10, 0.30, 0.85),
+    (0.95, 0.75, 0.05),
+    (0.10, 0.60, 0.20),
+    (0.55, 0.15, 0.65),
+    (0.95, 0.45, 0.05),
+)
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """What is on the table and how much of it is drawn anew for every episode."""
+
+    object: ObjectKind = "box"
+    box_half_m: tuple[float, float] = (0.021, 0.027)  # half edge, drawn uniformly
+    cup_radius_m: tuple[float, float] = (0.026, 0.031)
+    cup_height_m: tuple[float, float] = (0.07, 0.09)
+    randomise_colour: bool = True
+    randomise_table: bool = True
+    randomise_light: bool = True
+    distractors: int = 0
+    camera_lookat_m: tuple[float, float, float] = (0.50, 0.0, 0.14)
+    camera_distance_m: float = 0.84
+    camera_azimuth_deg: float = 145.0  # 90 looks along +y, 180 looks back at the robot
+    camera_elevation_deg: float = -28.0
+    camera_fovy_deg: float = 35.0
+    camera_jitter_deg: float = 0.0  # uniform, on azimuth and elevation, once per episode
+
+
+@dataclass(frozen=True)
+class SceneDraw:
+    """One episode's look; drawn from a seed, applied to a compiled model."""
+
+    size_m: tuple[float, float]  # box: half edge twice; cup: radius, height
+    object_rgb: tuple[float, float, float]
+    table_rgb: tuple[float, float, float]
+    texture: int
+    light_pos_m: tuple[float, float, float]
+    light_level: float
+    camera_azimuth_deg: float
+    camera_elevation_deg: float
+    distractor_xy_yaw: tuple[tuple[float, float, float], ...]
+
+
+def robot_file() -> Path:
+    """The DROID rig (Panda + Robotiq 2F-85) that the ``tabletask`` package ships."""
+    spec = importlib.util.find_spec("tabletask")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(
+            "the package tabletask, which ships the robot model, is missing; run `make setup`"
+        )
+    root = Path(next(iter(spec.submodule_search_locations)))
+    return root / "mujoco" / "robots" / "assets" / "droid" / "model.xml"
+
+
+def robot_spec(light: bool = True) -> mujoco.MjSpec:
+    """The arm alone; mesh paths are absolute.  ``light``: visual meshes decimated."""
+    spec = mujoco.MjSpec.from_file(str(robot_file()))
+    spec.meshdir = str(robot_file().parent)
+    if light:
+        decimate_visuals(spec, robot_file())
+    # Robot geoms collide with the world, not with the robot; the finger pads also with each
+    # other, so that an empty gripper closes on itself.
+    for geom in spec.geoms:
+        if geom.contype:
+            pad = geom.name.endswith(("_pad1", "_pad2"))
+            geom.contype, geom.conaffinity = 1, 1 if pad else 0
+    return spec
+
+
+def build(config: SceneConfig, image_size: int, timestep_s: float, light: bool = True):
+    """Compile the scene with default sizes; ``apply`` gives it one episode's look."""
+    spec = robot_spec(light)
+    spec.option.timestep = timestep_s
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    spec.option.impratio = 10.0
+    spec.visual.quality.offsamples = 0 if light else 4
+    spec.visual.global_.offwidth = spec.visual.global_.offheight = max(640, image_size)
+    spec.visual.headlight.ambient = [0.35, 0.35, 0.35]
+    spec.visual.headlight.diffuse = [0.25, 0.25, 0.25]
+    spec.visual.headlight.specular = [0.0, 0.0, 0.0]
+    spec.visual.map.znear = 0.01
+    world = spec.worldbody
+
+    for name in TEXTURES:
+        texture = spec.add_texture(
+            name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=256, height=256,
+            builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER if name == "checker"
+            else mujoco.mjtBuiltin.mjBUILTIN_FLAT,
+            rgb1=[1.0, 1.0, 1.0], rgb2=[0.82, 0.82, 0.82],
+        )
+        if name == "speckle":
+            texture.mark = mujoco.mjtMark.mjMARK_RANDOM
+            texture.random = 0.04
+            texture.markrgb = [0.6, 0.6, 0.6]
+        material = spec.add_material(name=f"table_{name}", texrepeat=[6.0, 6.0], specular=0.0)
+        material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
+
+    world.add_geom(
+        name="table", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.45, 0.6, 0.02],
+        pos=[0.45, 0.0, -0.02], material="table_plain", contype=2, conaffinity=3,
+        friction=[0.8, 0.02, 0.001],
+    )
+    world.add_geom(
+        name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[3.0, 3.0, 0.1],
+        pos=[0.0, 0.0, -0.75], rgba=[0.45, 0.46, 0.48, 1.0], contype=2, conaffinity=3,
+    )
+    world.add_light(
+        name="lamp", type=mujoco.mjtLightType.mjLIGHT_SPOT, pos=[0.8, -0.6, 1.6],
+        dir=[-0.2, 0.4, -1.0], cutoff=80.0, exponent=1.0, castshadow=not light,
+        diffuse=[0.6, 0.6, 0.6], specular=[0.1, 0.1, 0.1],
+    )
+    world.add_camera(name="exo", fovy=config.camera_fovy_deg)
+    _add_object(spec, config.object, "object", mass_kg=0.08)
+    for i in range(config.distractors):
+        _add_object(spec, "box", f"distractor{i}", mass_kg=0.08)
+    return spec.compile()
+
+
+def _add_object(spec: mujoco.MjSpec, kind: str, name: str, mass_kg: float) -> None:
+    body = spec.worldbody.add_body(name=name, pos=[0.5, 0.0, 0.05])
+    body.add_freejoint(name=f"{name}_free")
+    count = 1 if kind == "box" else CUP_WALLS + 1
+    for i in range(count):
+        body.add_geom(
+            name=f"{name}_{i}", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.025, 0.025, 0.025],
+            rgba=[0.8, 0.1, 0.1, 1.0], mass=mass_kg / count, contype=2, conaffinity=3,
+            friction=[1.0, 0.02, 0.001], condim=4, solref=[0.006, 1.0],
+            solimp=[0.95, 0.99, 0.001, 0.5, 2.0],
+        )
+
+
+def draw(config: SceneConfig, rng: np.random.Generator) -> SceneDraw:
+    """Draw one episode's look; always consumes the same amount of randomness."""
+    if config.object == "box":
+        half = float(rng.uniform(*config.box_half_m))
+        size = (half, half)
+    else:
+        size = (float(rng.uniform(*config.cup_radius_m)), float(rng.uniform(*config.cup_height_m)))
+    colour = PALETTE[int(rng.integers(len(PALETTE)))]
+    tint = rng.uniform(-0.08, 0.08, 3)
+    table = rng.uniform(0.35, 0.85) + rng.uniform(-0.06, 0.06, 3)
+    texture = int(rng.integers(len(TEXTURES)))
+    light_xy = rng.uniform(-0.8, 0.8, 2)
+    light_z, level = rng.uniform(1.3, 2.0), rng.uniform(0.35, 0.75)
+    jitter = rng.uniform(-1.0, 1.0, 2) * config.camera_jitter_deg
+    places = []
+    for _ in range(config.distractors):
+        side = rng.choice([-1.0, 1.0])
+        places.append((rng.uniform(0.35, 0.65), side * rng.uniform(0.22, 0.3), rng.uniform(-3, 3)))
+    return SceneDraw(
+        size_m=size,
+        object_rgb=_rgb(np.clip(colour + tint, 0, 1) if config.randomise_colour else PALETTE[0]),
+        table_rgb=_rgb(np.clip(table, 0, 1) if config.randomise_table else (0.6, 0.6, 0.6)),
+        texture=texture if config.randomise_table else 0,
+        light_pos_m=(0.5 + light_xy[0], light_xy[1], light_z)
+        if config.randomise_light else (0.8, -0.6, 1.6),
+        light_level=float(level) if config.randomise_light else 0.6,
+        camera_azimuth_deg=config.camera_azimuth_deg + float(jitter[0]),
+        camera_elevation_deg=config.camera_elevation_deg + float(jitter[1]),
+        distractor_xy_yaw=tuple((float(x), float(y), float(a)) for x, y, a in places),
+    )
+
+
+def _rgb(colour) -> tuple[float, float, float]:
+    r, g, b = (float(c) for c in colour)
+    return r, g, b
+
+
+def apply(model: mujoco.MjModel, config: SceneConfig, look: SceneDraw) -> None:
+    """Give a compiled model one episode's sizes, colours, light and camera, in place."""
+    resize_object(model, "object", config.object, look.size_m)
+    for i in range(config.distractors):
+        resize_object(model, f"distractor{i}", "box", (0.02, 0.02))
+        model.geom(f"distractor{i}_0").rgba[:3] = PALETTE[-1 - i % len(PALETTE)]
+    for i in range(model.nbody):
+        if model.body(i).name == "object":
+            start, count = model.body_geomadr[i], model.body_geomnum[i]
+            model.geom_rgba[start : start + count, :3] = look.object_rgb
+    table = model.geom("table")
+    table.matid = model.material(f"table_{TEXTURES[look.texture]}").id
+    model.mat_rgba[table.matid, :3] = look.table_rgb
+    lamp = model.light("lamp")
+    lamp.pos = look.light_pos_m
+    aim = np.array([0.5, 0.0, 0.0]) - look.light_pos_m
+    lamp.dir = aim / np.linalg.norm(aim)
+    lamp.diffuse = look.light_level
+    place_camera(
+        model, config.camera_lookat_m, config.camera_distance_m,
+        look.camera_azimuth_deg, look.camera_elevation_deg,
+    )
+
+
+def place_camera(model: mujoco.MjModel, lookat_m, distance_m, azimuth_deg, elevation_deg) -> None:
+    """Put the exo camera on a sphere around ``lookat_m``, with MuJoCo's free-camera angles."""
+    az, el = np.radians([azimuth_deg, elevation_deg])
+    forward = np.array([np.cos(el) * np.cos(az), np.cos(el) * np.sin(az), np.sin(el)])
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    right /= np.linalg.norm(right)
+    turn = np.stack([right, np.cross(right, forward), -forward], axis=1)
+    camera = model.camera("exo")
+    camera.pos = np.asarray(lookat_m) - distance_m * forward
+    mujoco.mju_mat2Quat(camera.quat, turn.ravel())
+
+
+def resize_object(model: mujoco.MjModel, name: str, kind: str, size_m: tuple[float, float]) -> None:
+    """Set the size of an object: box (half edge, unused), cup (outer radius, height).
+
+    The body origin is the centre of the object.
+    """
+    body = model.body(name).id
+    start, count = model.body_geomadr[body], model.body_geomnum[body]
+    pos, quat, half = _box_parts() if kind == "box" else _cup_parts(*size_m)
+    if kind == "box":
+        half = half * size_m[0]
+    model.geom_pos[start : start + count] = pos
+    model.geom_quat[start : start + count] = quat
+    model.geom_size[start : start + count] = half
+    model.geom_rbound[start : start + count] = np.linalg.norm(half, axis=1)
+    model.geom_aabb[start : start + count, :3] = 0.0
+    model.geom_aabb[start : start + count, 3:] = half
+    extent = (np.abs(pos) + np.linalg.norm(half, axis=1, keepdims=True)).max(axis=0)
+    bvh = model.body_bvhadr[body]
+    if bvh >= 0:  # generous bounds: only the broad phase reads them
+        for node in range(bvh, bvh + model.body_bvhnum[body]):
+            model.bvh_aabb[node, :3] = 0.0
+            model.bvh_aabb[node, 3:] = extent
+    mass = model.body_mass[body]
+    if kind == "box":
+        inertia = np.full(3, mass * (2 * size_m[0]) ** 2 / 6.0)
+    else:
+        radius, height = size_m
+        side = mass * (radius**2 / 2 + height**2 / 12)
+        inertia = np.array([side, side, mass * radius**2])
+    model.body_inertia[body] = inertia
+    model.body_ipos[body] = 0.0
+    model.body_iquat[body] = [1.0, 0.0, 0.0, 0.0]
+
+
+def _box_parts():
+    return np.zeros((1, 3)), np.array([[1.0, 0.0, 0.0, 0.0]]), np.ones((1, 3))
+
+
+def _cup_parts(radius_m: float, height_m: float):
+    """Centres [G, 3], quaternions [G, 4] and half sizes [G, 3] of a ring of walls and a floor."""
+    wall = 0.0025
+    angle = 2 * np.pi * np.arange(CUP_WALLS) / CUP_WALLS
+    middle = radius_m - wall
+    pos = np.stack([middle * np.cos(angle), middle * np.sin(angle), 0 * angle], axis=1)
+    quat = np.stack([np.cos(angle / 2), 0 * angle, 0 * angle, np.sin(angle / 2)], axis=1)
+    chord = radius_m * np.tan(np.pi / CUP_WALLS)
+    half = np.tile([wall, chord, height_m / 2], (CUP_WALLS, 1))
+    inner = radius_m * 0.72
+    pos = np.vstack([pos, [0.0, 0.0, -height_m / 2 + wall]])
+    quat = np.vstack([quat, [1.0, 0.0, 0.0, 0.0]])
+    half = np.vstack([half, [inner, inner, wall]])
+    return pos, quat, half

@@ -1,0 +1,260 @@
+"""The four tasks of V-JEPA 2-AC: how an episode is drawn, its goal made, its success judged.
+
+Success is judged from simulator state only (thresholds below).  Goals are made by really
+bringing the same scene to the goal through waypoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_data import pose as pose_math
+
+if TYPE_CHECKING:
+    from sims.mujoco_arm import MujocoArm
+
+Array = NDArray[np.float64]
+TaskName = Literal["reach", "grasp", "reach_with_object", "pick_and_place"]
+
+REACH_M = 0.03
+LIFT_M = 0.04  # of the object's underside above the table
+PLACE_M = 0.04
+REST_M_S = 0.02
+
+DOWN_RPY = (np.pi, 0.0, -np.pi / 2)  # gripper pointing down, fingers closing along base y
+MAX_MOVE_M = 0.06
+MAX_TURN_RAD = 0.15
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """Which task, and where starts, objects and goals are drawn (m, rad, robot base frame)."""
+
+    name: TaskName = "pick_and_place"
+    subgoals: Literal["dense", "paper"] = "dense"
+    object_low_m: tuple[float, float] = (0.42, -0.13)
+    object_high_m: tuple[float, float] = (0.58, 0.13)
+    object_yaw_rad: float = 0.3
+    start_low_m: tuple[float, float, float] = (0.40, -0.15, 0.14)
+    start_high_m: tuple[float, float, float] = (0.60, 0.15, 0.24)
+    reach_low_m: tuple[float, float, float] = (0.40, -0.15, 0.05)
+    goal_distance_m: float = 0.10  # least distance from start to goal, of hand or object
+
+
+@dataclass(frozen=True)
+class EpisodeDraw:
+    """Start, object and goal of one episode.  Poses as in ``robot_data.pose``."""
+
+    start_pose: Array
+    object_xy_m: tuple[float, float]
+    object_yaw_rad: float
+    goal_pose: Array  # hand pose for reach, hand position while holding for reach_with_object
+    goal_xy_m: tuple[float, float]  # where the object goes
+    goal_object_m: tuple[float, ...] | None = None  # object centre once the goal was made
+
+
+@dataclass(frozen=True)
+class Waypoint:
+    """A commanded pose [7] to drive to.  ``paper``: one of the paper's three sub-goals."""
+
+    name: str
+    pose: Array
+    max_steps: int
+    paper: bool = False
+    final: bool = False
+
+
+def draw_episode(config: TaskConfig, rng: np.random.Generator) -> EpisodeDraw:
+    """Draw one episode; the same generator state gives the same episode."""
+    start = rng.uniform(config.start_low_m, config.start_high_m)
+    yaw = float(rng.uniform(-config.object_yaw_rad, config.object_yaw_rad))
+    place = rng.uniform(config.object_low_m, config.object_high_m)
+    goal_place = _away(place, config.object_low_m, config.object_high_m, config, rng)
+    goal = _away(start, config.reach_low_m, config.start_high_m, config, rng)
+    turn = float(rng.uniform(-config.object_yaw_rad, config.object_yaw_rad))
+    return EpisodeDraw(
+        start_pose=np.r_[start, DOWN_RPY, 0.0],
+        object_xy_m=(float(place[0]), float(place[1])),
+        object_yaw_rad=yaw,
+        goal_pose=_turned(np.r_[goal, DOWN_RPY, 0.0], turn),
+        goal_xy_m=(float(goal_place[0]), float(goal_place[1])),
+    )
+
+
+def _away(start: Array, low, high, config: TaskConfig, rng: np.random.Generator) -> Array:
+    while True:
+        point = rng.uniform(low, high)
+        if np.linalg.norm(point - start) >= config.goal_distance_m:
+            return point
+
+
+def _turned(pose: Array, yaw_rad: float) -> Array:
+    return pose_math.compose(pose, np.array([0, 0, 0, 0, 0, yaw_rad, 0]))
+
+
+# -- waypoints --------------------------------------------------------------------------------
+
+
+def _at_object(env: MujocoArm, draw: EpisodeDraw, height_m: float, closedness: float) -> Array:
+    """Hand pose over the object's place, fingers along its sides, ``height_m`` above the table."""
+    x, y = env.object_pose[:2] if draw.goal_object_m is None else draw.object_xy_m
+    yaw = draw.object_yaw_rad if env.config.scene.object == "box" else 0.0
+    return _turned(np.r_[x, y, height_m, DOWN_RPY, closedness], yaw)
+
+
+def grasp_height_m(env: MujocoArm) -> float:
+    """Height of the tool centre point [m] when the fingers are round the object."""
+    if env.config.scene.object == "box":
+        return max(0.02, env.object_half_height_m)
+    return 2 * env.object_half_height_m - 0.025
+
+
+def pick_waypoints(env: MujocoArm, draw: EpisodeDraw) -> list[Waypoint]:
+    """Above the object, at it, closed on it, lifted."""
+    low = grasp_height_m(env)
+    above = low + 0.10
+    return [
+        Waypoint("above_object", _at_object(env, draw, above, 0.0), 15),
+        Waypoint("at_object", _at_object(env, draw, low, 0.0), 8),
+        Waypoint("grasped", _at_object(env, draw, low, 1.0), 5, paper=True),
+        Waypoint("lifted", _at_object(env, draw, low + 0.11, 1.0), 6),
+    ]
+
+
+class Task:
+    """What every task says: the way to the goal, and whether the goal is reached."""
+
+    starts_holding = False
+
+    def waypoints(self, env: MujocoArm, draw: EpisodeDraw) -> Iterable[Waypoint]:
+        raise NotImplementedError
+
+    def judge(self, env: MujocoArm, draw: EpisodeDraw) -> dict[str, Any]:
+        """``success`` (bool), ``distance_m`` (to the goal) and ``held`` (bool)."""
+        raise NotImplementedError
+
+
+class Reach(Task):
+    def waypoints(self, env, draw):
+        return [Waypoint("reached", draw.goal_pose, 20, paper=True, final=True)]
+
+    def judge(self, env, draw):
+        distance = float(np.linalg.norm(env.state[:3] - draw.goal_pose[:3]))
+        return {"success": distance <= REACH_M, "distance_m": distance, "held": is_held(env)}
+
+
+class Grasp(Task):
+    def waypoints(self, env, draw):
+        *rest, last = pick_waypoints(env, draw)
+        return [*rest, Waypoint(last.name, last.pose, last.max_steps, paper=True, final=True)]
+
+    def judge(self, env, draw):
+        lifted = underside_m(env)
+        held = is_held(env)
+        return {
+            "success": held and lifted >= LIFT_M,
+            "distance_m": max(0.0, LIFT_M - lifted),
+            "held": held,
+        }
+
+
+class ReachWithObject(Task):
+    starts_holding = True
+
+    def waypoints(self, env, draw):
+        height = max(float(draw.goal_pose[2]), grasp_height_m(env) + 0.06)
+        goal = _turned(
+            np.r_[draw.goal_pose[:2], height, DOWN_RPY, 1.0], draw.object_yaw_rad
+        )
+        return [Waypoint("reached", goal, 20, paper=True, final=True)]
+
+    def judge(self, env, draw):
+        held = is_held(env)
+        distance = _object_distance_m(env, draw)
+        return {"success": held and distance <= PLACE_M, "distance_m": distance, "held": held}
+
+
+class PickAndPlace(Task):
+    def waypoints(self, env, draw):
+        low = grasp_height_m(env)
+        goal = np.r_[draw.goal_xy_m, low, DOWN_RPY, 1.0]
+        goal = _turned(goal, draw.object_yaw_rad if env.config.scene.object == "box" else 0.0)
+        up = np.array([0, 0, 0.11, 0, 0, 0, 0])
+        opened = np.array([1, 1, 1, 1, 1, 1, 0])
+        return [
+            *pick_waypoints(env, draw),
+            Waypoint("above_goal", goal + up, 15, paper=True),
+            Waypoint("at_goal", goal, 8),
+            Waypoint("released", goal * opened, 5),
+            Waypoint("placed", (goal + up) * opened, 6, paper=True, final=True),
+        ]
+
+    def judge(self, env, draw):
+        distance = _object_distance_m(env, draw)
+        on_table, gripped = env.touching()
+        resting = on_table and not gripped and env.object_speed_m_s <= REST_M_S
+        return {
+            "success": distance <= PLACE_M and resting,
+            "distance_m": distance,
+            "held": is_held(env),
+        }
+
+
+TASKS: dict[str, type[Task]] = {
+    "reach": Reach,
+    "grasp": Grasp,
+    "reach_with_object": ReachWithObject,
+    "pick_and_place": PickAndPlace,
+}
+
+
+def make_task(config: TaskConfig) -> Task:
+    if config.name not in TASKS:
+        raise ValueError(f"unknown task '{config.name}'; valid tasks: {', '.join(TASKS)}")
+    return TASKS[config.name]()
+
+
+def underside_m(env: MujocoArm) -> float:
+    """Height [m] of the object's underside above the table, taken upright."""
+    return float(env.object_pose[2] - env.object_half_height_m)
+
+
+def is_held(env: MujocoArm) -> bool:
+    """Both fingers touch the object and the table does not."""
+    on_table, gripped = env.touching()
+    return gripped and not on_table
+
+
+def _object_distance_m(env: MujocoArm, draw: EpisodeDraw) -> float:
+    goal = draw.goal_object_m or (*draw.goal_xy_m, env.object_half_height_m)
+    return float(np.linalg.norm(env.object_pose[:3] - np.asarray(goal)))
+
+
+# -- driving to waypoints ---------------------------------------------------------------------
+
+
+def waypoint_action(waypoint: Waypoint, state: Array, commanded: Array) -> Array:
+    """Bounded action [7] from the commanded pose towards the waypoint."""
+    action = pose_math.diff(commanded, waypoint.pose)
+    distance = np.linalg.norm(action[:3])
+    action[:3] *= min(1.0, MAX_MOVE_M / max(distance, 1e-9))
+    action[3:6] = np.clip(action[3:6], -MAX_TURN_RAD, MAX_TURN_RAD)
+    action[6] = waypoint.pose[6] - (state[6] if waypoint.pose[6] < commanded[6] else commanded[6])
+    return action
+
+
+def waypoint_reached(
+    waypoint: Waypoint, state: Array, commanded: Array, tolerance_m: float = 0.005
+) -> bool:
+    """Whether the hand is within ``tolerance_m`` and the gripper does what it was told."""
+    near = np.linalg.norm(state[:3] - waypoint.pose[:3]) < tolerance_m
+    turned = pose_math.angle_between(state, waypoint.pose) < 6 * tolerance_m
+    gripper = abs(commanded[6] - waypoint.pose[6]) < 0.02 and (
+        waypoint.pose[6] > 0.5 or state[6] < waypoint.pose[6] + 0.05
+    )
+    return bool(near and turned and gripper)
