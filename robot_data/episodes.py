@@ -8,12 +8,13 @@ reported and skipped, never used.  Images are raw chunks of 8 frames.
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import uuid
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
+from robot_data.pose import diff
 from robot_data.schema import SCHEMA_VERSION, DataError, Episode
 
 CHUNK_FRAMES = 8
@@ -64,7 +66,6 @@ class EpisodeStore:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
-        self._checked: dict[str, int] = {}  # name -> number of frames, once verified
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -123,7 +124,7 @@ class EpisodeStore:
     def __len__(self) -> int:
         return len(self.names())
 
-    def _group(self, name: str) -> zarr.Group:
+    def group(self, name: str) -> zarr.Group:
         try:
             return zarr.open_group(LocalStore(self.root / name, read_only=True), mode="r")
         except Exception as error:  # zarr raises many types on torn metadata
@@ -131,7 +132,7 @@ class EpisodeStore:
 
     def read(self, name: str) -> Episode:
         """Read and verify one episode; :class:`DamagedEpisode` names what is wrong."""
-        group = self._group(name)
+        group = self.group(name)
         where = self.root / name
         try:
             version = group.attrs["schema_version"]
@@ -159,16 +160,22 @@ class EpisodeStore:
             episode.validate()
         except (KeyError, DataError) as error:
             raise DamagedEpisode(f"{where} breaks the schema: {error}") from error
-        self._checked[name] = len(episode)
         return episode
 
-    def episodes(self) -> Iterator[tuple[str, Episode]]:
-        """Every sound episode in order of name; damaged ones are reported and skipped."""
+    def episodes(self, skip: Collection[str] = ()) -> Iterator[tuple[str, Episode]]:
+        """Every sound episode not in ``skip``, by name; damaged ones are reported and skipped."""
         for name in self.names():
+            if name in skip:
+                continue
             try:
                 yield name, self.read(name)
             except DamagedEpisode as error:
                 warnings.warn(f"skipped: {error}", DamagedEpisodeWarning, stacklevel=2)
+
+    def sound(self) -> dict[str, int]:
+        """Frames of every episode that passes its checks; the others are reported."""
+        self.require()
+        return {name: len(episode) for name, episode in self.episodes()}
 
     def require(self) -> list[str]:
         """Names of the episodes; an empty or missing folder is an error that says what to do."""
@@ -197,27 +204,39 @@ class Window:
 class WindowSampler:
     """Draws random windows from the sound episodes of a store, without torch."""
 
-    def __init__(self, store: EpisodeStore, length: int, stride: int = 1, seed: int = 0) -> None:
-        from robot_data.pose import diff
+    def __init__(self, store: EpisodeStore, length: int, stride: int = 1) -> None:
+        self._frames = store.sound()
+        self._store = store
+        self._open: dict[str, zarr.Group] = {}
+        self._set_length(length, stride)
 
-        self._diff = diff
-        self.store, self.length, self.stride = store, length, stride
+    def _set_length(self, length: int, stride: int) -> None:
+        self.length, self.stride = length, stride
         self.span = (length - 1) * stride + 1
-        self._rng = np.random.default_rng(seed)
-        store.require()
-        self._frames = {}
-        for name, episode in store.episodes():
-            if len(episode) >= self.span:
-                self._frames[name] = len(episode)
-        if not self._frames:
-            raise DataError(f"no sound episode in {store.root} has {self.span} frames")
-        self._names = list(self._frames)
+        self._names = [name for name, count in self._frames.items() if count >= self.span]
+        if not self._names:
+            raise DataError(
+                f"no sound episode in {self._store.root} has {self.span} frames; record longer ones"
+            )
 
-    def sample(self) -> Window:
-        name = self._names[int(self._rng.integers(len(self._names)))]
-        start = int(self._rng.integers(self._frames[name] - self.span + 1))
-        group = self.store._group(name)
+    def with_length(self, length: int, stride: int = 1) -> WindowSampler:
+        """A sampler of other windows from the same, already verified, episodes."""
+        other = copy.copy(self)
+        other._set_length(length, stride)
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}
+
+    def sample(self, rng: np.random.Generator) -> Window:
+        """One window; the same generator state gives the same window."""
+        index = int(rng.integers(len(self._names)))
+        name = self._names[index]
+        start = int(rng.integers(self._frames[name] - self.span + 1))
+        if name not in self._open:
+            self._open[name] = self._store.group(name)
+        group = self._open[name]
         rows = slice(start, start + self.span)
         states = np.asarray(group["states"][rows])[:: self.stride]  # pyright: ignore
         images = np.asarray(group["images"][rows])[:: self.stride]  # pyright: ignore
-        return Window(images, states, self._diff(states[:-1], states[1:]))
+        return Window(images, states, diff(states[:-1], states[1:]))

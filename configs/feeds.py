@@ -1,0 +1,84 @@
+"""Batches for the training loops: numpy windows and latents become torch tensors.
+
+Every feed gives the same batch for the same step (``worldmodel.train``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robot_data.episodes import EpisodeStore, WindowSampler
+from robot_data.latents import LatentCache
+from robot_data.pose import diff
+
+
+class ClipFeed:
+    """uint8 clips [B, T, H, W, 3] for masked pre-training.
+
+    Even steps: single frames repeated to a tubelet, as frames are encoded later.  Odd steps:
+    real motion of ``motion_frames``, with as many tokens in the batch.
+    """
+
+    def __init__(
+        self, store: EpisodeStore, batch_size: int, seed: int, tubelet: int = 2,
+        motion_frames: int = 4,
+    ) -> None:
+        self.still = WindowSampler(store, 1)
+        self.motion = self.still.with_length(motion_frames)
+        self.tubelet, self.seed = tubelet, seed
+        self.sizes = (batch_size, max(1, batch_size * tubelet // motion_frames))
+
+    def __call__(self, step: int) -> Tensor:
+        rng = np.random.default_rng([self.seed, step])
+        sampler = self.motion if step % 2 else self.still
+        clips = np.stack([sampler.sample(rng).images for _ in range(self.sizes[step % 2])])
+        if not step % 2:
+            clips = clips.repeat(self.tubelet, axis=1)
+        return torch.from_numpy(clips)
+
+
+class LatentFeed:
+    """Windows of cached latents for post-training, frames of them for the readout.
+
+    ``stride`` frames lie between the frames of a window; its actions are the measured pose
+    changes over that time.
+    """
+
+    def __init__(
+        self, cache: LatentCache, batch_size: int, length: int, seed: int, strides: tuple[int, ...]
+    ) -> None:
+        self.cache, self.batch_size, self.length = cache, batch_size, length
+        self.seed, self.strides = seed, strides
+        self.episodes = cache.episodes()
+
+    def windows(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """tokens [B, T, N, D], actions [B, T-1, 7], states [B, T, 7]."""
+        rng = np.random.default_rng([self.seed, step])
+        tokens, states = [], []
+        for _ in range(self.batch_size):
+            stride = int(rng.choice(self.strides))
+            episode = self.episodes[int(rng.integers(len(self.episodes)))]
+            span = (self.length - 1) * stride + 1
+            start = int(rng.integers(len(episode.states) - span + 1))
+            rows = slice(start, start + span, stride)
+            tokens.append(episode.latents[rows])
+            states.append(episode.states[rows])
+        state = np.stack(states)
+        return (
+            torch.from_numpy(np.stack(tokens)),
+            torch.from_numpy(diff(state[:, :-1], state[:, 1:])),
+            torch.from_numpy(state),
+        )
+
+    def frames(self, step: int) -> tuple[Tensor, Tensor]:
+        """tokens [B, N, D] and commanded states [B, 7]: pose, and what the gripper was told."""
+        rng = np.random.default_rng([self.seed, step, 1])
+        tokens, states = [], []
+        for _ in range(self.batch_size):
+            episode = self.episodes[int(rng.integers(len(self.episodes)))]
+            t = int(rng.integers(len(episode.states)))
+            tokens.append(episode.latents[t])
+            states.append(np.r_[episode.states[t, :6], episode.commanded_closedness[t]])
+        return torch.from_numpy(np.stack(tokens)), torch.from_numpy(np.stack(states))

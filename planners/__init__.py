@@ -1,0 +1,1 @@
+"""Planning with a world model: search, objective, sub-goals, agent and loop."""

@@ -1,0 +1,1 @@
+"""Video encoder, action-conditioned predictor, and their training.  Torch only."""

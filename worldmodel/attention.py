@@ -1,0 +1,93 @@
+"""Transformer parts shared by encoder and predictor, with V-JEPA 2's rotary embedding.
+
+Letters: B batch, N tokens, D width, H heads, K head width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def rope_table(positions: Tensor, head_dim: int) -> Tensor:
+    """Cosines and sines [2, N, K] of the 3D rotary embedding at ``positions`` [N, 3].
+
+    Positions are (frame, row, column).  A third of the head, rounded down to an even width,
+    turns with each axis; what is left is not rotated.  The frequencies of an axis are tiled
+    (f0 f1 .. f0 f1 ..) although adjacent channels are rotated as pairs: a quirk of V-JEPA 2
+    that its released weights depend on.
+    """
+    axis_dim = 2 * (head_dim // 3 // 2)
+    half = axis_dim // 2
+    omega = 10000.0 ** -(torch.arange(half, dtype=torch.float32) / half)
+    angle = positions.float()[:, :, None] * omega  # [N, 3, K/6]
+    angle = angle.repeat(1, 1, 2).flatten(1)  # [N, 3 * axis_dim]
+    angle = F.pad(angle, (0, head_dim - 3 * axis_dim))  # angle 0: no rotation
+    return torch.stack([angle.cos(), angle.sin()])
+
+
+def rotate(x: Tensor, table: Tensor) -> Tensor:
+    """Rotate queries or keys [B, H, N, K] by a table [2, N, K] or [2, B, 1, N, K]."""
+    even, odd = x[..., 0::2], x[..., 1::2]
+    turned = torch.stack((-odd, even), dim=-1).flatten(-2)
+    return x * table[0] + turned * table[1]
+
+
+class Attention(nn.Module):
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"width {dim} is not divisible by {heads} heads")
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, table: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x [B, N, D]; ``mask`` bool [N, N], True where a query (row) may look."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)  # [B, H, N, K]
+        table = table.to(q.dtype)
+        x = F.scaled_dot_product_attention(rotate(q, table), rotate(k, table), v, attn_mask=mask)
+        return self.proj(x.transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, dim: int, heads: int, mlp_ratio: float, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
+        self.attn = Attention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.mlp = MLP(dim, int(dim * mlp_ratio))
+
+    def forward(self, x: Tensor, table: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = x + self.attn(self.norm1(x), table, mask)
+        return x + self.mlp(self.norm2(x))
+
+
+def initialise(blocks: nn.ModuleList, module: nn.Module, std: float = 0.02) -> None:
+    """V-JEPA 2's initialisation: truncated normal, residual branches scaled by depth."""
+    for part in module.modules():
+        if isinstance(part, (nn.Linear, nn.Conv3d)):
+            nn.init.trunc_normal_(part.weight, std=std)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+    with torch.no_grad():
+        for depth, block in enumerate(blocks, start=1):
+            assert isinstance(block, Block)
+            block.attn.proj.weight.div_(math.sqrt(2.0 * depth))
+            block.mlp.fc2.weight.div_(math.sqrt(2.0 * depth))

@@ -1,0 +1,126 @@
+"""V-JEPA 2-AC predictor (Assran et al. 2025, section 3; state dict of Meta's release).
+
+Letters: B batch, T time steps, N tokens of a frame, D encoder width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from worldmodel.attention import Block, initialise, rope_table
+
+
+@dataclass(frozen=True)
+class PredictorConfig:
+    """Sizes of the predictor.
+
+    residual: add the output to the current frame's tokens; starts training at the copy
+    baseline (see docs/design-notes.md); off for released weights.  action_scale and
+    state_scale multiply the inputs, which are small numbers in m and rad; 1 for released
+    weights.
+    """
+
+    image_size: int = 128
+    patch_size: int = 16
+    embed_dim: int = 192
+    predictor_dim: int = 256
+    depth: int = 6
+    num_heads: int = 8
+    mlp_ratio: float = 4.0
+    max_steps: int = 8
+    use_extrinsics: bool = False
+    residual: bool = False
+    action_scale: float = 1.0
+    state_scale: float = 1.0
+    layer_norm_eps: float = 1e-6
+
+    @property
+    def grid(self) -> int:
+        return self.image_size // self.patch_size
+
+
+PREDICTORS = {
+    "ac_tiny": PredictorConfig(
+        128, 16, 192, 192, 5, 6, residual=True, action_scale=20.0, state_scale=2.0
+    ),
+    "vjepa2_ac": PredictorConfig(256, 16, 1408, 1024, 24, 16, max_steps=32),
+}
+
+
+class Predictor(nn.Module):
+    """Block-causal transformer over [action, state, (extrinsics,) patches] of each frame."""
+
+    def __init__(self, config: PredictorConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.predictor_dim
+        self.predictor_embed = nn.Linear(config.embed_dim, dim)
+        self.action_encoder = nn.Linear(7, dim)
+        self.state_encoder = nn.Linear(7, dim)
+        self.extrinsics_encoder = nn.Linear(6, dim)
+        self.predictor_blocks = nn.ModuleList(
+            Block(dim, config.num_heads, config.mlp_ratio, config.layer_norm_eps)
+            for _ in range(config.depth)
+        )
+        self.predictor_norm = nn.LayerNorm(dim, eps=config.layer_norm_eps)
+        self.predictor_proj = nn.Linear(dim, config.embed_dim)
+        initialise(self.predictor_blocks, self)
+        if config.residual:
+            nn.init.zeros_(self.predictor_proj.weight)
+        self._layouts: dict[int, tuple[Tensor, Tensor | None]] = {}
+
+    @property
+    def conditioning_tokens(self) -> int:
+        return 3 if self.config.use_extrinsics else 2
+
+    def _layout(self, steps: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """Rotary table and block-causal mask of ``steps`` frames, computed once."""
+        if steps not in self._layouts or self._layouts[steps][0].device != device:
+            extra, grid = self.conditioning_tokens, self.config.grid
+            frame = torch.cartesian_prod(torch.arange(grid), torch.arange(grid))
+            # Conditioning tokens turn along time only: row and column 0.
+            frame = torch.cat([torch.zeros(extra, 2, dtype=frame.dtype), frame])
+            time = torch.arange(steps).repeat_interleave(len(frame))
+            positions = torch.cat([time[:, None], frame.repeat(steps, 1)], dim=1)
+            table = rope_table(positions, self.config.predictor_dim // self.config.num_heads)
+            mask = (time[:, None] >= time[None, :]) if steps > 1 else None
+            self._layouts[steps] = (table.to(device), None if mask is None else mask.to(device))
+        return self._layouts[steps]
+
+    def forward(
+        self, tokens: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None = None
+    ) -> Tensor:
+        """Tokens of the next frame after each frame.
+
+        tokens [B, T, N, D]; actions, states [B, T, 7]; extrinsics [B, T, 6] if configured.
+        Returns [B, T, N, D], not normalised.
+        """
+        config = self.config
+        steps = tokens.shape[1]
+        if steps > config.max_steps:
+            raise ValueError(f"{steps} frames given; this predictor takes {config.max_steps}")
+        if tokens.shape[2:] != (config.grid**2, config.embed_dim):
+            raise ValueError(
+                f"tokens have shape {tuple(tokens.shape)}; expected [B, T, {config.grid**2}, "
+                f"{config.embed_dim}]: encoder and predictor do not belong together"
+            )
+        parts = [
+            self.action_encoder(actions * config.action_scale)[:, :, None],
+            self.state_encoder(states * config.state_scale)[:, :, None],
+        ]
+        if config.use_extrinsics:
+            if extrinsics is None:
+                raise ValueError("this predictor is conditioned on extrinsics [B, T, 6]")
+            parts.append(self.extrinsics_encoder(extrinsics)[:, :, None])
+        x = torch.cat([*parts, self.predictor_embed(tokens)], dim=2)  # [B, T, K+N, P]
+        width = x.shape[2]
+        table, mask = self._layout(steps, x.device)
+        x = x.flatten(1, 2)
+        for block in self.predictor_blocks:
+            x = block(x, table, mask)
+        x = x.unflatten(1, (steps, width))[:, :, self.conditioning_tokens :]
+        x = self.predictor_proj(self.predictor_norm(x))
+        return tokens + x if config.residual else x

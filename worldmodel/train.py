@@ -1,0 +1,232 @@
+"""The training loops: masked pre-training, action-conditioned post-training, state readout.
+
+Data come as ``batch(step)``: a callable that gives the same batch for the same step, so that a
+resumed run sees what an uninterrupted one would.  The next batch is fetched by a thread while
+the present one is computed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from worldmodel.encoder import Encoder, normalise_images
+from worldmodel.losses import post_training_losses
+from worldmodel.masked import MASKS, MaskedPretraining, feature_spread, visible_tokens
+from worldmodel.predictor import Predictor
+from worldmodel.readout import Readout, decode, readout_loss
+
+
+class TrainingError(ValueError):
+    """A run that cannot start or go on; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What every loop shares.  The learning rate warms up linearly, then falls as a cosine."""
+
+    steps: int = 1000
+    batch_size: int = 64
+    learning_rate: float = 6e-4
+    final_learning_rate: float = 1e-5
+    warmup_steps: int = 100
+    weight_decay: float = 0.04
+    clip_norm: float = 1.0
+    seed: int = 0
+    bf16: bool = True
+    checkpoint_every: int = 250
+    log_every: int = 20
+    device: str = "cpu"
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Learning rate of ``step`` (0-based)."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    span = max(1, config.steps - config.warmup_steps)
+    share = min(1.0, (step - config.warmup_steps) / span)
+    low, high = config.final_learning_rate, config.learning_rate
+    return low + (high - low) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+class Run:
+    """One resumable training run: optimiser, schedule, checkpoints, metrics, progress bar."""
+
+    def __init__(self, module: nn.Module, config: TrainConfig, out: str | Path, title: str) -> None:
+        self.module, self.config, self.title = module, config, title
+        self.out = Path(out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        module.to(config.device).train()
+        trained = [p for p in module.parameters() if p.requires_grad]
+        decayed = [p for p in trained if p.ndim > 1]
+        plain = [p for p in trained if p.ndim <= 1]
+        self.parameters = trained
+        self.optimiser = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": config.weight_decay},
+             {"params": plain, "weight_decay": 0.0}],
+            lr=config.learning_rate, betas=(0.9, 0.95),
+        )
+        self.state_file = self.out / f"{title}_state.pt"
+        self.first = self._resume()
+
+    def _resume(self) -> int:
+        if not self.state_file.exists():
+            return 0
+        try:
+            state = torch.load(self.state_file, map_location=self.config.device, weights_only=True)
+            self.module.load_state_dict(state["module"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            return int(state["step"])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise TrainingError(
+                f"{self.state_file} is of another run ({str(error).splitlines()[0]}); "
+                "delete it or choose another out="
+            ) from error
+
+    def save(self, step: int) -> None:
+        staged = self.state_file.with_suffix(".tmp")
+        torch.save(
+            {"module": self.module.state_dict(), "optimiser": self.optimiser.state_dict(),
+             "step": step},
+            staged,
+        )
+        os.replace(staged, self.state_file)
+
+    def steps(self, batch: Callable[[int], Any]) -> Iterator[tuple[int, Any, Callable[..., None]]]:
+        """Yields (step, batch, update); call ``update(loss, figures)`` once per step."""
+        config = self.config
+        figures: dict[str, float] = {}
+        with (
+            SummaryWriter(str(self.out / "tensorboard"), purge_step=self.first) as writer,
+            ThreadPoolExecutor(1) as pool,
+            tqdm(total=config.steps, initial=self.first, desc=self.title, unit="step") as bar,
+        ):
+            following = pool.submit(batch, self.first)
+            for step in range(self.first, config.steps):
+                current = following.result()
+                if step + 1 < config.steps:
+                    following = pool.submit(batch, step + 1)
+
+                def update(loss: Tensor, shown: dict[str, float], step: int = step) -> None:
+                    if not torch.isfinite(loss):
+                        raise TrainingError(
+                            f"{self.title}: loss is {loss.item()} at step {step}; the last good "
+                            f"state is {self.state_file}: lower learning_rate and start again"
+                        )
+                    rate = learning_rate(config, step)
+                    for group in self.optimiser.param_groups:
+                        group["lr"] = rate
+                    self.optimiser.zero_grad(set_to_none=True)
+                    loss.backward()
+                    norm = nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
+                    self.optimiser.step()
+                    figures.update(loss=loss.item(), grad_norm=float(norm), **shown)
+
+                yield step, current, update
+                bar.update()
+                if step % config.log_every == 0:
+                    for key, value in figures.items():
+                        writer.add_scalar(key, value, step)
+                    bar.set_postfix({k: f"{v:.4g}" for k, v in figures.items()})
+                if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+                    self.save(step + 1)
+        self.module.eval()
+
+    def autocast(self):
+        kind = torch.device(self.config.device).type
+        return torch.autocast(kind, torch.bfloat16, enabled=self.config.bf16)
+
+
+def pretrain(
+    encoder: Encoder, clips: Callable[[int], Tensor], config: TrainConfig, out: str | Path
+) -> Encoder:
+    """Masked latent pre-training; returns the teacher, the encoder to freeze and ship.
+
+    ``clips(step)``: uint8 [B, T, H, W, 3], T a multiple of the tubelet size.
+    """
+    model = MaskedPretraining(encoder)
+    run = Run(model, config, out, "pretrain")
+    spread = 0.0
+    for step, video, update in run.steps(clips):
+        video = normalise_images(video.to(config.device)).transpose(1, 2)  # [B, 3, T, H, W]
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        kind = MASKS[step % len(MASKS)]
+        time = video.shape[2] // encoder.config.tubelet_size
+        keep = visible_tokens(len(video), time, encoder.config.grid, kind, generator)
+        with run.autocast():
+            loss, figures = model(video, keep.to(config.device))
+        if step % config.log_every == 0:
+            spread = feature_spread(model.teacher.encode_frames(video[:, :, 0]))
+        update(loss, {**figures, "spread": spread})
+        model.update_teacher(1.0 - 0.004 * (1.0 - 0.9 * step / config.steps))
+    return model.teacher.eval()
+
+
+def post_train(
+    predictor: Predictor, windows: Callable[[int], tuple[Tensor, Tensor, Tensor]],
+    config: TrainConfig, out: str | Path, rollout_steps: int = 2,
+) -> Predictor:
+    """Action-conditioned post-training on latents of the frozen encoder.
+
+    ``windows(step)``: tokens [B, T, N, D] normalised, actions [B, T-1, 7], states [B, T, 7].
+    """
+    run = Run(predictor, config, out, "train")
+    for _, (tokens, actions, states), update in run.steps(windows):
+        tokens = tokens.to(config.device, torch.float32)
+        actions = actions.to(config.device, torch.float32)
+        states = states.to(config.device, torch.float32)
+        with run.autocast():
+            forced, rolled = post_training_losses(
+                predictor, tokens, actions, states, rollout_steps=rollout_steps
+            )
+        copied = (tokens[:, 1:] - tokens[:, :-1]).abs().mean().item()
+        update(
+            forced + rolled,
+            {"teacher_forcing": forced.item(), "rollout": rolled.item(), "copy": copied},
+        )
+    return predictor.requires_grad_(False)
+
+
+@torch.no_grad()
+def validate(
+    predictor: Predictor, windows: Callable[[int], tuple[Tensor, Tensor, Tensor]], batches: int
+) -> dict[str, float]:
+    """Mean losses over held-out windows, beside copying the last frame and wrong actions."""
+    totals = {"teacher_forcing": 0.0, "rollout": 0.0, "copy": 0.0, "shuffled_actions": 0.0}
+    for step in range(batches):
+        tokens, actions, states = (x.float() for x in windows(step))
+        forced, rolled = post_training_losses(predictor, tokens, actions, states)
+        wrong, _ = post_training_losses(predictor, tokens, actions.roll(1, 0), states)
+        totals["teacher_forcing"] += forced.item() / batches
+        totals["rollout"] += rolled.item() / batches
+        totals["copy"] += (tokens[:, 1:] - tokens[:, :-1]).abs().mean().item() / batches
+        totals["shuffled_actions"] += wrong.item() / batches
+    return totals
+
+
+def train_readout(
+    readout: Readout, frames: Callable[[int], tuple[Tensor, Tensor]], config: TrainConfig,
+    out: str | Path,
+) -> Readout:
+    """Train the state readout.  ``frames(step)``: tokens [B, N, D], commanded states [B, 7]."""
+    run = Run(readout, config, out, "readout")
+    for _, (tokens, states), update in run.steps(frames):
+        tokens = tokens.to(config.device, torch.float32)
+        states = states.to(config.device, torch.float32)
+        with run.autocast():
+            output = readout(tokens)
+        loss = readout_loss(output.float(), states)
+        read = decode(output.detach().float())
+        error = (read[:, :3] - states[:, :3]).norm(dim=-1).median().item()
+        update(loss, {"position_mm": 1000 * error})
+    return readout.requires_grad_(False)
