@@ -20,6 +20,7 @@ from robot_data import pose as pose_math
 from robot_data.schema import check_action
 from sims import scene, tasks
 from sims.arm_control import ARM_JOINTS, HOME_QPOS, ArmKinematics, JointReference
+from sims.rendering import make_renderer
 
 Array = NDArray[np.float64]
 
@@ -41,10 +42,6 @@ class ArmConfig:
     workspace_high_m: tuple[float, float, float] = (0.70, 0.28, 0.40)
     scene: scene.SceneConfig = field(default_factory=scene.SceneConfig)
     task: tasks.TaskConfig = field(default_factory=tasks.TaskConfig)
-
-
-class RenderingUnavailable(RuntimeError):
-    """No OpenGL context could be made."""
 
 
 class MujocoArm(gymnasium.Env[dict[str, NDArray[Any]], Array]):
@@ -237,26 +234,11 @@ class MujocoArm(gymnasium.Env[dict[str, NDArray[Any]], Array]):
     def camera_image(self, camera: str) -> NDArray[np.uint8]:
         """Image of the ``exo`` or ``wrist`` camera, uint8 [H, W, 3]."""
         if self._renderer is None:
-            self._renderer = self._make_renderer()
+            self._renderer = make_renderer(
+                self.model, self.config.image_size, self.config.fast_rendering
+            )
         self._renderer.update_scene(self.data, camera=camera)
         return self._renderer.render().copy()
-
-    def _make_renderer(self) -> mujoco.Renderer:
-        side = self.config.image_size
-        try:
-            renderer = mujoco.Renderer(self.model, side, side)
-        except Exception as error:  # GL loaders raise many types
-            raise RenderingUnavailable(
-                f"no OpenGL context ({error}); install libegl1 and libgl1 (`make setup` does) "
-                "or set MUJOCO_GL=osmesa"
-            ) from error
-        if self.config.fast_rendering:
-            flags = renderer.scene.flags
-            flags[int(mujoco.mjtRndFlag.mjRND_SHADOW)] = 0
-            flags[int(mujoco.mjtRndFlag.mjRND_REFLECTION)] = 0
-            flags[int(mujoco.mjtRndFlag.mjRND_HAZE)] = 0
-            flags[int(mujoco.mjtRndFlag.mjRND_SKYBOX)] = 0
-        return renderer
 
     def _observation(self) -> dict[str, NDArray[Any]]:
         observation: dict[str, NDArray[Any]] = {

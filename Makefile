@@ -1,0 +1,31 @@
+# make demo: one episode on the shipped weights.  make test: every check.  Both set up first.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+export MUJOCO_GL ?= egl
+
+.PHONY: setup demo test lint bench clean
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt Makefile
+	@sh tools/system-packages.sh
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch .venv/ready
+
+demo: setup
+	$(BIN)/worldmodel plan task=pick_and_place seed=100000 out=outputs/demo
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/pyright --warnings
+	$(BIN)/lint-imports
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+bench: setup
+	$(BIN)/python benchmarks/simulation.py
+
+clean:
+	rm -rf .venv outputs

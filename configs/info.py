@@ -1,0 +1,53 @@
+"""``worldmodel info``: what a checkpoint holds and whether this machine can run it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from configs import commands
+from configs.report import write_report
+from worldmodel import checkpoint
+from worldmodel.encoder import ENCODERS
+from worldmodel.predictor import PREDICTORS
+
+
+def run_info(settings: commands.Info) -> dict[str, Any]:
+    folder = Path(settings.checkpoint or checkpoint.SHIPPED)
+    encoder = checkpoint.load_encoder(folder)
+    parts: dict[str, Any] = {"encoder": encoder}
+    if (folder / "predictor.safetensors").exists():
+        parts["predictor"] = checkpoint.load_predictor(folder, encoder)
+    if (folder / "readout.safetensors").exists():
+        parts["readout"] = checkpoint.load_readout(folder, encoder)
+    report: dict[str, Any] = {
+        "version": version("arm-worldmodel"), "checkpoint": folder,
+        "encoder_hash": checkpoint.state_hash(encoder),
+        "parts": {
+            name: {
+                "parameters": sum(p.numel() for p in part.parameters()),
+                "config": asdict(part.config),
+            }
+            for name, part in parts.items()
+        },
+        "named_encoders": {k: asdict(v) for k, v in ENCODERS.items()},
+        "named_predictors": {k: asdict(v) for k, v in PREDICTORS.items()},
+    }
+    print(f"arm-worldmodel {report['version']}, checkpoint {folder}")
+    for name, part in report["parts"].items():
+        sizes = ", ".join(f"{k}={v}" for k, v in part["config"].items())
+        print(f"  {name}: {part['parameters'] / 1e6:.2f} M parameters ({sizes})")
+    try:
+        from sims.mujoco_arm import MujocoArm
+
+        env = MujocoArm()
+        env.reset(seed=0, options={"goal": False})
+        env.close()
+        report["rendering"] = "ok"
+    except Exception as error:  # a report of what does not work here
+        report["rendering"] = str(error)
+    print(f"  rendering: {report['rendering']}")
+    write_report(settings.out, report)
+    return report

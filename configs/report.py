@@ -1,0 +1,116 @@
+"""What every command leaves in ``out=``: report.json, tables, pictures, video."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+
+def write_report(out: str | Path, report: dict[str, Any]) -> Path:
+    """Write ``report.json`` into ``out`` in one step; adds the command and the machine."""
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "report.json"
+    report = {
+        **report,
+        "command": ["worldmodel", *sys.argv[1:]],
+        "machine": {
+            "cores": len(os.sched_getaffinity(0)),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+    }
+    staged = path.with_suffix(".tmp")
+    staged.write_text(json.dumps(report, indent=2, allow_nan=False, default=_plain))
+    os.replace(staged, path)
+    return path
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value)} in a report")
+
+
+def wilson_95(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson score interval of a success rate, 95 % (Wilson 1927)."""
+    if trials == 0:
+        return 0.0, 1.0
+    z = 1.959963984540054
+    rate = successes / trials
+    centre = (rate + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * math.sqrt(
+        rate * (1 - rate) / trials + z * z / (4 * trials**2)
+    )
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def write_video(path: Path, frames: list[Image], fps: int = 5, zoom: int = 3) -> None:
+    """H.264 video of uint8 [H, W, 3] frames, enlarged ``zoom`` times."""
+    height, width = (zoom * side for side in frames[0].shape[:2])
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"  # pyright: ignore
+        for frame in frames:
+            large = frame.repeat(zoom, axis=0).repeat(zoom, axis=1)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(large, "rgb24")):  # pyright: ignore
+                container.mux(packet)
+        for packet in stream.encode():  # pyright: ignore
+            container.mux(packet)
+
+
+def contact_sheet(
+    path: Path, title: str, frames: list[Image], goals: list[Image], names: list[str],
+    goal_index: list[int], planned_cost: list[float], present_cost: list[float],
+    distance_m: list[float],
+) -> None:
+    """Goal images, evenly chosen frames, and cost and distance over the episode."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    columns = max(8, len(goals))
+    figure = plt.figure(figsize=(1.5 * columns, 7.2), layout="constrained")
+    grid = figure.add_gridspec(4, columns, height_ratios=[1, 1, 1, 1.1])
+    for i, (goal, name) in enumerate(zip(goals, names, strict=True)):
+        axis = figure.add_subplot(grid[0, i])
+        axis.imshow(goal)
+        axis.set_title(f"goal {i + 1}: {name}", fontsize=7)
+        axis.axis("off")
+    chosen = np.linspace(0, len(frames) - 1, min(len(frames), 2 * columns)).round().astype(int)
+    for place, t in enumerate(chosen):
+        axis = figure.add_subplot(grid[1 + place // columns, place % columns])
+        axis.imshow(frames[t])
+        axis.set_title(f"step {t}", fontsize=7)
+        axis.axis("off")
+    cost = figure.add_subplot(grid[3, : columns // 2])
+    steps = np.arange(len(planned_cost))
+    cost.plot(steps, present_cost, label="present")
+    cost.plot(steps, planned_cost, label="imagined after the planned action")
+    for change in np.flatnonzero(np.diff(goal_index)) + 1:
+        cost.axvline(change, color="0.8", linewidth=0.8)
+    cost.set(xlabel="control step", ylabel="cost to the goal image")
+    cost.legend(fontsize=7)
+    far = figure.add_subplot(grid[3, columns // 2 :])
+    far.plot(np.arange(len(distance_m)), np.asarray(distance_m) * 100)
+    far.set(xlabel="control step", ylabel="distance to goal, simulator [cm]", ylim=(0, None))
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

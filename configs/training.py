@@ -1,0 +1,167 @@
+"""The commands that make data and weights: collect, pretrain, encode, train, probe."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from configs import commands
+from configs.feeds import ClipFeed, LatentFeed
+from configs.report import write_report
+from robot_data.episodes import EpisodeStore
+from robot_data.latents import LatentCache, LatentEpisode
+from worldmodel import checkpoint, probes
+from worldmodel.encoder import Encoder
+from worldmodel.predictor import Predictor
+from worldmodel.readout import Readout
+from worldmodel.train import TrainConfig, post_train, pretrain, train_readout, validate
+
+
+def run_collect(settings: commands.Collect) -> dict[str, Any]:
+    from sims.collect import collect
+
+    began, frames = time.monotonic(), 0
+    seeds = range(settings.first_seed, settings.first_seed + settings.episodes)
+    held = len(EpisodeStore(settings.out))
+    recorded = 0
+    with tqdm(total=settings.episodes, desc="collect", unit="episode") as bar:
+        for count in collect(settings.arm, settings.collect, settings.out, seeds, settings.workers):
+            frames, recorded = frames + count, recorded + 1
+            bar.update()
+    seconds = time.monotonic() - began
+    report = {
+        "episodes_recorded": recorded, "episodes_held_before": held, "frames": frames,
+        "seconds": seconds, "frames_per_second": frames / seconds,
+        "settings": asdict(settings),
+    }
+    write_report(settings.out, report)
+    return report
+
+
+def run_pretrain(settings: commands.Pretrain) -> dict[str, Any]:
+    began = time.monotonic()
+    train = settings.train
+    feed = ClipFeed(
+        EpisodeStore(settings.data), train.batch_size, train.seed,
+        settings.encoder.tubelet_size, settings.motion_frames,
+    )
+    torch.manual_seed(train.seed)
+    encoder = pretrain(Encoder(settings.encoder), feed, train, settings.out)
+    checkpoint.save_encoder(settings.out, encoder)
+    report = {
+        "encoder_hash": checkpoint.state_hash(encoder),
+        "seconds": time.monotonic() - began, "settings": asdict(settings),
+    }
+    write_report(settings.out, report)
+    return report
+
+
+def open_cache(data: str, encoder: Encoder) -> LatentCache:
+    return LatentCache(EpisodeStore(data), checkpoint.state_hash(encoder))
+
+
+def fill_cache(data: str, encoder: Encoder) -> LatentCache:
+    """Encode what is not cached yet, with a progress bar."""
+    cache = open_cache(data, encoder)
+    fast = encoder.to(torch.bfloat16)
+
+    @torch.inference_mode()
+    def encode(images: np.ndarray) -> np.ndarray:
+        return fast.encode_frames(torch.from_numpy(images)).half().numpy()
+
+    store = EpisodeStore(data)
+    store.require()
+    for _ in tqdm(cache.fill(encode), total=len(store), desc=f"encode {data}", unit="episode"):
+        pass
+    encoder.to(torch.float32)
+    return cache
+
+
+def run_encode(settings: commands.Encode) -> dict[str, Any]:
+    began = time.monotonic()
+    encoder = checkpoint.load_encoder(settings.checkpoint or checkpoint.SHIPPED)
+    cache = fill_cache(settings.data, encoder)
+    report = {
+        "encoder_hash": checkpoint.state_hash(encoder), "folder": cache.folder,
+        "episodes": len(cache.episodes()), "seconds": time.monotonic() - began,
+    }
+    write_report(settings.out, report)
+    return report
+
+
+def run_train(settings: commands.Train) -> dict[str, Any]:
+    began = time.monotonic()
+    folder = settings.checkpoint or checkpoint.SHIPPED
+    encoder = checkpoint.load_encoder(folder)
+    cache = fill_cache(settings.data, encoder)
+    train, second = settings.train, settings.readout_train
+    torch.manual_seed(train.seed)
+    predictor = Predictor(settings.predictor)
+    feed = LatentFeed(cache, train.batch_size, settings.window, train.seed, settings.strides)
+    predictor = post_train(predictor, feed.windows, train, settings.out, settings.rollout_steps)
+    torch.manual_seed(second.seed)
+    readout_feed = LatentFeed(cache, second.batch_size, settings.window, second.seed, (1,))
+    readout = train_readout(Readout(settings.readout), readout_feed.frames, second, settings.out)
+    if Path(folder).resolve() != Path(settings.out).resolve():
+        checkpoint.save_encoder(settings.out, encoder)
+    checkpoint.save_predictor(settings.out, predictor, encoder)
+    checkpoint.save_readout(settings.out, readout, encoder)
+    report: dict[str, Any] = {"settings": asdict(settings)}
+    if settings.validation:
+        held_out = fill_cache(settings.validation, encoder)
+        check = LatentFeed(held_out, 16, settings.window, 1, settings.strides)
+        report["validation"] = validate(predictor, check.windows, settings.validation_batches)
+        report["readout"] = probes.readout_error(readout, *_frames(held_out.episodes(), 2000, 1))
+    report["seconds"] = time.monotonic() - began
+    write_report(settings.out, report)
+    return report
+
+
+def _frames(episodes: list[LatentEpisode], count: int, seed: int):
+    """Random frames: tokens [B, N, D], targets [B, 8] (object xyz, hand xyz, measured and
+    commanded closedness) and commanded states [B, 7]."""
+    rng = np.random.default_rng(seed)
+    tokens, targets, states = [], [], []
+    for _ in range(count):
+        episode = episodes[int(rng.integers(len(episodes)))]
+        t = int(rng.integers(len(episode.states)))
+        state, told = episode.states[t], episode.commanded_closedness[t]
+        tokens.append(episode.latents[t])
+        targets.append(np.r_[episode.object_position[t], state[:3], state[6], told])
+        states.append(np.r_[state[:6], told])
+    return (
+        torch.from_numpy(np.stack(tokens)).float(),
+        torch.from_numpy(np.stack(targets)).float(),
+        torch.from_numpy(np.stack(states)).float(),
+    )
+
+
+def run_probe(settings: commands.Probe) -> dict[str, Any]:
+    began = time.monotonic()
+    encoder = checkpoint.load_encoder(settings.checkpoint or checkpoint.SHIPPED)
+    fit = _frames(fill_cache(settings.data, encoder).episodes(), settings.frames, 0)
+    check = _frames(fill_cache(settings.validation, encoder).episodes(), 2000, 1)
+    report = {
+        "linear": probes.linear_probe(fit[0], fit[1], check[0], check[1]),
+        "attentive": probes.attentive_probe(
+            fit[0], fit[1], check[0], check[1], TrainConfig(steps=settings.steps),
+            f"{settings.out}/attentive",
+        ),
+        "encoder_hash": checkpoint.state_hash(encoder),
+    }
+    report["seconds"] = time.monotonic() - began
+    write_report(settings.out, report)
+    rows = [f"{'':14}{'R2':>8}{'median error':>14}"]
+    for kind in ("linear", "attentive"):
+        rows += [f"{kind} probe"] + [
+            f"  {name:12}{row['r2']:8.3f}{row['median_error']:14.4f}"
+            for name, row in report[kind].items()
+        ]
+    print("\n".join(rows))
+    return report

@@ -1,0 +1,173 @@
+"""Observation in, action out: encode, plan towards the goal image, bound the time.
+
+The only place where numpy observations become torch tensors and plans become numpy actions.
+Letters: S samples, T horizon, N tokens, D width.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from planners.cem import CEM, CEMConfig, Plan
+from planners.objective import GoalObjective, ObjectiveConfig, pose_parts
+from planners.subgoals import Progress, SubgoalConfig, SubgoalSequence
+from robot_data.schema import check_image, check_state
+from worldmodel.encoder import Encoder
+from worldmodel.predictor import Predictor
+from worldmodel.readout import Readout
+from worldmodel.rollout import rollout
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """servo: correct the pose read from the goal image by the error of the pose read from the
+    present image, the more the nearer the two are (``servo_range_m``): near the goal the two
+    images look alike and the readout's bias cancels."""
+
+    cem: CEMConfig = field(default_factory=CEMConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    subgoals: SubgoalConfig = field(default_factory=SubgoalConfig)
+    servo: bool = True
+    servo_range_m: float = 0.05
+    bf16: bool = True
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the agent decided in one control step, and why."""
+
+    action: NDArray[np.float64]
+    seconds: float = 0.0
+    goal_index: int = 0
+    cost: float = float("nan")  # imagined, of the planned actions
+    present_cost: float = float("nan")  # of the present observation
+    cost_per_iteration: tuple[float, ...] = ()
+    finished: bool = False
+
+
+class Agent(Protocol):
+    """What the loop needs of an agent."""
+
+    def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None: ...
+
+    def act(self, observation: dict[str, NDArray[Any]]) -> Decision: ...
+
+
+class PlanningAgent:
+    """Plans with a frozen encoder, an action-conditioned predictor and CEM."""
+
+    def __init__(
+        self, encoder: Encoder, predictor: Predictor, readout: Readout | None, config: AgentConfig
+    ) -> None:
+        if config.objective.uses_pose and readout is None:
+            raise ValueError(
+                "the objective has pose weights but the checkpoint has no readout; train one "
+                "with `worldmodel train`, or set the pose weights to 0"
+            )
+        dtype = torch.bfloat16 if config.bf16 else torch.float32
+        self.config = config
+        self.encoder = encoder.to(dtype)
+        self.predictor = predictor.to(dtype)
+        self.readout = readout
+        self.cem = CEM(config.cem)
+        self._goals: list[tuple[Tensor, Tensor | None]] = []
+
+    @torch.inference_mode()
+    def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
+        """Start an episode towards ``goals``, images uint8 [H, W, 3] in order."""
+        images = np.stack([self._image(g, f"goal image {i}") for i, g in enumerate(goals)])
+        tokens = self.encoder.encode_frames(torch.from_numpy(images))  # [G, N, D]
+        states = self._read(tokens)
+        self._goals = [
+            (tokens[i], None if states is None else states[i]) for i in range(len(goals))
+        ]
+        self.sequence = SubgoalSequence(self.config.subgoals, len(goals))
+        self.cem.reset(seed)
+        self._closedness: float | None = None
+
+    @torch.inference_mode()
+    def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
+        """One control step: observation {"image", "state"} -> decision with an action [7]."""
+        if not self._goals:
+            raise RuntimeError("reset(goals, seed) must be called before act()")
+        began = time.monotonic()
+        image = torch.from_numpy(self._image(observation["image"], "image"))
+        state = torch.from_numpy(check_state(observation["state"])).float()
+        tokens = self.encoder.encode_frames(image[None])  # [1, N, D]
+        read = self._read(tokens)
+        shown = None if read is None else read[0]
+
+        index = self.sequence.index
+        objective = self._objective(index, state, shown)
+        progress = self._progress(objective, tokens, state)
+        following = self.sequence.update(progress)
+        if following != index:
+            objective = self._objective(following, state, shown)
+            progress = self._progress(objective, tokens, state)
+        self._closedness = float(state[6])
+
+        plan = self._plan(objective, tokens, state)
+        return Decision(
+            action=plan.actions[0].double().numpy(),
+            seconds=time.monotonic() - began,
+            goal_index=following,
+            cost=plan.cost,
+            present_cost=progress.cost,
+            cost_per_iteration=plan.cost_per_iteration,
+            finished=self.sequence.finished,
+        )
+
+    def _plan(self, objective: GoalObjective, tokens: Tensor, state: Tensor) -> Plan:
+        def cost(actions: Tensor) -> Tensor:
+            count = len(actions)
+            imagined, states = rollout(
+                self.predictor,
+                tokens[:, None].expand(count, -1, -1, -1),
+                state.expand(count, 1, -1),
+                actions,
+            )
+            return objective(imagined[:, -1], states[:, -1])
+
+        return self.cem.plan(cost)
+
+    def _image(self, image: Any, name: str) -> NDArray[np.uint8]:
+        image = check_image(image, name)
+        side = self.encoder.config.image_size
+        if image.shape[:2] != (side, side):
+            raise ValueError(
+                f"{name} is {image.shape[0]}x{image.shape[1]}; this model was trained on "
+                f"{side}x{side}: set the camera or resize"
+            )
+        return image
+
+    def _read(self, tokens: Tensor) -> Tensor | None:
+        """Commanded states [B, 7] read from tokens [B, N, D]."""
+        return None if self.readout is None else self.readout.state(tokens.float())
+
+    def _objective(self, index: int, state: Tensor, shown: Tensor | None) -> GoalObjective:
+        tokens, goal = self._goals[index]
+        if goal is not None and shown is not None and self.config.servo:
+            error = state[:3] - shown[:3]
+            gap = (goal[:3] - shown[:3]).norm() / self.config.servo_range_m
+            goal = goal.clone()
+            goal[:3] += error * torch.exp(-gap.square())
+        return GoalObjective(self.config.objective, tokens, goal)
+
+    def _progress(self, objective: GoalObjective, tokens: Tensor, state: Tensor) -> Progress:
+        cost = objective(tokens, state[None]).item()
+        if objective.goal_state is None:
+            return Progress(cost)
+        position, angle, grip = (x.item() for x in pose_parts(state[None], objective.goal_state))
+        closing = objective.goal_state[6] > state[6]
+        still = self._closedness is not None and abs(float(state[6]) - self._closedness) < 0.02
+        if closing and still and state[6] > 0.05:
+            grip = 0.0  # the fingers are stopped by what they hold
+        return Progress(cost, position, angle, grip)

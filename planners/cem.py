@@ -1,0 +1,116 @@
+"""Cross-entropy method over any cost of action sequences (Rubinstein 1999; as used by V-JEPA
+2-AC, Assran et al. 2025, section 3.2).
+
+Letters: S samples, T horizon, A = 7 action dimensions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CEMConfig:
+    """Search effort and bounds per control step.
+
+    max_move_m bounds each axis of the translation; max_turn_rad each Euler angle of the
+    rotation (0: never rotate, as in the released notebook); max_grip the change of closedness.
+    Gripper changes below grip_threshold become 0 (the notebook's 0.25).
+    """
+
+    samples: int = 150
+    iterations: int = 5
+    elites: int = 15
+    horizon: int = 1
+    momentum_mean: float = 0.15
+    momentum_std: float = 0.15
+    max_move_m: float = 0.075
+    max_turn_rad: float = 0.15
+    max_grip: float = 0.75
+    grip_threshold: float = 0.25
+    warm_start: bool = True
+    deadline_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.elites <= self.samples:
+            raise ValueError(f"elites {self.elites} must be 1 to samples {self.samples}")
+        if min(self.samples, self.iterations, self.horizon) < 1:
+            raise ValueError("samples, iterations and horizon must be at least 1")
+        if self.deadline_s is not None and self.deadline_s <= 0:
+            raise ValueError(f"deadline_s {self.deadline_s} must be positive, or null for none")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """actions [T, 7]; cost of those actions; cost_per_iteration: best so far after each."""
+
+    actions: Tensor
+    cost: float
+    cost_per_iteration: tuple[float, ...]
+    seconds: float
+    stopped_early: bool
+
+
+class CEM:
+    """``plan(cost)`` minimises ``cost(actions [S, T, 7]) -> [S]``; seeded, stateful only in its
+    generator and the warm start."""
+
+    def __init__(self, config: CEMConfig, seed: int = 0) -> None:
+        self.config = config
+        self.generator = torch.Generator().manual_seed(seed)
+        c = config
+        self.limit = torch.tensor(
+            [c.max_move_m] * 3 + [c.max_turn_rad] * 3 + [c.max_grip], dtype=torch.float32
+        )
+        self._previous: Tensor | None = None
+
+    def reset(self, seed: int) -> None:
+        self.generator.manual_seed(seed)
+        self._previous = None
+
+    def plan(self, cost: Callable[[Tensor], Tensor]) -> Plan:
+        """The best sequence found; at the deadline the best so far (one iteration at least)."""
+        c = self.config
+        began = time.monotonic()
+        mean = torch.zeros(c.horizon, 7)
+        if c.warm_start and self._previous is not None:
+            mean[:-1] = self._previous[1:]  # what was planned for later, one step on
+        std = self.limit.expand(c.horizon, 7).clone()
+        best, best_cost = mean, float("inf")
+        history: list[float] = []
+        stopped = False
+        for _ in range(c.iterations):
+            # -- sample: the present mean is always among the samples
+            noise = torch.randn(c.samples, c.horizon, 7, generator=self.generator)
+            noise[0] = 0.0
+            actions = self._bounded(mean + std * noise)  # [S, T, 7]
+            # -- score
+            costs = cost(actions).float()
+            if not torch.isfinite(costs).all():
+                raise ValueError("the cost of some action sequences is not finite")
+            # -- elites
+            order = costs.argsort()[: c.elites]
+            elites = actions[order]
+            if costs[order[0]] < best_cost:
+                best, best_cost = actions[order[0]].clone(), costs[order[0]].item()
+            history.append(best_cost)
+            # -- refit
+            mean = torch.lerp(elites.mean(0), mean, c.momentum_mean)
+            std = torch.lerp(elites.std(0, unbiased=False), std, c.momentum_std)
+            spent = time.monotonic() - began
+            if c.deadline_s is not None and spent * (1 + 1 / len(history)) > c.deadline_s:
+                stopped = len(history) < c.iterations
+                break
+        self._previous = best
+        return Plan(best, best_cost, tuple(history), time.monotonic() - began, stopped)
+
+    def _bounded(self, actions: Tensor) -> Tensor:
+        actions = torch.minimum(torch.maximum(actions, -self.limit), self.limit)
+        small = actions[..., 6].abs() < self.config.grip_threshold
+        actions[..., 6] = actions[..., 6].masked_fill(small, 0.0)
+        return actions

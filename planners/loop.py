@@ -1,0 +1,67 @@
+"""One episode: environment, agent, and whoever wants to watch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.agent import Agent
+from robot_data.recording import Start, Step, Subscriber
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """``success`` and ``distance_m`` are the environment's judgement of the last state."""
+
+    seed: int
+    success: bool
+    distance_m: float
+    steps: int
+    plan_seconds: tuple[float, ...]
+    finished: bool  # the agent says it is done; not a claim of success
+
+
+def run_episode(
+    env: gymnasium.Env[Any, Any], agent: Agent, seed: int, max_steps: int,
+    goals: str = "subgoals", subscribers: Sequence[Subscriber] = (),
+) -> EpisodeResult:
+    """Run until the agent is done or ``max_steps``.
+
+    ``goals``: "subgoals" gives the agent the environment's sequence of goal images, "single"
+    only the last.  Subscribers are closed whatever happens.
+    """
+    if goals not in ("subgoals", "single"):
+        raise ValueError(f"goal '{goals}' is unknown; valid: subgoals, single")
+    observation, info = env.reset(seed=seed)
+    images: list[NDArray[np.uint8]] = list(info["subgoal_images"])
+    names = list(info["subgoal_names"])
+    if goals == "single":
+        images, names = images[-1:], names[-1:]
+    agent.reset(images, seed)
+    seconds: list[float] = []
+    try:
+        for watcher in subscribers:
+            watcher.on_start(Start(seed, observation, info, images, names, max_steps))
+        finished = False
+        while len(seconds) < max_steps and not finished:
+            decision = agent.act(observation)
+            finished = decision.finished
+            seconds.append(decision.seconds)
+            following, _, terminated, truncated, info = env.step(decision.action)
+            step = Step(len(seconds) - 1, observation, decision, following, info)
+            for watcher in subscribers:
+                watcher.on_step(step)
+            observation = following
+            finished = finished or terminated or truncated
+        return EpisodeResult(
+            seed, bool(info["success"]), float(info["distance_m"]), len(seconds),
+            tuple(seconds), finished,
+        )
+    finally:
+        for watcher in subscribers:
+            watcher.on_end()

@@ -1,0 +1,110 @@
+"""How far imagined latents (and poses) are from a goal image.
+
+Letters: S samples, N tokens, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from worldmodel.pose import euler_to_matrix
+
+Distance = Literal["l1", "squared", "cosine", "pooled"]
+POOLS = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Weights of the parts of the cost.
+
+    distance: ``l1`` is V-JEPA 2-AC's; ``pooled`` sums L1 over average pooling 1, 2, 4, 8.
+    position_weight [1/m], rotation_weight [1/rad], grip_weight: distance between the imagined
+    pose (known exactly from the actions) and the pose a readout reads from the goal image; all
+    0 switches the readout off.
+    """
+
+    distance: Distance = "l1"
+    token_weight: float = 1.0
+    position_weight: float = 20.0
+    rotation_weight: float = 1.0
+    grip_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.distance not in DISTANCES:
+            raise ValueError(
+                f"unknown distance '{self.distance}'; valid: {', '.join(DISTANCES)}"
+            )
+
+    @property
+    def uses_pose(self) -> bool:
+        return any((self.position_weight, self.rotation_weight, self.grip_weight))
+
+
+def l1(tokens: Tensor, goal: Tensor) -> Tensor:
+    """Mean absolute difference: tokens [S, N, D], goal [N, D] -> [S]."""
+    return (tokens - goal).abs().mean((1, 2), dtype=torch.float32)
+
+
+def squared(tokens: Tensor, goal: Tensor) -> Tensor:
+    return (tokens - goal).square().mean((1, 2), dtype=torch.float32)
+
+
+def cosine(tokens: Tensor, goal: Tensor) -> Tensor:
+    return 1.0 - F.cosine_similarity(tokens.float(), goal.float().expand_as(tokens), -1).mean(1)
+
+
+def pooled(tokens: Tensor, goal: Tensor) -> Tensor:
+    """L1 summed over token maps average-pooled at several scales."""
+    side = round(tokens.shape[1] ** 0.5)
+    difference = (tokens - goal).float().unflatten(1, (side, side)).movedim(-1, 1)  # [S, D, h, w]
+    total = difference.new_zeros(len(tokens))
+    for pool in POOLS:
+        if pool <= side and side % pool == 0:
+            total = total + F.avg_pool2d(difference, pool).abs().mean((1, 2, 3))
+    return total
+
+
+DISTANCES = {"l1": l1, "squared": squared, "cosine": cosine, "pooled": pooled}
+
+
+def pose_parts(states: Tensor, goal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Distance [m], angle [rad] and difference of closedness of states [S, 7] to goal [7]."""
+    position = (states[:, :3] - goal[:3]).norm(dim=-1)
+    difference = euler_to_matrix(states[:, 3:6]) - euler_to_matrix(goal[3:6])
+    # The Frobenius norm of a difference of rotations is 2 sqrt(2) sin(angle / 2).
+    half = difference.flatten(1).norm(dim=-1) / (2 * 2**0.5)
+    angle = 2 * torch.asin(half.clamp(max=1.0))
+    return position, angle, (states[:, 6] - goal[6]).abs()
+
+
+class GoalObjective:
+    """Cost of imagined (tokens, states) for one goal image."""
+
+    def __init__(
+        self, config: ObjectiveConfig, goal_tokens: Tensor, goal_state: Tensor | None
+    ) -> None:
+        if config.uses_pose and goal_state is None:
+            raise ValueError(
+                "the objective has pose weights but no readout is loaded; train one with "
+                "`worldmodel train` or set objective.position_weight, rotation_weight and "
+                "grip_weight to 0"
+            )
+        self.config = config
+        self.goal_tokens = goal_tokens
+        self.goal_state = goal_state
+        self._distance = DISTANCES[config.distance]
+
+    def __call__(self, tokens: Tensor, states: Tensor) -> Tensor:
+        """tokens [S, N, D] normalised, states [S, 7] -> cost [S]."""
+        c = self.config
+        cost = c.token_weight * self._distance(tokens, self.goal_tokens)
+        if c.uses_pose and self.goal_state is not None:
+            position, angle, grip = pose_parts(states, self.goal_state)
+            cost = cost + c.position_weight * position + c.rotation_weight * angle
+            cost = cost + c.grip_weight * grip
+        return cost

@@ -1,0 +1,94 @@
+"""What frozen features hold: ridge and attentive probes, and the error of a readout.
+
+Targets are columns [object x, y, z, hand x, y, z (m), measured and commanded closedness].
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from worldmodel.pose import euler_to_matrix
+from worldmodel.readout import Readout, ReadoutConfig
+from worldmodel.train import Run, TrainConfig
+
+TARGETS = (
+    "object_x_m", "object_y_m", "object_z_m", "hand_x_m", "hand_y_m", "hand_z_m",
+    "closedness", "commanded",
+)
+
+
+def _scores(predicted: Tensor, target: Tensor) -> dict[str, dict[str, float]]:
+    error = predicted - target
+    r2 = 1 - error.square().sum(0) / (target - target.mean(0)).square().sum(0)
+    median = error.abs().median(0).values
+    return {
+        name: {"r2": r2[i].item(), "median_error": median[i].item()}
+        for i, name in enumerate(TARGETS)
+    }
+
+
+def linear_probe(
+    tokens: Tensor, targets: Tensor, check_tokens: Tensor, check_targets: Tensor
+) -> dict[str, dict[str, float]]:
+    """Ridge regression on all tokens [B, N, D]; the penalty is chosen on a tenth of the data."""
+    x, y = tokens.flatten(1), targets
+    mean_x, mean_y, scale = x.mean(0), y.mean(0), y.std(0) + 1e-6
+    x, y = x - mean_x, (y - mean_y) / scale
+    cut = len(x) // 10
+    held, fit = slice(0, cut), slice(cut, None)
+    kernel = x[fit] @ x[fit].T
+
+    def solve(penalty: float) -> Tensor:
+        eye = torch.eye(len(kernel)) * penalty * kernel.diagonal().mean()
+        return x[fit].T @ torch.linalg.solve(kernel + eye, y[fit])
+
+    best = min(
+        (solve(10.0**power) for power in range(-4, 2)),
+        key=lambda w: (x[held] @ w - y[held]).square().mean().item(),
+    )
+    predicted = (check_tokens.flatten(1) - mean_x) @ best * scale + mean_y
+    return _scores(predicted, check_targets)
+
+
+def attentive_probe(
+    tokens: Tensor, targets: Tensor, check_tokens: Tensor, check_targets: Tensor,
+    config: TrainConfig, out: str,
+) -> dict[str, dict[str, float]]:
+    """A small attentive readout (one block, learned queries) trained on the same frames."""
+    torch.manual_seed(config.seed)
+    body = Readout(ReadoutConfig(tokens.shape[2], tokens.shape[1], 128, 1, 4))
+    body.head = nn.Linear(body.head.in_features, targets.shape[1])
+    mean, scale = targets.mean(0), targets.std(0) + 1e-6
+
+    def batch(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        return torch.randint(len(tokens), (config.batch_size,), generator=generator)
+
+    run = Run(body, config, out, "probe")
+    for _, rows, update in run.steps(batch):
+        with run.autocast():
+            output = body(tokens[rows])
+        update(F.smooth_l1_loss(output.float(), (targets[rows] - mean) / scale, beta=0.1), {})
+    with torch.no_grad():
+        predicted = body(check_tokens) * scale + mean
+    return _scores(predicted, check_targets)
+
+
+@torch.no_grad()
+def readout_error(readout: Readout, tokens: Tensor, _: Tensor, states: Tensor) -> dict[str, float]:
+    """Errors of a trained readout on held-out tokens [B, N, D] and states [B, 7]."""
+    read = readout.state(tokens)
+    place = (read[:, :3] - states[:, :3]).norm(dim=-1)
+    relative = euler_to_matrix(read[:, 3:6]).mT @ euler_to_matrix(states[:, 3:6])
+    trace = relative.diagonal(dim1=-2, dim2=-1).sum(-1)
+    angle = ((trace - 1) / 2).clamp(-1, 1).acos()
+    grip = (read[:, 6] - states[:, 6]).abs()
+    return {
+        "position_median_m": place.median().item(),
+        "position_95_m": place.quantile(0.95).item(),
+        "rotation_median_rad": angle.median().item(),
+        "closedness_median": grip.median().item(),
+        "closedness_95": grip.quantile(0.95).item(),
+    }
