@@ -70,3 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"worldmodel {name}: error: {message}", file=sys.stderr)
         return 2
     return 0
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -136,8 +136,8 @@ class EpisodeStore:
         where = self.root / name
         try:
             version = group.attrs["schema_version"]
-            sums = dict(group.attrs["crc32"])  # pyright: ignore
-            arrays = {key: np.asarray(group[key][...]) for key in sums}  # pyright: ignore
+            sums: dict[str, int] = dict(group.attrs["crc32"])  # pyright: ignore
+            arrays: dict[str, Any] = {k: np.asarray(group[k][...]) for k in sums}  # pyright: ignore
         except Exception as error:
             raise DamagedEpisode(f"{where} is incomplete: {error}") from error
         if version != SCHEMA_VERSION:

@@ -45,7 +45,7 @@ def compose(pose: ArrayLike, action: ArrayLike) -> Array:
     pose, action = np.broadcast_arrays(_rows("pose", pose), _rows("action", action))
     result = pose + action
     turned = rotation(action) * rotation(pose)
-    result[..., RPY] = turned.as_euler("xyz").reshape(pose.shape[:-1] + (3,))
+    result[..., RPY] = turned.as_euler("xyz").reshape((*pose.shape[:-1], 3))
     result[..., GRIPPER] = np.clip(result[..., GRIPPER], 0.0, 1.0)
     return result
 
@@ -58,7 +58,7 @@ def diff(start: ArrayLike, end: ArrayLike) -> Array:
     start, end = np.broadcast_arrays(_rows("start", start), _rows("end", end))
     action = end - start
     turned = rotation(end) * rotation(start).inv()
-    action[..., RPY] = turned.as_euler("xyz").reshape(start.shape[:-1] + (3,))
+    action[..., RPY] = turned.as_euler("xyz").reshape((*start.shape[:-1], 3))
     return action
 
 

@@ -5,6 +5,9 @@ a smoothstep from the present reference to it, with velocity feed-forward, is tr
 joint servos over one control step.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo's compiled module has no type stubs)
+
 from __future__ import annotations
 
 import mink
@@ -38,7 +41,7 @@ class ArmKinematics:
         self._limits = [mink.ConfigurationLimit(self._model)]
 
     def solve(self, pose_tcp_in_base: np.ndarray, q_start: np.ndarray) -> np.ndarray:
-        """Joint angles [7] (rad) that bring the tool centre point to ``pose`` [7], near ``q_start``.
+        """Joint angles [7] (rad) near ``q_start`` that bring the tool centre point to a pose [7].
 
         Out of reach, the nearest configuration found is returned.
         """

@@ -57,7 +57,9 @@ def _jitter(waypoints, rng: np.random.Generator, config: CollectConfig):
         yield replace(waypoint, pose=pose)
 
 
-def script(env: MujocoArm, config: CollectConfig, rng: np.random.Generator) -> Iterator[tasks.Waypoint]:
+def script(
+    env: MujocoArm, config: CollectConfig, rng: np.random.Generator
+) -> Iterator[tasks.Waypoint]:
     """The waypoints of one recorded episode, endless."""
     kind = rng.random()
     if kind < config.play_fraction:

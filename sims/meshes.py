@@ -1,5 +1,8 @@
 """Lighter visual meshes: decimated once, cached on disk, used for drawing only."""
 
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo's compiled module has no type stubs)
+
 from __future__ import annotations
 
 import hashlib
@@ -64,10 +67,10 @@ def _decimated(model_file: Path, keep: float) -> dict[str, np.ndarray]:
         face = merged.reshape(-1)[face]
         if len(face) > SMALL:
             vert, face = fast_simplification.simplify(
-                np.ascontiguousarray(vert, np.float32),
+                np.ascontiguousarray(vert, np.float64),
                 np.ascontiguousarray(face, np.int32),
                 target_reduction=1.0 - keep,
-            )
+            )[:2]
         name = model.mesh(i).name
         light[f"{name}.vert"] = np.asarray(vert, np.float32)
         light[f"{name}.face"] = np.asarray(face, np.int32)

@@ -5,10 +5,13 @@ step (0.2 s at the default 5 Hz) of 2 ms physics.  An action moves the *commande
 arm follows it with servo errors of a few millimetres, which the measured state shows.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo's compiled module has no type stubs)
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import mujoco
@@ -44,7 +47,7 @@ class ArmConfig:
     task: tasks.TaskConfig = field(default_factory=tasks.TaskConfig)
 
 
-class MujocoArm(gymnasium.Env[dict[str, NDArray[Any]], Array]):
+class MujocoArm(gymnasium.Env[Any, Any]):
     """See the module docstring.
 
     ``reset(seed)`` draws the look, the start, the object and the goal from the seed, really
@@ -54,7 +57,7 @@ class MujocoArm(gymnasium.Env[dict[str, NDArray[Any]], Array]):
     quaternion w, x, y, z), ``commanded`` [7] and ``held``.  Reward is ``success`` as a float.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 5}
 
     def __init__(
         self, config: ArmConfig | None = None, task: str | None = None,
@@ -172,7 +175,8 @@ class MujocoArm(gymnasium.Env[dict[str, NDArray[Any]], Array]):
 
     def _hold_on_contact(self) -> None:
         """Fingers that were told to close and stopped early are on something: keep the force."""
-        if self._closing and not self._squeezing and self._commanded[6] - self.closedness > STALL_GAP:
+        gap = self._commanded[6] - self.closedness
+        if self._closing and not self._squeezing and gap > STALL_GAP:
             self._squeezing = True
             self._set_gripper(1.0)
 

@@ -1,5 +1,8 @@
 """Off-screen rendering, and what to do where there is none."""
 
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo's compiled module has no type stubs)
+
 from __future__ import annotations
 
 import mujoco

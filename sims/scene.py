@@ -4,6 +4,9 @@ Frames: the world frame is the robot base frame (link0); x forward, y left, z up
 top is z = 0.  Lengths in m, angles in rad unless a name says ``_deg``.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo's compiled module has no type stubs)
+
 from __future__ import annotations
 
 import importlib.util

@@ -34,7 +34,8 @@ class MaskKind:
     aspect: tuple[float, float] = (0.75, 1.5)
 
 
-MASKS = (MaskKind(8, 0.15), MaskKind(2, 0.5))  # short and long range; V-JEPA 2 has 0.7 on a finer grid
+# Short and long range; V-JEPA 2 hides 0.7 by a long-range block, on a finer grid.
+MASKS = (MaskKind(8, 0.15), MaskKind(2, 0.5))
 MIN_VISIBLE = 4
 
 

@@ -1,0 +1,47 @@
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # third-party import-time warnings are not ours
+    import rerun  # noqa: F401
+    import torch
+    import torch.utils.tensorboard  # noqa: F401
+
+from robot_data.schema import Episode
+from sims.mujoco_arm import MujocoArm
+
+torch.set_num_threads(1)
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def golden() -> list[str]:
+    return [str(DATA / "vjepa2_ac_small"), str(DATA / "vjepa2_ac_small_extrinsics")]
+
+
+@pytest.fixture(scope="module")
+def env():
+    arm = MujocoArm()
+    yield arm
+    arm.close()
+
+
+def make_episode(frames: int = 20, seed: int = 0, side: int = 32) -> Episode:
+    rng = np.random.default_rng(seed)
+    states = np.c_[rng.uniform(-0.5, 0.5, (frames, 6)), rng.uniform(0, 1, frames)]
+    return Episode(
+        images=rng.integers(0, 256, (frames, side, side, 3), dtype=np.uint8),
+        states=states,
+        actions=rng.normal(0, 0.01, (frames, 7)),
+        commanded_closedness=rng.uniform(0, 1, frames),
+        privileged={"object_pose": rng.normal(0, 1, (frames, 7))},
+        meta={"seed": seed},
+    )

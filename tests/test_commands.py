@@ -1,0 +1,201 @@
+"""The command line on real data: the whole pipeline at small size, and bad input."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.cli import main
+from configs.report import wilson_95
+from robot_data.episodes import EpisodeStore
+from worldmodel import checkpoint
+from worldmodel.encoder import Encoder, EncoderConfig
+
+SMALL = [
+    "encoder.embed_dim=48", "encoder.depth=2", "encoder.num_heads=4", "train.steps=4",
+    "train.batch_size=8", "train.warmup_steps=1",
+]
+
+
+def report(folder) -> dict:
+    return json.loads((Path(folder) / "report.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    for name, seed in (("train", 0), ("validation", 900_000)):
+        code = main([
+            "collect", f"out={root / name}", "episodes=4", f"first_seed={seed}", "workers=1",
+            "collect.frames=12",
+        ])
+        assert code == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def weights(data):
+    out = data / "checkpoint"
+    assert main(["pretrain", f"data={data / 'train'}", f"out={out}", *SMALL]) == 0
+    assert main([
+        "train", f"data={data / 'train'}", f"validation={data / 'validation'}",
+        f"checkpoint={out}", f"out={out}", "predictor.embed_dim=48", "predictor.predictor_dim=48",
+        "predictor.depth=1", "predictor.num_heads=4", "readout.embed_dim=48", "readout.dim=32",
+        "readout.depth=1", "readout.num_heads=4", "train.steps=4", "train.batch_size=4",
+        "readout_train.steps=4", "validation_batches=1",
+    ]) == 0
+    return out
+
+
+def test_collect_goes_on_where_it_stopped(data):
+    store = EpisodeStore(data / "train")
+    names = store.names()
+    before = {n: store.read(n).images for n in names}
+    assert report(data / "train")["episodes_recorded"] == 4
+    removed = names[1]
+    import shutil
+
+    shutil.rmtree(store.root / removed)
+    command = ["collect", f"out={store.root}", "episodes=4", "workers=1", "collect.frames=12"]
+    assert main(command) == 0
+    assert report(store.root)["episodes_recorded"] == 1
+    np.testing.assert_array_equal(store.read(removed).images, before[removed])  # same seed
+
+
+def test_recorded_actions_explain_the_motion(data):
+    from robot_data.pose import diff
+
+    for _, episode in EpisodeStore(data / "train").episodes():
+        moved = diff(episode.states[:-1], episode.states[1:])
+        assert np.abs(moved[:, :3] - episode.actions[:-1, :3]).max() < 0.02
+
+
+def test_train_reports_validation_and_readout(weights):
+    found = report(weights)
+    assert {"teacher_forcing", "rollout", "copy", "shuffled_actions"} <= set(found["validation"])
+    assert found["readout"]["position_median_m"] > 0
+    assert (weights / "tensorboard").is_dir()
+
+
+def test_encode_is_keyed_by_the_encoder(data, weights):
+    out = data / "encode"
+    assert main([
+        "encode", f"data={data / 'train'}", f"checkpoint={weights}", f"out={out}"
+    ]) == 0
+    folder = Path(report(out)["folder"])
+    assert folder.name == checkpoint.state_hash(checkpoint.load_encoder(weights))
+    assert report(out)["episodes"] == 4
+
+
+def test_probe_reports_every_target(data, weights):
+    out = data / "probe"
+    assert main([
+        "probe", f"data={data / 'train'}", f"validation={data / 'validation'}",
+        f"checkpoint={weights}", f"out={out}", "frames=60", "steps=5",
+    ]) == 0
+    for kind in ("linear", "attentive"):
+        assert "object_z_m" in report(out)[kind]
+        assert np.isfinite(report(out)[kind]["hand_x_m"]["r2"])
+
+
+def test_plan_leaves_pictures_video_and_rerun_log(data, weights):
+    out = data / "plan"
+    assert main([
+        "plan", "task=reach", "seed=3", "max_steps=3", f"checkpoint={weights}", f"out={out}",
+        "agent.cem.samples=8", "agent.cem.elites=3", "agent.cem.iterations=2",
+    ]) == 0
+    found = report(out)
+    assert len(found["imagined_cost"]) == found["steps"] == 3
+    from PIL import Image
+
+    assert np.asarray(Image.open(out / "contact_sheet.png")).std() > 10
+    import av
+
+    with av.open(str(out / "episode.mp4")) as video:
+        assert len(list(video.decode(video=0))) == 4
+    assert (out / "episode.rrd").stat().st_size > 10_000
+
+
+def test_evaluate_writes_the_promised_report(data):
+    out = data / "evaluate"
+    assert main([
+        "evaluate", "task=reach", "policy=stand_still", "episodes=3", "first_seed=7",
+        "max_steps=2", "workers=1", f"out={out}",
+    ]) == 0
+    found = report(out)
+    assert found["episodes"] == 3
+    assert found["success_rate"] == 0.0
+    assert [row["seed"] for row in found["per_episode"]] == [7, 8, 9]
+    assert found["median_distance_m"] > 0.05
+    assert found["wilson_95"][1] > 0.3
+    assert "median_plan_seconds" in found
+
+
+def test_wilson_interval():
+    low, high = wilson_95(45, 50)
+    assert low == pytest.approx(0.7864, abs=1e-3)
+    assert high == pytest.approx(0.9565, abs=1e-3)
+    assert wilson_95(0, 10)[0] == 0.0
+
+
+# -- bad input: one line that says what to do, exit code 2, no traceback --------------------------
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory):
+    """Broken checkpoints and data."""
+    root = tmp_path_factory.mktemp("bad")
+    (root / "garbage").mkdir()
+    (root / "garbage" / "encoder.safetensors").write_bytes(b"\x00" * 64)
+    import torch
+
+    torch.manual_seed(1)
+    other = Encoder(EncoderConfig(128, 48, 2, 4))
+    (root / "mixed").mkdir()
+    checkpoint.save_encoder(root / "mixed", other)
+    (root / "mixed" / "predictor.safetensors").write_bytes(
+        (checkpoint.SHIPPED / "predictor.safetensors").read_bytes()
+    )
+    (root / "empty").mkdir()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fly"], "valid: collect"),
+        (["plan", "task=juggle"], "valid tasks: reach"),
+        (["plan", "sead=1"], "Did you mean 'seed'"),
+        (["plan", "arm.image_size=100"], "multiple of the patch size"),
+        (["plan", "arm.image_size=224"], "trained on 128x128"),
+        (["plan", "checkpoint={bad}/nowhere"], "no weights at"),
+        (["evaluate", "checkpoint={bad}/garbage"], "not a readable safetensors"),
+        (["evaluate", "checkpoint={bad}/mixed"], "trained on encoder"),
+        (["pretrain", "data={bad}/empty", "out={bad}/x"], "worldmodel collect"),
+        (["train", "data={bad}/empty", "out={bad}/x"], "worldmodel collect"),
+        (["parity", "golden={bad}/none"], "golden= takes"),
+        (["evaluate", "task=reach", "episodes=0"], "episodes"),
+        (["collect", "out={bad}/c", "episodes=-1"], "episodes"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(bad, capsys, arguments, message):
+    filled = [a.format(bad=bad) for a in arguments]
+    assert main(filled) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert message in error[-1]
+    assert not any("Traceback" in line for line in error)
+
+
+def test_no_opengl_says_what_to_install(tmp_path):
+    broken = {**os.environ, "__EGL_VENDOR_LIBRARY_FILENAMES": "/nonexistent.json"}
+    done = subprocess.run(
+        [sys.executable, "-m", "configs.cli", "plan", "task=reach", f"out={tmp_path}"],
+        capture_output=True, text=True, env=broken, timeout=120,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "libegl1" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

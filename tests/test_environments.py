@@ -1,0 +1,208 @@
+"""One contract for every environment, and what each task promises."""
+
+import warnings
+from dataclasses import replace
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import sims  # noqa: F401  (registers the environments)
+from robot_data import pose
+from robot_data.schema import DataError, check_image, check_state
+from sims import scene, tasks
+from sims.mujoco_arm import ArmConfig, MujocoArm
+
+ENVIRONMENTS = ["arm_worldmodel/MujocoArm-v0"]
+STILL = np.zeros(7)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+class TestContract:
+    def test_gymnasium_checker_passes(self, name):
+        env = gymnasium.make(name, task="reach").unwrapped
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*action space.*")
+            warnings.filterwarnings("ignore", message=".*infinity.*")
+            check_env(env, skip_render_check=True)
+        env.close()
+
+    @pytest.mark.parametrize("task", list(tasks.TASKS))
+    def test_observation_fits_the_schema_and_goals_are_images(self, name, task):
+        env = gymnasium.make(name, task=task)
+        observation, info = env.reset(seed=3)
+        check_image(observation["image"])
+        check_state(observation["state"])
+        assert info["goal_reached"]
+        assert len(info["subgoal_images"]) == len(info["subgoal_names"])
+        for image in info["subgoal_images"]:
+            check_image(image)
+        np.testing.assert_array_equal(info["goal_image"], info["subgoal_images"][-1])
+        assert not info["success"]
+        env.close()
+
+    def test_same_seed_same_episode_bit_for_bit(self, name):
+        def record(env):
+            observation, info = env.reset(seed=11)
+            frames = [observation["image"], info["goal_image"]]
+            states = [observation["state"]]
+            rng = np.random.default_rng(0)
+            for _ in range(4):
+                observation, _, _, _, info = env.step(rng.uniform(-0.05, 0.05, 7))
+                frames.append(observation["image"])
+                states.append(np.r_[observation["state"], info["object_pose"]])
+            return frames, states
+
+        one, two = (gymnasium.make(name, task="pick_and_place").unwrapped for _ in range(2))
+        two.reset(seed=5)  # an episode in between must not matter
+        two.step(np.full(7, 0.02))
+        for a, b in zip(record(one), record(two), strict=True):
+            for x, y in zip(a, b, strict=True):
+                np.testing.assert_array_equal(x, y)
+        one.close()
+        two.close()
+
+    def test_bad_actions_are_refused(self, name):
+        env = gymnasium.make(name, task="reach").unwrapped
+        env.reset(seed=0, options={"goal": False})
+        with pytest.raises(DataError, match="finite"):
+            env.step(np.full(7, np.nan))
+        with pytest.raises(DataError, match="shape"):
+            env.step(np.zeros(6))
+        env.close()
+
+
+def test_action_is_a_pose_change_in_the_base_frame(env):
+    env.reset(seed=1, options={"goal": False})
+    for action in (
+        [0.04, 0, 0, 0, 0, 0, 0], [0, -0.04, 0, 0, 0, 0, 0], [0, 0, 0.04, 0, 0, 0, 0],
+        [0, 0, 0, 0.12, 0, 0, 0], [0, 0, 0, 0, -0.12, 0, 0], [0, 0, 0, 0, 0, 0.15, 0],
+        [0.02, 0.03, -0.02, 0.05, 0.05, -0.1, 0],
+    ):
+        before = env.commanded
+        env.advance(np.array(action))
+        expected = pose.compose(before, np.array(action))
+        assert np.linalg.norm(env.state[:3] - expected[:3]) < 0.008
+        assert pose.angle_between(env.state, expected) < 0.05
+
+
+def test_commanded_pose_stays_in_the_workspace(env):
+    env.reset(seed=1, options={"goal": False})
+    for _ in range(15):
+        env.advance(np.array([0, 0, -0.1, 0, 0, 0, 0]))
+    assert env.commanded[2] >= env.config.workspace_low_m[2]
+    assert env.state[2] > 0.0
+
+
+@pytest.mark.parametrize("kind", ["box", "cup"])
+def test_gripper_holds_its_force_on_an_object(kind):
+    arm = MujocoArm(ArmConfig(scene=scene.SceneConfig(object=kind)), task="grasp")
+    arm.reset(seed=4, options={"goal": False})
+    for waypoint in tasks.pick_waypoints(arm, arm.draw):
+        arm._follow(waypoint)
+    assert tasks.is_held(arm)
+    measured, commanded = arm.closedness, arm.commanded[6]
+    assert commanded == 1.0  # told to close fully, stopped by the object
+    assert 0.2 < measured < 0.8
+    for _ in range(10):  # "hold" is an action of zeros
+        arm.advance(STILL)
+    assert tasks.is_held(arm)
+    assert arm.commanded[6] == 1.0
+    arm.advance(np.array([0, 0, 0, 0, 0, 0, -measured]))
+    arm.advance(STILL)
+    assert not tasks.is_held(arm)
+    assert arm.closedness < 0.1
+    arm.close()
+
+
+def test_empty_gripper_closes_fully_and_follows_partial_commands(env):
+    env.reset(seed=2, options={"goal": False})
+    for target in (0.5, 1.0, 0.3, 0.0):
+        for _ in range(3):
+            env.advance(np.r_[np.zeros(6), target - env.commanded[6]])
+        assert abs(env.closedness - target) < 0.06
+
+
+@pytest.mark.parametrize("kind", ["box", "cup"])
+@pytest.mark.parametrize("task", list(tasks.TASKS))
+def test_goals_are_really_reached_in_the_same_scene(kind, task):
+    arm = MujocoArm(ArmConfig(scene=scene.SceneConfig(object=kind)), task=task)
+    reached = 0
+    for seed in range(500, 506):
+        _, info = arm.reset(seed=seed)
+        reached += info["goal_reached"]
+        before = arm.object_pose
+        _, again = arm.reset(seed=seed, options={"goal": False})
+        np.testing.assert_array_equal(before, arm.object_pose)  # came back to the start
+    assert reached == 6
+    arm.close()
+
+
+def test_dense_and_paper_subgoals(env):
+    dense = MujocoArm(task="pick_and_place")
+    _, info = dense.reset(seed=0)
+    assert info["subgoal_names"] == [
+        "above_object", "at_object", "grasped", "lifted", "above_goal", "at_goal", "released",
+        "placed",
+    ]
+    config = ArmConfig(task=tasks.TaskConfig(subgoals="paper"))
+    paper = MujocoArm(config, task="pick_and_place")
+    _, info = paper.reset(seed=0)
+    assert info["subgoal_names"] == ["grasped", "above_goal", "placed"]
+    dense.close()
+    paper.close()
+
+
+def test_an_object_in_the_hand_is_not_placed():
+    arm = MujocoArm(task="pick_and_place")
+    arm.reset(seed=9)
+    for waypoint in arm.task.waypoints(arm, arm.draw):
+        if waypoint.name == "released":
+            break
+        arm._follow(waypoint)
+    judged = arm.task.judge(arm, arm.draw)
+    assert judged["distance_m"] < tasks.PLACE_M
+    assert not judged["success"]  # at the goal, but still gripped
+    arm.close()
+
+
+def test_image_size_rate_and_wrist_camera_are_configurable():
+    arm = MujocoArm(ArmConfig(image_size=224, control_hz=10, wrist_camera=True), task="reach")
+    observation, _ = arm.reset(seed=0)
+    assert observation["image"].shape == observation["wrist_image"].shape == (224, 224, 3)
+    began = arm.data.time
+    arm.advance(STILL)
+    assert arm.data.time - began == pytest.approx(0.1)
+    assert arm.observation_space.contains(arm._observation())
+    arm.close()
+
+
+def test_scene_randomisation_is_configurable():
+    plain = scene.SceneConfig(
+        randomise_colour=False, randomise_table=False, randomise_light=False
+    )
+    a, b = (scene.draw(plain, np.random.default_rng(s)) for s in (0, 1))
+    assert (a.object_rgb, a.table_rgb, a.light_pos_m) == (b.object_rgb, b.table_rgb, b.light_pos_m)
+    c, d = (scene.draw(scene.SceneConfig(), np.random.default_rng(s)) for s in (0, 1))
+    assert c.object_rgb != d.object_rgb
+    assert c.table_rgb != d.table_rgb
+    moved = replace(plain, camera_jitter_deg=5.0)
+    e = scene.draw(moved, np.random.default_rng(0))
+    assert e.camera_azimuth_deg != moved.camera_azimuth_deg
+
+
+def test_distractors_are_on_the_table():
+    arm = MujocoArm(ArmConfig(scene=scene.SceneConfig(distractors=2)), task="reach")
+    arm.reset(seed=0)
+    for i in range(2):
+        height = arm.data.body(f"distractor{i}").xpos[2]
+        assert 0.01 < height < 0.03
+    arm.close()
+
+
+def test_unknown_task_names_the_valid_ones():
+    with pytest.raises(ValueError, match="pick_and_place"):
+        MujocoArm(task="juggle")
+    with pytest.raises(ValueError, match="multiple of the patch size"):
+        MujocoArm(ArmConfig(image_size=100))

@@ -1,0 +1,175 @@
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from planners.agent import AgentConfig, PlanningAgent
+from planners.cem import CEM, CEMConfig
+from planners.objective import DISTANCES, GoalObjective, ObjectiveConfig, pose_parts
+from planners.subgoals import Progress, SubgoalConfig, SubgoalSequence
+from robot_data.schema import DataError
+from worldmodel.encoder import Encoder, EncoderConfig
+from worldmodel.predictor import Predictor, PredictorConfig
+from worldmodel.readout import Readout, ReadoutConfig
+
+TARGET = torch.tensor([0.03, -0.05, 0.01, 0.0, 0.05, -0.1, 0.5])
+
+
+def bowl(actions):
+    return (actions.sum(1) - TARGET).square().sum(-1)
+
+
+def test_cem_finds_the_minimum():
+    plan = CEM(CEMConfig(samples=400, iterations=12, elites=30, horizon=1), seed=0).plan(bowl)
+    assert (plan.actions[0] - TARGET).abs().max() < 0.02
+    assert list(plan.cost_per_iteration) == sorted(plan.cost_per_iteration, reverse=True)
+    assert plan.cost == pytest.approx(bowl(plan.actions[None]).item())
+
+
+def test_cem_is_seeded_and_warm_start_carries_over():
+    config = CEMConfig(samples=64, iterations=3, elites=8, horizon=2)
+    first, second = (CEM(config, seed=5) for _ in range(2))
+    a, b = first.plan(bowl), second.plan(bowl)
+    assert torch.equal(a.actions, b.actions)
+    means = []
+
+    def watch(actions):
+        means.append(actions[0].clone())
+        return bowl(actions)
+
+    first.plan(watch)
+    assert torch.equal(means[0][0], a.actions[1])  # the mean is the first sample
+    first.reset(5)
+    assert torch.equal(first.plan(bowl).actions, a.actions)
+
+
+def test_cem_respects_bounds_and_gripper_threshold():
+    seen = []
+
+    def cost(actions):
+        seen.append(actions)
+        return -actions.abs().sum((1, 2))
+
+    config = CEMConfig(max_move_m=0.02, max_turn_rad=0.0, max_grip=0.5)
+    CEM(config).plan(cost)
+    actions = torch.cat(seen)
+    assert actions[..., :3].abs().max() <= 0.02
+    assert actions[..., 3:6].abs().max() == 0.0
+    grip = actions[..., 6].abs()
+    assert grip.max() <= 0.5
+    assert ((grip == 0) | (grip >= 0.25)).all()
+
+
+def test_deadline_returns_the_best_so_far():
+    def slow(actions):
+        time.sleep(0.05)
+        return bowl(actions)
+
+    plan = CEM(CEMConfig(iterations=100, deadline_s=0.2)).plan(slow)
+    assert plan.stopped_early
+    assert 1 <= len(plan.cost_per_iteration) <= 4
+    assert plan.seconds < 0.5
+    assert torch.isfinite(plan.actions).all()
+
+
+def test_cem_refuses_costs_that_are_not_finite():
+    with pytest.raises(ValueError, match="finite"):
+        CEM(CEMConfig()).plan(lambda a: torch.full((len(a),), float("nan")))
+    with pytest.raises(ValueError, match="elites"):
+        CEMConfig(samples=5, elites=9)
+
+
+@pytest.mark.parametrize("name", list(DISTANCES))
+def test_every_distance_is_zero_at_the_goal_and_grows(name):
+    torch.manual_seed(0)
+    goal = torch.randn(64, 32)
+    noise = torch.randn(64, 32)
+    tokens = torch.stack([goal, goal + 0.1 * noise, goal + 0.5 * noise])
+    cost = DISTANCES[name](tokens, goal)
+    assert cost.shape == (3,)
+    assert cost[0].abs() < 1e-5
+    assert cost[0] < cost[1] < cost[2]
+
+
+def test_pose_parts_are_in_metres_and_radians():
+    goal = torch.tensor([0.5, 0.0, 0.2, 3.1, 0.0, -1.5, 1.0])
+    state = torch.tensor([[0.5, 0.03, 0.16, 3.1, 0.0, -1.2, 0.25]])
+    position, angle, grip = pose_parts(state, goal)
+    assert position.item() == pytest.approx(0.05, abs=1e-6)
+    assert angle.item() == pytest.approx(0.3, abs=1e-4)
+    assert grip.item() == pytest.approx(0.75)
+
+
+def test_objective_without_readout_says_what_to_do():
+    with pytest.raises(ValueError, match="readout"):
+        GoalObjective(ObjectiveConfig(), torch.zeros(4, 8), None)
+    with pytest.raises(ValueError, match="valid: l1"):
+        ObjectiveConfig(distance="l3")  # pyright: ignore
+
+
+def test_automatic_switching_waits_for_pose_and_gripper():
+    sequence = SubgoalSequence(SubgoalConfig(min_steps=2, stall_steps=99, max_steps=99), 3)
+    far = Progress(1.0, 0.2, 0.0, 0.0)
+    open_hand = Progress(0.5, 0.005, 0.0, 0.6)
+    there = Progress(0.1, 0.005, 0.01, 0.05)
+    assert [sequence.update(far) for _ in range(4)] == [0] * 4
+    assert sequence.update(open_hand) == 0
+    assert sequence.update(there) == 1
+    assert sequence.update(there) == 1  # at least min_steps on every image
+    assert sequence.update(there) == 2
+    sequence.update(there)
+    assert not sequence.finished
+    sequence.update(there)
+    assert sequence.finished
+
+
+def test_switching_on_stall_and_at_fixed_steps():
+    stalled = SubgoalSequence(SubgoalConfig(stall_steps=3, max_steps=50), 2)
+    indices = [stalled.update(Progress(1.0)) for _ in range(6)]
+    assert indices[0] == 0
+    assert indices[-1] == 1
+    fixed = SubgoalSequence(SubgoalConfig(switching="fixed", fixed_steps=(4, 10, 4)), 3)
+    indices = [fixed.update(Progress(1.0)) for _ in range(18)]
+    assert indices == [0] * 4 + [1] * 10 + [2] * 4
+
+
+@pytest.fixture
+def agent():
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig(64, 48, 2, 4)).eval()
+    predictor = Predictor(PredictorConfig(64, 16, 48, 48, 1, 4)).eval()
+    readout = Readout(ReadoutConfig(48, 16, 32, 1, 2, 2)).eval()
+    return PlanningAgent(
+        encoder, predictor, readout, AgentConfig(CEMConfig(samples=16, iterations=2, elites=4))
+    )
+
+
+def test_agent_is_deterministic_and_bounded(agent):
+    rng = np.random.default_rng(0)
+    goals = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(2)]
+    observation = {"image": goals[0], "state": np.array([0.5, 0, 0.2, 3.1, 0, -1.5, 0.2])}
+    actions = []
+    for _ in range(2):
+        agent.reset(goals, seed=3)
+        actions.append(agent.act(observation).action)
+    np.testing.assert_array_equal(*actions)
+    assert actions[0].shape == (7,)
+    assert np.abs(actions[0][:3]).max() <= 0.075
+
+
+@pytest.mark.parametrize(
+    ("observation", "message"),
+    [
+        ({"image": np.zeros((32, 32, 3), np.uint8)}, "trained on 64x64"),
+        ({"image": np.zeros((64, 64, 3), np.float32)}, "uint8"),
+        ({"image": np.zeros((64, 64, 4), np.uint8)}, "RGB"),
+        ({"state": np.full(7, np.inf)}, "finite"),
+        ({"state": np.zeros(8)}, "shape"),
+    ],
+)
+def test_agent_refuses_bad_observations(agent, observation, message):
+    good = {"image": np.zeros((64, 64, 3), np.uint8), "state": np.zeros(7)}
+    agent.reset([good["image"]], seed=0)
+    with pytest.raises((DataError, ValueError), match=message):
+        agent.act({**good, **observation})

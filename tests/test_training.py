@@ -1,0 +1,159 @@
+"""The training code really trains, resumes exactly, and stops at bad input."""
+
+import numpy as np
+import pytest
+import torch
+
+from worldmodel.encoder import Encoder, EncoderConfig, normalise_tokens
+from worldmodel.masked import MASKS, MaskedPretraining, visible_tokens
+from worldmodel.predictor import Predictor, PredictorConfig
+from worldmodel.readout import Readout, ReadoutConfig, decode, readout_loss
+from worldmodel.train import TrainConfig, TrainingError, learning_rate, post_train, pretrain
+
+AC = PredictorConfig(64, 16, 24, 48, 2, 4, residual=True, action_scale=20.0)
+
+
+def windows(step):
+    """A world where the first action axis rolls the tokens."""
+    generator = torch.Generator().manual_seed(step)
+    tokens = [normalise_tokens(torch.randn(16, 16, 24, generator=generator))]
+    push = torch.randint(0, 2, (16, 2), generator=generator)
+    for t in range(2):
+        moved = tokens[-1].roll(1, dims=1)
+        tokens.append(torch.where(push[:, t, None, None] > 0, moved, tokens[-1]))
+    actions = torch.zeros(16, 2, 7)
+    actions[..., 0] = 0.05 * push
+    return torch.stack(tokens, 1), actions, torch.zeros(16, 3, 7)
+
+
+def config(**changes):
+    base = dict(steps=60, batch_size=16, warmup_steps=5, bf16=False, checkpoint_every=20)
+    return TrainConfig(**{**base, **changes})
+
+
+def test_post_training_learns_to_use_actions(tmp_path):
+    torch.manual_seed(0)
+    model = post_train(
+        Predictor(AC), windows, config(steps=250, learning_rate=3e-3), tmp_path
+    )
+    from worldmodel.train import validate
+
+    result = validate(model, lambda step: windows(10_000 + step), 4)
+    assert result["teacher_forcing"] < 0.6 * result["copy"]
+    assert result["teacher_forcing"] < 0.7 * result["shuffled_actions"]
+
+
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    def weights(folder, stops):
+        for stop in stops:
+            torch.manual_seed(0)
+            calls = []
+
+            def batch(step, calls=calls, stop=stop):
+                calls.append(step)
+                if stop is not None and step >= stop:
+                    raise KeyboardInterrupt
+                return windows(step)
+
+            model = Predictor(AC)
+            try:
+                post_train(model, batch, config(), folder)
+            except KeyboardInterrupt:
+                continue
+        return model.state_dict()
+
+    whole = weights(tmp_path / "whole", [None])
+    broken = weights(tmp_path / "broken", [30, 45, None])
+    for key, value in whole.items():
+        assert torch.equal(value, broken[key]), key
+
+
+def test_state_of_another_run_is_refused(tmp_path):
+    torch.manual_seed(0)
+    post_train(Predictor(AC), windows, config(steps=20), tmp_path)
+    other = PredictorConfig(64, 16, 24, 96, 2, 4)
+    with pytest.raises(TrainingError, match="another run"):
+        post_train(Predictor(other), windows, config(steps=20), tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    def bad(step):
+        tokens, actions, states = windows(step)
+        return tokens * float("nan"), actions, states
+
+    with pytest.raises(TrainingError, match="learning_rate"):
+        post_train(Predictor(AC), bad, config(steps=3), tmp_path)
+
+
+def test_learning_rate_warms_up_and_falls():
+    c = config(steps=100, warmup_steps=10, learning_rate=1.0, final_learning_rate=0.1)
+    rates = [learning_rate(c, s) for s in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[10] == pytest.approx(1.0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_masks_hide_the_same_patches_in_every_frame(kind):
+    keep = visible_tokens(8, 3, 8, kind, torch.Generator().manual_seed(0))
+    assert keep.shape[1] % 3 == 0
+    count = keep.shape[1] // 3
+    for row in keep:
+        assert row.unique().numel() == len(row)
+        frames = [set((row[i * count : (i + 1) * count] - 64 * i).tolist()) for i in range(3)]
+        assert frames[0] == frames[1] == frames[2]
+    assert count < 0.6 * 64
+
+
+def test_masked_pretraining_learns_and_does_not_collapse(tmp_path):
+    """Bright squares at random places on a fixed background."""
+    rng = np.random.default_rng(0)
+    background = rng.integers(60, 120, (64, 64, 3))
+
+    def clips(step):
+        batch = np.repeat(background[None], 32, 0)
+        place = np.random.default_rng(step).integers(0, 48, (32, 2))
+        for image, (y, x) in zip(batch, place, strict=True):
+            image[y : y + 16, x : x + 16] = 255
+        return torch.from_numpy(batch.astype(np.uint8))[:, None].repeat(1, 2, 1, 1, 1)
+
+    torch.manual_seed(0)
+    encoder = pretrain(
+        Encoder(EncoderConfig(64, 48, 3, 4)), clips, config(steps=120, learning_rate=1e-3), tmp_path
+    )
+    with torch.no_grad():
+        tokens = encoder.encode_frames(clips(999)[:, 0])
+    assert tokens.std(dim=0).mean() > 0.15
+
+
+def test_teacher_gets_no_gradient_and_follows_the_student():
+    model = MaskedPretraining(Encoder(EncoderConfig(64, 48, 2, 4)))
+    video = torch.randn(4, 3, 2, 64, 64)
+    keep = visible_tokens(4, 1, 4, MASKS[0], torch.Generator().manual_seed(0))
+    loss, _ = model(video, keep)
+    loss.backward()
+    assert all(p.grad is None for p in model.teacher.parameters())
+    assert all(p.grad is not None for p in model.student.parameters())
+    with torch.no_grad():
+        model.student.norm.weight.add_(1.0)
+    model.update_teacher(0.9)
+    assert model.teacher.norm.weight.mean().item() == pytest.approx(1.1)
+
+
+def test_readout_decodes_what_its_loss_wants():
+    torch.manual_seed(0)
+    readout = Readout(ReadoutConfig(24, 16, 32, 1, 4, 4))
+    tokens = torch.randn(16, 16, 24)
+    states = torch.rand(16, 7) * torch.tensor([0.2, 0.2, 0.2, 3.0, 0.3, 1.5, 1.0])
+    states[:, 6] = states[:, 6].round()
+    optimiser = torch.optim.Adam(readout.parameters(), 3e-3)
+    for _ in range(300):
+        loss = readout_loss(readout(tokens), states)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    read = decode(readout(tokens))
+    assert (read[:, :3] - states[:, :3]).abs().max() < 0.02
+    assert (read[:, 3:6] - states[:, 3:6]).abs().max() < 0.1
+    assert (read[:, 6] - states[:, 6]).abs().max() < 0.1
