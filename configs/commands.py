@@ -54,6 +54,7 @@ class Train:
     out: str
     validation: str | None = None
     checkpoint: str | None = None  # has the encoder
+    parts: tuple[str, ...] = ("predictor", "readout")
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     window: int = 3

@@ -149,6 +149,8 @@ def _results(settings: commands.Evaluate) -> Iterator[EpisodeResult]:
 
 
 def run_evaluate(settings: commands.Evaluate) -> dict[str, Any]:
+    if settings.episodes < 1:
+        raise ValueError(f"episodes={settings.episodes}; run at least 1")
     make_arm(settings.arm, settings.task)  # report a bad task or checkpoint before any work
     make_agent(settings.policy, settings.agent, settings.checkpoint)
     results: list[EpisodeResult] = []

@@ -26,6 +26,8 @@ from worldmodel.train import TrainConfig, post_train, pretrain, train_readout, v
 def run_collect(settings: commands.Collect) -> dict[str, Any]:
     from sims.collect import collect
 
+    if settings.episodes < 1:
+        raise ValueError(f"episodes={settings.episodes}; record at least 1")
     began, frames = time.monotonic(), 0
     seeds = range(settings.first_seed, settings.first_seed + settings.episodes)
     held = len(EpisodeStore(settings.out))
@@ -95,29 +97,44 @@ def run_encode(settings: commands.Encode) -> dict[str, Any]:
     return report
 
 
+PARTS = ("predictor", "readout")
+
+
 def run_train(settings: commands.Train) -> dict[str, Any]:
     began = time.monotonic()
+    unknown = set(settings.parts) - set(PARTS)
+    if unknown:
+        raise ValueError(f"unknown parts {sorted(unknown)}; valid: {', '.join(PARTS)}")
     folder = settings.checkpoint or checkpoint.SHIPPED
     encoder = checkpoint.load_encoder(folder)
     cache = fill_cache(settings.data, encoder)
-    train, second = settings.train, settings.readout_train
-    torch.manual_seed(train.seed)
-    predictor = Predictor(settings.predictor)
-    feed = LatentFeed(cache, train.batch_size, settings.window, train.seed, settings.strides)
-    predictor = post_train(predictor, feed.windows, train, settings.out, settings.rollout_steps)
-    torch.manual_seed(second.seed)
-    readout_feed = LatentFeed(cache, second.batch_size, settings.window, second.seed, (1,))
-    readout = train_readout(Readout(settings.readout), readout_feed.frames, second, settings.out)
+    held_out = fill_cache(settings.validation, encoder) if settings.validation else None
+    report: dict[str, Any] = {
+        "encoder_hash": checkpoint.state_hash(encoder), "settings": asdict(settings)
+    }
     if Path(folder).resolve() != Path(settings.out).resolve():
         checkpoint.save_encoder(settings.out, encoder)
-    checkpoint.save_predictor(settings.out, predictor, encoder)
-    checkpoint.save_readout(settings.out, readout, encoder)
-    report: dict[str, Any] = {"settings": asdict(settings)}
-    if settings.validation:
-        held_out = fill_cache(settings.validation, encoder)
-        check = LatentFeed(held_out, 16, settings.window, 1, settings.strides)
-        report["validation"] = validate(predictor, check.windows, settings.validation_batches)
-        report["readout"] = probes.readout_error(readout, *_frames(held_out.episodes(), 2000, 1))
+    if "predictor" in settings.parts:
+        train = settings.train
+        torch.manual_seed(train.seed)
+        feed = LatentFeed(cache, train.batch_size, settings.window, train.seed, settings.strides)
+        predictor = post_train(
+            Predictor(settings.predictor), feed.windows, train, settings.out,
+            settings.rollout_steps,
+        )
+        checkpoint.save_predictor(settings.out, predictor, encoder)
+        if held_out:
+            check = LatentFeed(held_out, 16, settings.window, 1, settings.strides)
+            report["validation"] = validate(predictor, check.windows, settings.validation_batches)
+    if "readout" in settings.parts:
+        train = settings.readout_train
+        torch.manual_seed(train.seed)
+        feed = LatentFeed(cache, train.batch_size, settings.window, train.seed, (1,))
+        readout = train_readout(Readout(settings.readout), feed.frames, train, settings.out)
+        checkpoint.save_readout(settings.out, readout, encoder)
+        if held_out:
+            tokens, _, states = _frames(held_out.episodes(), 2000, 1)
+            report["readout"] = probes.readout_error(readout, tokens, states)
     report["seconds"] = time.monotonic() - began
     write_report(settings.out, report)
     return report

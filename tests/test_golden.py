@@ -1,5 +1,7 @@
 """Our models reproduce what Meta's released code computes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,7 @@ def test_parity_sees_a_changed_weight(golden, tmp_path):
 
     for part in ("config.json", "vectors.safetensors"):
         target = tmp_path / f"g_{part}"
-        target.write_bytes(open(f"{golden[0]}_{part}", "rb").read())
+        target.write_bytes(Path(f"{golden[0]}_{part}").read_bytes())
     weights = load_file(f"{golden[0]}_weights.safetensors")
     weights["encoder.blocks.0.mlp.fc1.weight"] *= 1.01
     save_file(weights, tmp_path / "g_weights.safetensors")

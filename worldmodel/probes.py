@@ -77,7 +77,7 @@ def attentive_probe(
 
 
 @torch.no_grad()
-def readout_error(readout: Readout, tokens: Tensor, _: Tensor, states: Tensor) -> dict[str, float]:
+def readout_error(readout: Readout, tokens: Tensor, states: Tensor) -> dict[str, float]:
     """Errors of a trained readout on held-out tokens [B, N, D] and states [B, 7]."""
     read = readout.state(tokens)
     place = (read[:, :3] - states[:, :3]).norm(dim=-1)
