@@ -6,33 +6,15 @@ Usage: python benchmarks/kill_during_collection.py --trials 200 --out /tmp/kill
 from __future__ import annotations
 
 import argparse
-import os
+import contextlib
 import random
-import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+import psutil
 
 from robot_data.episodes import EpisodeStore
-
-
-def descendants(pid: int) -> list[int]:
-    """Process ids below ``pid``, from /proc."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found, queue = [], [pid]
-    while queue:
-        below = children.get(queue.pop(), [])
-        found += below
-        queue += below
-    return found
 
 
 def main() -> None:
@@ -56,11 +38,10 @@ def main() -> None:
         while len(store) <= before and process.poll() is None:
             time.sleep(0.02)
         time.sleep(rng.uniform(0.0, 0.5))
-        for pid in [*descendants(process.pid), process.pid]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        parent = psutil.Process(process.pid)
+        for victim in [*parent.children(recursive=True), parent]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()  # SIGKILL
         process.wait()
         names = store.names()
         lost += sum(name not in names for name in known)

@@ -79,12 +79,13 @@ class Probe:
 
 @dataclass(frozen=True)
 class Plan:
-    """One episode, with pictures."""
+    """One episode, with pictures; ``record`` names a store the episode is written into."""
 
     task: str = "pick_and_place"
     seed: int = 0
     goal: Literal["subgoals", "single"] = "subgoals"
     out: str = "outputs/plan"
+    record: str | None = None
     max_steps: int | None = None
     checkpoint: str | None = None
     arm: ArmConfig = field(default_factory=ArmConfig)

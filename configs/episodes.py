@@ -19,7 +19,9 @@ from configs.report import contact_sheet, wilson_95, write_report, write_video
 from planners.agent import Agent, AgentConfig, PlanningAgent
 from planners.baselines import RandomAgent, StandStill
 from planners.loop import EpisodeResult, run_episode
-from robot_data.recording import RerunRecorder, Start, Step
+from robot_data.episodes import EpisodeStore
+from robot_data.recording import EpisodeWriter, RerunRecorder, Start, Step, Subscriber
+from robot_data.schema import DataError
 from sims.mujoco_arm import ArmConfig, MujocoArm
 from sims.tasks import TASKS
 from worldmodel import checkpoint
@@ -80,11 +82,18 @@ def run_plan(settings: commands.Plan) -> dict[str, Any]:
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     pictures = Pictures()
+    watchers: list[Subscriber] = [pictures, RerunRecorder(out / "episode.rrd")]
+    if settings.record:
+        store = EpisodeStore(settings.record)
+        name = f"{settings.task}-{settings.goal}-{settings.seed:09d}"
+        if name in store.names():
+            raise DataError(f"{store.root / name} exists; choose another record= or seed=")
+        watchers.append(EpisodeWriter(store, name, {"task": settings.task, "policy": "planner"}))
     env = MujocoArm(arm)
     try:
         result = run_episode(
             env, agent, settings.seed, settings.max_steps or MAX_STEPS[settings.task],
-            settings.goal, [pictures, RerunRecorder(out / "episode.rrd")],
+            settings.goal, watchers,
         )
     finally:
         env.close()

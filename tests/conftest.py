@@ -12,7 +12,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # third-party import-time warnings are not ours
     import rerun  # noqa: F401
     import torch
-    import torch.utils.tensorboard  # noqa: F401
+    import torch.utils.tensorboard
 
 from robot_data.schema import Episode
 from sims.mujoco_arm import MujocoArm

@@ -107,7 +107,10 @@ def test_plan_leaves_pictures_video_and_rerun_log(data, weights):
     assert main([
         "plan", "task=reach", "seed=3", "max_steps=3", f"checkpoint={weights}", f"out={out}",
         "agent.cem.samples=8", "agent.cem.elites=3", "agent.cem.iterations=2",
+        f"record={out / 'store'}",
     ]) == 0
+    recorded = EpisodeStore(out / "store")
+    assert len(recorded.read(recorded.names()[0])) == 4
     found = report(out)
     assert len(found["imagined_cost"]) == found["steps"] == 3
     from PIL import Image

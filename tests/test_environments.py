@@ -133,7 +133,7 @@ def test_goals_are_really_reached_in_the_same_scene(kind, task):
         _, info = arm.reset(seed=seed)
         reached += info["goal_reached"]
         before = arm.object_pose
-        _, again = arm.reset(seed=seed, options={"goal": False})
+        arm.reset(seed=seed, options={"goal": False})
         np.testing.assert_array_equal(before, arm.object_pose)  # came back to the start
     assert reached == 6
     arm.close()

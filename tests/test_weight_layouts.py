@@ -106,9 +106,9 @@ def test_unreadable_and_foreign_files_are_refused(tmp_path):
         checkpoint.load_encoder(tmp_path)
     with pytest.raises(CheckpointError, match="no weights"):
         checkpoint.load_encoder(tmp_path / "nowhere")
+    path = tmp_path / "vitl.pt"
+    torch.save({"encoder": Encoder(SMALL).state_dict()}, path)
     with pytest.raises(CheckpointError, match="does not fit"):
-        path = tmp_path / "vitl.pt"
-        torch.save({"encoder": Encoder(SMALL).state_dict()}, path)
         checkpoint.load_meta_encoder(path, EncoderConfig(64, 96, 2, 4))
 
 
