@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -71,7 +72,7 @@ def open_cache(data: str, encoder: Encoder) -> LatentCache:
 def fill_cache(data: str, encoder: Encoder) -> LatentCache:
     """Encode what is not cached yet, with a progress bar."""
     cache = open_cache(data, encoder)
-    fast = encoder.to(torch.bfloat16)
+    fast = copy.deepcopy(encoder).to(torch.bfloat16)  # the encoder itself stays exact
 
     @torch.inference_mode()
     def encode(images: np.ndarray) -> np.ndarray:
@@ -81,7 +82,6 @@ def fill_cache(data: str, encoder: Encoder) -> LatentCache:
     store.require()
     for _ in tqdm(cache.fill(encode), total=len(store), desc=f"encode {data}", unit="episode"):
         pass
-    encoder.to(torch.float32)
     return cache
 
 

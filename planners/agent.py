@@ -6,6 +6,7 @@ Letters: S samples, T horizon, N tokens, D width.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -74,8 +75,8 @@ class PlanningAgent:
             )
         dtype = torch.bfloat16 if config.bf16 else torch.float32
         self.config = config
-        self.encoder = encoder.to(dtype)
-        self.predictor = predictor.to(dtype)
+        self.encoder = copy.deepcopy(encoder).to(dtype)
+        self.predictor = copy.deepcopy(predictor).to(dtype)
         self.readout = readout
         self.cem = CEM(config.cem)
         self._goals: list[tuple[Tensor, Tensor | None]] = []

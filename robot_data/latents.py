@@ -8,6 +8,7 @@ Files are written aside, fsynced and renamed.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -62,7 +63,7 @@ class LatentCache:
         return self.folder / f"{name}.npy"
 
     def _write(self, path, array: NDArray) -> None:
-        staged = path.with_name(f".tmp-{path.name}")
+        staged = path.with_name(f".tmp-{uuid.uuid4().hex}")
         with open(staged, "wb") as handle:
             np.save(handle, array, allow_pickle=False)
             handle.flush()
