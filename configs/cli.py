@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from importlib import import_module
 
 from configs import commands
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load(kind, name, overrides)
         module, function = target.split(":")
         getattr(import_module(module), function)(settings)
-    except (ValueError, ImportError, OSError, RenderingUnavailable) as error:
+    except (ValueError, ImportError, OSError, RenderingUnavailable, BrokenExecutor) as error:
         if os.environ.get("WORLDMODEL_TRACEBACK"):
             raise
         message = " ".join(str(error).split())

@@ -48,7 +48,10 @@ class Encode:
 
 @dataclass(frozen=True)
 class Train:
-    """Post-train a predictor, and a readout of the robot state, on cached latents."""
+    """Post-train a predictor, and a readout of the robot state, on cached latents.
+
+    Their image size, patch size and input width are those of the encoder.
+    """
 
     data: str
     out: str

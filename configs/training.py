@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from configs.feeds import ClipFeed, LatentFeed
 from configs.report import write_report
 from robot_data.episodes import EpisodeStore
 from robot_data.latents import LatentCache, LatentEpisode
+from robot_data.schema import DataError
 from worldmodel import checkpoint, probes
 from worldmodel.encoder import Encoder
 from worldmodel.predictor import Predictor
@@ -54,6 +55,7 @@ def run_pretrain(settings: commands.Pretrain) -> dict[str, Any]:
         EpisodeStore(settings.data), train.batch_size, train.seed,
         settings.encoder.tubelet_size, settings.motion_frames,
     )
+    _check_side(feed(0).numpy(), settings.encoder.image_size, settings.data)
     torch.manual_seed(train.seed)
     encoder = pretrain(Encoder(settings.encoder), feed, train, settings.out)
     checkpoint.save_encoder(settings.out, encoder)
@@ -65,6 +67,16 @@ def run_pretrain(settings: commands.Pretrain) -> dict[str, Any]:
     return report
 
 
+def _check_side(images: np.ndarray, side: int, data: str) -> None:
+    """images [..., H, W, 3] must be what the encoder is made for."""
+    if images.shape[-3:-1] != (side, side):
+        raise DataError(
+            f"images in {data} are {images.shape[-3]}x{images.shape[-2]}, the encoder takes "
+            f"{side}x{side}; record with arm.image_size={side} or train an encoder with "
+            f"encoder.image_size={images.shape[-3]}"
+        )
+
+
 def open_cache(data: str, encoder: Encoder) -> LatentCache:
     return LatentCache(EpisodeStore(data), checkpoint.state_hash(encoder))
 
@@ -74,8 +86,11 @@ def fill_cache(data: str, encoder: Encoder) -> LatentCache:
     cache = open_cache(data, encoder)
     fast = copy.deepcopy(encoder).to(torch.bfloat16)  # the encoder itself stays exact
 
+    side = encoder.config.image_size
+
     @torch.inference_mode()
     def encode(images: np.ndarray) -> np.ndarray:
+        _check_side(images, side, data)
         return fast.encode_frames(torch.from_numpy(images)).half().numpy()
 
     store = EpisodeStore(data)
@@ -118,9 +133,13 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
         train = settings.train
         torch.manual_seed(train.seed)
         feed = LatentFeed(cache, train.batch_size, settings.window, train.seed, settings.strides)
+        shape = encoder.config
+        fitted = replace(
+            settings.predictor, image_size=shape.image_size, patch_size=shape.patch_size,
+            embed_dim=shape.embed_dim,
+        )
         predictor = post_train(
-            Predictor(settings.predictor), feed.windows, train, settings.out,
-            settings.rollout_steps,
+            Predictor(fitted), feed.windows, train, settings.out, settings.rollout_steps
         )
         checkpoint.save_predictor(settings.out, predictor, encoder)
         if held_out:
@@ -130,7 +149,11 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
         train = settings.readout_train
         torch.manual_seed(train.seed)
         feed = LatentFeed(cache, train.batch_size, settings.window, train.seed, (1,))
-        readout = train_readout(Readout(settings.readout), feed.frames, train, settings.out)
+        sized = replace(
+            settings.readout, embed_dim=encoder.config.embed_dim,
+            tokens=encoder.config.tokens_per_frame,
+        )
+        readout = train_readout(Readout(sized), feed.frames, train, settings.out)
         checkpoint.save_readout(settings.out, readout, encoder)
         if held_out:
             tokens, _, states = _frames(held_out.episodes(), 2000, 1)

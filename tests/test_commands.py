@@ -43,8 +43,8 @@ def weights(data):
     assert main(["pretrain", f"data={data / 'train'}", f"out={out}", *SMALL]) == 0
     assert main([
         "train", f"data={data / 'train'}", f"validation={data / 'validation'}",
-        f"checkpoint={out}", f"out={out}", "predictor.embed_dim=48", "predictor.predictor_dim=48",
-        "predictor.depth=1", "predictor.num_heads=4", "readout.embed_dim=48", "readout.dim=32",
+        f"checkpoint={out}", f"out={out}", "predictor.predictor_dim=48",
+        "predictor.depth=1", "predictor.num_heads=4", "readout.dim=32",
         "readout.depth=1", "readout.num_heads=4", "train.steps=4", "train.batch_size=4",
         "readout_train.steps=4", "validation_batches=1",
     ]) == 0

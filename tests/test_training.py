@@ -13,14 +13,16 @@ from worldmodel.train import TrainConfig, TrainingError, learning_rate, post_tra
 AC = PredictorConfig(64, 16, 24, 48, 2, 4, residual=True, action_scale=20.0)
 
 
+PUSH = torch.randn(24, generator=torch.Generator().manual_seed(99))
+
+
 def windows(step):
-    """A world where the first action axis rolls the tokens."""
+    """A world where the first action axis shifts every token along one direction."""
     generator = torch.Generator().manual_seed(step)
     tokens = [normalise_tokens(torch.randn(16, 16, 24, generator=generator))]
     push = torch.randint(0, 2, (16, 2), generator=generator)
     for t in range(2):
-        moved = tokens[-1].roll(1, dims=1)
-        tokens.append(torch.where(push[:, t, None, None] > 0, moved, tokens[-1]))
+        tokens.append(normalise_tokens(tokens[-1] + push[:, t, None, None] * PUSH))
     actions = torch.zeros(16, 2, 7)
     actions[..., 0] = 0.05 * push
     return torch.stack(tokens, 1), actions, torch.zeros(16, 3, 7)

@@ -196,7 +196,10 @@ def load_huggingface_encoder(folder: str | Path) -> Encoder:
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder} has no config.json; expected a VJEPA2Model folder")
-    fields = json.loads((folder / "config.json").read_text())
+    try:
+        fields = json.loads((folder / "config.json").read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{folder}/config.json is not JSON: {error}") from error
     if fields.get("model_type") != "vjepa2":
         raise CheckpointError(
             f"{folder} is a '{fields.get('model_type')}' model; expected model_type 'vjepa2'"
@@ -213,7 +216,11 @@ def load_huggingface_encoder(folder: str | Path) -> Encoder:
     if not state:
         raise CheckpointError(f"{folder} has no *.safetensors")
     encoder = Encoder(config)
-    _fill(encoder, _from_huggingface(state), folder)
+    try:
+        ours = _from_huggingface(state)
+    except KeyError as error:
+        raise CheckpointError(f"{folder} lacks an attention weight: {error}") from error
+    _fill(encoder, ours, folder)
     return encoder.eval().requires_grad_(False)
 
 
