@@ -6,37 +6,49 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
+from dataclasses import fields
 from importlib import import_module
+from typing import Any
 
-from configs import commands
 from sims.rendering import RenderingUnavailable
 
-COMMANDS: dict[str, tuple[type, str]] = {
-    "collect": (commands.Collect, "configs.training:run_collect"),
-    "pretrain": (commands.Pretrain, "configs.training:run_pretrain"),
-    "encode": (commands.Encode, "configs.training:run_encode"),
-    "train": (commands.Train, "configs.training:run_train"),
-    "probe": (commands.Probe, "configs.training:run_probe"),
-    "plan": (commands.Plan, "configs.episodes:run_plan"),
-    "evaluate": (commands.Evaluate, "configs.episodes:run_evaluate"),
-    "parity": (commands.Parity, "configs.parity:run_parity"),
-    "info": (commands.Info, "configs.info:run_info"),
+# name: (settings, function, what it does); modules are imported when their command runs
+COMMANDS = {
+    "collect": ("configs.collecting:Collect", "configs.collecting:run_collect",
+                "record episodes in the simulator"),
+    "pretrain": ("configs.commands:Pretrain", "configs.training:run_pretrain",
+                 "masked latent pre-training of the encoder"),
+    "encode": ("configs.commands:Encode", "configs.training:run_encode",
+               "cache the frozen encoder's latents"),
+    "train": ("configs.commands:Train", "configs.training:run_train",
+              "post-train the predictor and the state readout"),
+    "probe": ("configs.commands:Probe", "configs.training:run_probe",
+              "what the frozen features hold"),
+    "plan": ("configs.commands:Plan", "configs.episodes:run_plan",
+             "one episode towards a goal image, with pictures"),
+    "evaluate": ("configs.commands:Evaluate", "configs.episodes:run_evaluate",
+                 "success rate over many seeds"),
+    "parity": ("configs.commands:Parity", "configs.parity:run_parity",
+               "compare our models with vectors of the released code"),
+    "info": ("configs.commands:Info", "configs.info:run_info",
+             "what a checkpoint holds and whether this machine renders"),
 }
+
+
+def find(target: str) -> Any:
+    """The object that ``module:name`` names."""
+    module, name = target.split(":")
+    return getattr(import_module(module), name)
 
 
 def usage() -> str:
     lines = ["usage: worldmodel <command> [key=value ...]", ""]
-    lines += [
-        f"  {name:10}{(kind.__doc__ or '').strip().splitlines()[0]}"
-        for name, (kind, _) in COMMANDS.items()
-    ]
+    lines += [f"  {name:10}{text}" for name, (_, _, text) in COMMANDS.items()]
     return "\n".join([*lines, "", "worldmodel <command> --help lists its settings"])
 
 
 def command_help(name: str) -> str:
-    from dataclasses import fields
-
-    kind = COMMANDS[name][0]
+    kind = find(COMMANDS[name][0])
     lines = [(kind.__doc__ or "").strip(), ""]
     lines += [f"  {f.name}: {f.type}" for f in fields(kind)]
     return "\n".join([*lines, "", f"defaults: configs/{name}.yaml; nested keys with dots"])
@@ -56,14 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if overrides and overrides[0] in ("-h", "--help"):
         print(command_help(name))
         return 0
-    kind, target = COMMANDS[name]
+    kind, function, _ = COMMANDS[name]
     # Errors a user can mend are ValueErrors, missing parts ImportErrors, and the like.
     try:
         from configs.settings import load
 
-        settings = load(kind, name, overrides)
-        module, function = target.split(":")
-        getattr(import_module(module), function)(settings)
+        settings = load(find(kind), name, overrides)
+        find(function)(settings)
     except (ValueError, ImportError, OSError, RenderingUnavailable, BrokenExecutor) as error:
         if os.environ.get("WORLDMODEL_TRACEBACK"):
             raise

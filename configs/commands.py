@@ -1,4 +1,7 @@
-"""The settings of every command.  Defaults that a user meets are in ``configs/*.yaml``."""
+"""The settings of the commands that need torch (``collect`` has its own module).
+
+Defaults that a user meets are in ``configs/*.yaml``.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from planners.agent import AgentConfig
-from sims.experts import CollectConfig
 from sims.mujoco_arm import ArmConfig
 from worldmodel.encoder import EncoderConfig
 from worldmodel.predictor import PredictorConfig
 from worldmodel.readout import ReadoutConfig
 from worldmodel.train import TrainConfig
-
-
-@dataclass(frozen=True)
-class Collect:
-    """Record episodes ``first_seed`` .. ``first_seed + episodes - 1`` into ``out``."""
-
-    out: str
-    episodes: int = 100
-    first_seed: int = 0
-    workers: int | None = None
-    arm: ArmConfig = field(default_factory=ArmConfig)
-    collect: CollectConfig = field(default_factory=CollectConfig)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ import math
 import os
 import platform
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
@@ -29,7 +29,7 @@ def write_report(out: str | Path, report: dict[str, Any]) -> Path:
         "machine": {
             "cores": len(os.sched_getaffinity(0)),
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": version("torch"),
         },
     }
     staged = path.with_suffix(".tmp")

@@ -1,4 +1,4 @@
-"""The commands that make data and weights: collect, pretrain, encode, train, probe."""
+"""The commands that make weights: pretrain, encode, train, probe."""
 
 from __future__ import annotations
 
@@ -23,29 +23,6 @@ from worldmodel.encoder import Encoder
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
 from worldmodel.train import TrainConfig, post_train, pretrain, train_readout, validate
-
-
-def run_collect(settings: commands.Collect) -> dict[str, Any]:
-    from sims.collect import collect
-
-    if settings.episodes < 1:
-        raise ValueError(f"episodes={settings.episodes}; record at least 1")
-    began, frames = time.monotonic(), 0
-    seeds = range(settings.first_seed, settings.first_seed + settings.episodes)
-    held = len(EpisodeStore(settings.out))
-    recorded = 0
-    with tqdm(total=settings.episodes, desc="collect", unit="episode") as bar:
-        for count in collect(settings.arm, settings.collect, settings.out, seeds, settings.workers):
-            frames, recorded = frames + count, recorded + 1
-            bar.update()
-    seconds = time.monotonic() - began
-    report = {
-        "episodes_recorded": recorded, "episodes_held_before": held, "frames": frames,
-        "seconds": seconds, "frames_per_second": frames / seconds,
-        "settings": asdict(settings),
-    }
-    write_report(settings.out, report)
-    return report
 
 
 def run_pretrain(settings: commands.Pretrain) -> dict[str, Any]:

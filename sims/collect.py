@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from robot_data.episodes import EpisodeStore
-from sims.experts import CollectConfig, make_recorders, object_of_seed, record_episode
+from sims.experts import CollectConfig, make_recorder, object_of_seed, record_episode
 from sims.mujoco_arm import ArmConfig
 
 _worker: dict = {}
@@ -19,13 +19,15 @@ def episode_name(seed: int) -> str:
 
 
 def _start(arm: ArmConfig, config: CollectConfig, root: str) -> None:
-    _worker.update(config=config, store=EpisodeStore(root), envs=make_recorders(arm))
+    _worker.update(config=config, store=EpisodeStore(root), arm=arm, envs={})
 
 
 def _record(seed: int) -> int:
     config = _worker["config"]
-    env = _worker["envs"][object_of_seed(config, seed)]
-    episode = record_episode(env, config, seed)
+    kind, envs = object_of_seed(config, seed), _worker["envs"]
+    if kind not in envs:
+        envs[kind] = make_recorder(_worker["arm"], kind)
+    episode = record_episode(envs[kind], config, seed)
     _worker["store"].write(episode_name(seed), episode)
     return len(episode)
 
@@ -44,6 +46,7 @@ def collect(
     missing = [seed for seed in seeds if episode_name(seed) not in present]
     count = workers or len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "sims.collect"])  # import once, not per worker
     with ProcessPoolExecutor(
         count, mp_context=context, initializer=_start, initargs=(arm, config, root)
     ) as pool:

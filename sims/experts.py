@@ -119,15 +119,12 @@ def record_episode(env: MujocoArm, config: CollectConfig, seed: int) -> Episode:
     )
 
 
-def make_recorders(arm: ArmConfig) -> dict[str, MujocoArm]:
-    """One environment per object kind."""
-    return {
-        kind: MujocoArm(
-            replace(arm, scene=replace(arm.scene, object=kind),
-                    task=replace(arm.task, name="pick_and_place"))
-        )
-        for kind in ("box", "cup")
-    }
+def make_recorder(arm: ArmConfig, kind: scene.ObjectKind) -> MujocoArm:
+    """The environment that records episodes with one kind of object."""
+    return MujocoArm(
+        replace(arm, scene=replace(arm.scene, object=kind),
+                task=replace(arm.task, name="pick_and_place"))
+    )
 
 
 def object_of_seed(config: CollectConfig, seed: int) -> scene.ObjectKind:

@@ -4,7 +4,7 @@ from typing import Literal
 import pytest
 
 from configs import commands, settings
-from configs.cli import COMMANDS
+from configs.cli import COMMANDS, find
 from configs.settings import SettingsError
 
 
@@ -24,7 +24,7 @@ class Outer:
 
 @pytest.mark.parametrize("command", list(COMMANDS))
 def test_every_yaml_fits_its_command(command):
-    kind = COMMANDS[command][0]
+    kind = find(COMMANDS[command][0])
     needed = {"out=x", "data=x", "validation=x", "golden=x"}
     given = [n for n in needed if n.split("=")[0] in kind.__dataclass_fields__]
     assert isinstance(settings.load(kind, command, given), kind)
