@@ -105,7 +105,7 @@ def contact_sheet(
     cost.plot(steps, present_cost, label="present")
     cost.plot(steps, planned_cost, label="imagined after the planned action")
     for change in np.flatnonzero(np.diff(goal_index)) + 1:
-        cost.axvline(change, color="0.8", linewidth=0.8)
+        cost.axvline(float(change), color="0.8", linewidth=0.8)
     cost.set(xlabel="control step", ylabel="cost to the goal image")
     cost.legend(fontsize=7)
     far = figure.add_subplot(grid[3, columns // 2 :])

@@ -40,7 +40,7 @@ class DamagedEpisodeWarning(UserWarning):
 
 
 def _crc(array: NDArray[Any]) -> int:
-    return zlib.crc32(memoryview(np.ascontiguousarray(array)).cast("B"))
+    return zlib.crc32(np.ascontiguousarray(array).data.cast("B"))
 
 
 def _fsync(path: Path) -> None:
