@@ -23,9 +23,9 @@ class CEMConfig:
     Gripper changes below grip_threshold become 0 (the notebook's 0.25).
     """
 
-    samples: int = 150
-    iterations: int = 5
-    elites: int = 15
+    samples: int = 100
+    iterations: int = 4
+    elites: int = 12
     horizon: int = 1
     momentum_mean: float = 0.15
     momentum_std: float = 0.15
