@@ -26,6 +26,8 @@ LIFT_M = 0.04  # of the object's underside above the table
 PLACE_M = 0.04
 REST_M_S = 0.02
 
+LIFTED_HAND_M = 0.135  # about where the hand is when an object has been lifted
+CARRY_LOW_M = 0.09
 DOWN_RPY = (np.pi, 0.0, -np.pi / 2)  # gripper pointing down, fingers closing along base y
 MAX_MOVE_M = 0.06
 MAX_TURN_RAD = 0.15
@@ -53,7 +55,8 @@ class EpisodeDraw:
     start_pose: Array
     object_xy_m: tuple[float, float]
     object_yaw_rad: float
-    goal_pose: Array  # hand pose for reach, hand position while holding for reach_with_object
+    goal_pose: Array  # of the hand, for reach
+    carry_m: Array  # where the hand goes with the object, for reach_with_object
     goal_xy_m: tuple[float, float]  # where the object goes
     goal_object_m: tuple[float, ...] | None = None  # object centre once the goal was made
 
@@ -77,11 +80,15 @@ def draw_episode(config: TaskConfig, rng: np.random.Generator) -> EpisodeDraw:
     goal_place = _away(place, config.object_low_m, config.object_high_m, config, rng)
     goal = _away(start, config.reach_low_m, config.start_high_m, config, rng)
     turn = float(rng.uniform(-config.object_yaw_rad, config.object_yaw_rad))
+    lifted = np.r_[place, LIFTED_HAND_M]
+    carry_low = (*config.reach_low_m[:2], CARRY_LOW_M)
+    carry = _away(lifted, carry_low, config.start_high_m, config, rng)
     return EpisodeDraw(
         start_pose=np.r_[start, DOWN_RPY, 0.0],
         object_xy_m=(float(place[0]), float(place[1])),
         object_yaw_rad=yaw,
         goal_pose=_turned(np.r_[goal, DOWN_RPY, 0.0], turn),
+        carry_m=carry,
         goal_xy_m=(float(goal_place[0]), float(goal_place[1])),
     )
 
@@ -167,10 +174,8 @@ class ReachWithObject(Task):
     starts_holding = True
 
     def waypoints(self, env, draw):
-        height = max(float(draw.goal_pose[2]), grasp_height_m(env) + 0.06)
-        goal = _turned(
-            np.r_[draw.goal_pose[:2], height, DOWN_RPY, 1.0], draw.object_yaw_rad
-        )
+        height = max(float(draw.carry_m[2]), grasp_height_m(env) + 0.06)
+        goal = _turned(np.r_[draw.carry_m[:2], height, DOWN_RPY, 1.0], draw.object_yaw_rad)
         return [Waypoint("reached", goal, 20, paper=True, final=True)]
 
     def judge(self, env, draw):

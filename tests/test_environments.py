@@ -154,6 +154,16 @@ def test_dense_and_paper_subgoals(env):
     paper.close()
 
 
+def test_no_task_starts_at_its_goal():
+    for task in tasks.TASKS:
+        arm = MujocoArm(task=task)
+        for seed in range(20):
+            _, info = arm.reset(seed=seed)
+            assert not info["success"]
+            assert info["distance_m"] > 0.035
+        arm.close()
+
+
 def test_an_object_in_the_hand_is_not_placed():
     arm = MujocoArm(task="pick_and_place")
     arm.reset(seed=9)
