@@ -109,11 +109,7 @@ def save_predictor(folder: str | Path, predictor: Predictor, encoder: Encoder) -
 def load_predictor(folder: str | Path, encoder: Encoder) -> Predictor:
     """The predictor of a checkpoint folder; it must have been trained on ``encoder``."""
     path = Path(folder) / "predictor.safetensors"
-    tensors, fields, trained_on = _read(path)
-    _same_encoder(path, trained_on, encoder)
-    predictor = Predictor(_config(PredictorConfig, fields, path))
-    _fill(predictor, tensors, path)
-    return predictor.eval().requires_grad_(False)
+    return _load_trained_on(encoder, path, Predictor, PredictorConfig)
 
 
 def save_readout(folder: str | Path, readout: Readout, encoder: Encoder) -> None:
@@ -124,20 +120,21 @@ def save_readout(folder: str | Path, readout: Readout, encoder: Encoder) -> None
 def load_readout(folder: str | Path, encoder: Encoder) -> Readout:
     """The state readout of a checkpoint folder; it must have been trained on ``encoder``."""
     path = Path(folder) / "readout.safetensors"
+    return _load_trained_on(encoder, path, Readout, ReadoutConfig)
+
+
+def _load_trained_on(encoder: Encoder, path: Path, kind: type, config: type) -> Any:
+    """Read a module and refuse it if it was trained on another encoder."""
     tensors, fields, trained_on = _read(path)
-    _same_encoder(path, trained_on, encoder)
-    readout = Readout(_config(ReadoutConfig, fields, path))
-    _fill(readout, tensors, path)
-    return readout.eval().requires_grad_(False)
-
-
-def _same_encoder(path: Path, trained_on: str, encoder: Encoder) -> None:
     mine = state_hash(encoder)
     if trained_on != mine:
         raise CheckpointError(
             f"{path} was trained on encoder {trained_on}, but the encoder here is {mine}; "
             "use the encoder beside it or train again with `worldmodel train`"
         )
+    module = kind(_config(config, fields, path))
+    _fill(module, tensors, path)
+    return module.eval().requires_grad_(False)
 
 
 # -- Meta's release ---------------------------------------------------------------------------
