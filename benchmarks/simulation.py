@@ -13,7 +13,8 @@ import time
 
 import numpy as np
 
-from sims.mujoco_arm import ArmConfig, MujocoArm
+from sims.arm import ArmConfig
+from sims.mujoco_arm import MujocoArm
 
 
 def image_steps_per_second(config: ArmConfig, steps: int) -> float:

@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from configs.report import write_report
 from robot_data.episodes import EpisodeStore
+from sims.arm import ArmConfig
 from sims.collect import collect
 from sims.experts import CollectConfig
-from sims.mujoco_arm import ArmConfig
 
 
 @dataclass(frozen=True)

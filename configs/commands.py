@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from planners.agent import AgentConfig
-from sims.mujoco_arm import ArmConfig
+from sims.arm import ArmConfig
 from worldmodel.encoder import EncoderConfig
 from worldmodel.predictor import PredictorConfig
 from worldmodel.readout import ReadoutConfig
@@ -38,7 +38,8 @@ class Encode:
 
 @dataclass(frozen=True)
 class Train:
-    """Post-train a predictor, and a readout of the robot state, on cached latents.
+    """Post-train on cached latents: predictor, readout of the robot state, subgoal predictor,
+    and the inverse-dynamics baseline.
 
     Their image size, patch size and input width are those of the encoder.
     """
@@ -47,7 +48,7 @@ class Train:
     out: str
     validation: str | None = None
     checkpoint: str | None = None  # has the encoder
-    parts: tuple[str, ...] = ("predictor", "readout")
+    parts: tuple[str, ...] = ("predictor", "readout", "subgoals", "inverse_dynamics")
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     window: int = 3
@@ -56,6 +57,8 @@ class Train:
     validation_batches: int = 20
     train: TrainConfig = field(default_factory=TrainConfig)
     readout_train: TrainConfig = field(default_factory=TrainConfig)
+    goal_hidden: int = 512
+    goal_train: TrainConfig = field(default_factory=TrainConfig)
 
 
 @dataclass(frozen=True)

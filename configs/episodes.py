@@ -22,7 +22,8 @@ from planners.loop import EpisodeResult, run_episode
 from robot_data.episodes import EpisodeStore
 from robot_data.recording import EpisodeWriter, RerunRecorder, Start, Step, Subscriber
 from robot_data.schema import DataError
-from sims.mujoco_arm import ArmConfig, MujocoArm
+from sims.arm import ArmConfig
+from sims.mujoco_arm import MujocoArm
 from sims.tasks import TASKS
 from worldmodel import checkpoint
 

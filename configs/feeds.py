@@ -5,13 +5,18 @@ Every feed gives the same batch for the same step (``worldmodel.train``).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import combinations
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from robot_data.episodes import EpisodeStore, WindowSampler
+from robot_data.events import gripper_events, next_event
 from robot_data.latents import LatentCache
 from robot_data.pose import diff
+from worldmodel.goal_conditioned import EVENTS
 
 
 class ClipFeed:
@@ -82,3 +87,65 @@ class LatentFeed:
             tokens.append(episode.latents[t])
             states.append(np.r_[episode.states[t, :6], episode.commanded_closedness[t]])
         return torch.from_numpy(np.stack(tokens)), torch.from_numpy(np.stack(states))
+
+
+@dataclass(frozen=True)
+class GoalPairs:
+    """Frames of several episodes, and pairs (present, later frame as goal) of their rows.
+
+    tokens [B, N, D], states [B, 7]; present, goal [P] index them; kind [P] indexes ``EVENTS``
+    (-1: leave out); event_pose [P, 7]; moved [P, 7]: pose change over the step after the
+    present frame, and the closedness commanded then.
+    """
+
+    tokens: Tensor
+    states: Tensor
+    present: Tensor
+    goal: Tensor
+    kind: Tensor
+    event_pose: Tensor
+    moved: Tensor
+
+
+class HindsightFeed:
+    """Pairs for goal-conditioned training: every later frame of an episode is a goal.
+
+    Frames up to the last gripper event are drawn ``busy`` times as often as those after it.
+    """
+
+    def __init__(
+        self, cache: LatentCache, batch_size: int, seed: int, frames: int = 4, busy: float = 3.0
+    ) -> None:
+        self.episodes = cache.episodes()
+        self.events = [gripper_events(e.states, e.commanded_closedness) for e in self.episodes]
+        self.batch_size, self.seed, self.frames, self.busy = batch_size, seed, frames, busy
+
+    def __call__(self, step: int) -> GoalPairs:
+        rng = np.random.default_rng([self.seed, step, 2])
+        tokens, states, pairs, kinds, poses, moved = [], [], [], [], [], []
+        for number in range(max(1, self.batch_size // self.frames)):
+            index = int(rng.integers(len(self.episodes)))
+            episode, events = self.episodes[index], self.events[index]
+            last = max((e.frame + 2 for e in events), default=0)
+            weight = np.where(np.arange(len(episode.states)) < last, self.busy, 1.0)
+            rows = np.sort(
+                rng.choice(len(weight), self.frames, replace=False, p=weight / weight.sum())
+            )
+            tokens.append(episode.latents[rows])
+            states.append(episode.states[rows])
+            for i, j in combinations(range(self.frames), 2):
+                t, g = int(rows[i]), int(rows[j])
+                event = next_event(events, t, g)
+                kind = "none" if event is None else event.kind
+                pairs.append((number * self.frames + i, number * self.frames + j))
+                kinds.append(EVENTS.index(kind) if kind in EVENTS else -1)
+                poses.append(episode.states[t] if event is None else event.pose)
+                step_moved = diff(episode.states[t], episode.states[t + 1])
+                moved.append(np.r_[step_moved[:6], episode.commanded_closedness[t + 1]])
+        index = torch.tensor(pairs)
+        return GoalPairs(
+            torch.from_numpy(np.concatenate(tokens)).float(),
+            torch.from_numpy(np.concatenate(states)).float(),
+            index[:, 0], index[:, 1], torch.tensor(kinds),
+            torch.from_numpy(np.stack(poses)).float(), torch.from_numpy(np.stack(moved)).float(),
+        )

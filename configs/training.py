@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,30 @@ import torch
 from tqdm import tqdm
 
 from configs import commands
-from configs.feeds import ClipFeed, LatentFeed
+from configs.feeds import ClipFeed, GoalPairs, HindsightFeed, LatentFeed
 from configs.report import write_report
 from robot_data.episodes import EpisodeStore
 from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.schema import DataError
 from worldmodel import checkpoint, probes
 from worldmodel.encoder import Encoder
+from worldmodel.goal_conditioned import (
+    GoalConditioned,
+    GoalConditionedConfig,
+    InverseDynamics,
+    SubgoalPredictor,
+)
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
-from worldmodel.train import TrainConfig, post_train, pretrain, train_readout, validate
+from worldmodel.train import (
+    TrainConfig,
+    post_train,
+    pretrain,
+    train_goal_conditioned,
+    train_readout,
+    validate,
+    validate_goal_conditioned,
+)
 
 
 def run_pretrain(settings: commands.Pretrain) -> dict[str, Any]:
@@ -89,7 +104,7 @@ def run_encode(settings: commands.Encode) -> dict[str, Any]:
     return report
 
 
-PARTS = ("predictor", "readout")
+PARTS = ("predictor", "readout", "subgoals", "inverse_dynamics")
 
 
 def run_train(settings: commands.Train) -> dict[str, Any]:
@@ -135,9 +150,47 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
         if held_out:
             tokens, _, states = _frames(held_out.episodes(), 2000, 1)
             report["readout"] = probes.readout_error(readout, tokens, states)
+    for part in ("subgoals", "inverse_dynamics"):
+        if part in settings.parts:
+            report[part] = _train_goal_conditioned(settings, part, encoder, cache, held_out)
     report["seconds"] = time.monotonic() - began
     write_report(settings.out, report)
     return report
+
+
+GOAL_NETWORKS: dict[str, tuple[type[GoalConditioned], Callable[[GoalPairs], Any]]] = {
+    "subgoals": (SubgoalPredictor, lambda pairs: (pairs.kind, pairs.event_pose)),
+    "inverse_dynamics": (InverseDynamics, lambda pairs: (pairs.moved,)),
+}
+
+
+def _train_goal_conditioned(
+    settings: commands.Train, part: str, encoder: Encoder, cache: LatentCache,
+    held_out: LatentCache | None,
+) -> dict[str, float]:
+    """Train one of ``GOAL_NETWORKS`` from the readout's trunk; validation figures."""
+    kind, targets = GOAL_NETWORKS[part]
+    train = settings.goal_train
+    torch.manual_seed(train.seed)
+    source = next(
+        (f for f in (settings.out, settings.checkpoint or checkpoint.SHIPPED)
+         if (Path(f) / "readout.safetensors").exists()), None,
+    )
+    if source is None:
+        raise DataError(
+            f"{part} starts from a trained readout and there is none in {settings.out}; "
+            "train parts=[readout] first"
+        )
+    readout = checkpoint.load_readout(source, encoder)
+    network = kind(GoalConditionedConfig(image=readout.config, hidden=settings.goal_hidden))
+    network.start_from(readout)
+    feed = HindsightFeed(cache, train.batch_size, train.seed)
+    train_goal_conditioned(network, feed, targets, train, settings.out, part)
+    checkpoint.save_goal_conditioned(settings.out, network, encoder)
+    if held_out is None:
+        return {}
+    check = HindsightFeed(held_out, train.batch_size, 1)
+    return validate_goal_conditioned(network, check, targets, settings.validation_batches)
 
 
 def _frames(episodes: list[LatentEpisode], count: int, seed: int):

@@ -10,3 +10,4 @@ os.environ.setdefault("LP_NUM_THREADS", "0")
 import gymnasium
 
 gymnasium.register(id="arm_worldmodel/MujocoArm-v0", entry_point="sims.mujoco_arm:MujocoArm")
+gymnasium.register(id="arm_worldmodel/BulletArm-v0", entry_point="sims.bullet_arm:BulletArm")

@@ -70,12 +70,14 @@ class JointReference:
     def __init__(self, q_start: np.ndarray) -> None:
         self.q = q_start.copy()
 
-    def servo_targets(self, q_goal: np.ndarray, steps: int, timestep_s: float) -> np.ndarray:
-        """Servo set points [steps, 7] (rad): reference plus velocity feed-forward."""
+    def advance(
+        self, q_goal: np.ndarray, steps: int, timestep_s: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Reference angles (rad) and rates (rad/s), both [steps, 7], on the way to ``q_goal``."""
         s = np.arange(1, steps + 1) / steps
         blend = (s * s * (3 - 2 * s))[:, None]
         rate = (6 * s * (1 - s))[:, None] / (steps * timestep_s)
         move = q_goal - self.q
-        targets = self.q + blend * move + SERVO_LAG_S * rate * move
+        angles = self.q + blend * move
         self.q = q_goal.copy()
-        return targets
+        return angles, rate * move

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from robot_data.episodes import EpisodeStore
+from sims.arm import ArmConfig
 from sims.experts import CollectConfig, make_recorder, object_of_seed, record_episode
-from sims.mujoco_arm import ArmConfig
 
 _worker: dict = {}
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from robot_data import pose as pose_math
 from robot_data.schema import Episode
 from sims import scene, tasks
-from sims.mujoco_arm import ArmConfig, MujocoArm
+from sims.arm import Arm, ArmConfig
+from sims.mujoco_arm import MujocoArm
 
 Array = NDArray[np.float64]
 
@@ -58,7 +59,7 @@ def _jitter(waypoints, rng: np.random.Generator, config: CollectConfig):
 
 
 def script(
-    env: MujocoArm, config: CollectConfig, rng: np.random.Generator
+    env: Arm, config: CollectConfig, rng: np.random.Generator
 ) -> Iterator[tasks.Waypoint]:
     """The waypoints of one recorded episode, endless."""
     kind = rng.random()
@@ -75,7 +76,7 @@ def script(
         yield from play_waypoints(config, rng)
 
 
-def record_episode(env: MujocoArm, config: CollectConfig, seed: int) -> Episode:
+def record_episode(env: Arm, config: CollectConfig, seed: int) -> Episode:
     """Reset ``env`` with ``seed`` and record one episode; the same seed gives the same episode."""
     rng = np.random.default_rng([seed, 7])
     observation, info = env.reset(seed=seed, options={"goal": False})
@@ -114,7 +115,7 @@ def record_episode(env: MujocoArm, config: CollectConfig, seed: int) -> Episode:
             "seed": seed,
             "control_hz": env.config.control_hz,
             "object": env.config.scene.object,
-            "source": "arm_worldmodel/MujocoArm-v0",
+            "source": env.source,
         },
     )
 

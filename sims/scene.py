@@ -21,6 +21,7 @@ from sims.meshes import decimate_visuals
 
 ObjectKind = Literal["box", "cup"]
 CUP_WALLS = 12
+WRIST_FOVY_DEG = 56.74  # of the rig's wrist camera
 TEXTURES = ("plain", "checker", "speckle")
 PALETTE = (
     (0.85, 0.12, 0.10),
@@ -218,14 +219,22 @@ def apply(model: mujoco.MjModel, config: SceneConfig, look: SceneDraw) -> None:
 
 def place_camera(model: mujoco.MjModel, lookat_m, distance_m, azimuth_deg, elevation_deg) -> None:
     """Put the exo camera on a sphere around ``lookat_m``, with MuJoCo's free-camera angles."""
+    place, turn = exo_camera_pose(lookat_m, distance_m, azimuth_deg, elevation_deg)
+    camera = model.camera("exo")
+    camera.pos = place
+    mujoco.mju_mat2Quat(camera.quat, turn.ravel())
+
+
+def exo_camera_pose(
+    lookat_m, distance_m: float, azimuth_deg: float, elevation_deg: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Position [3] (m) and rotation [3, 3] of the camera in the base frame; it looks along -z."""
     az, el = np.radians([azimuth_deg, elevation_deg])
     forward = np.array([np.cos(el) * np.cos(az), np.cos(el) * np.sin(az), np.sin(el)])
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
     turn = np.stack([right, np.cross(right, forward), -forward], axis=1)
-    camera = model.camera("exo")
-    camera.pos = np.asarray(lookat_m) - distance_m * forward
-    mujoco.mju_mat2Quat(camera.quat, turn.ravel())
+    return np.asarray(lookat_m) - distance_m * forward, turn
 
 
 def resize_object(model: mujoco.MjModel, name: str, kind: str, size_m: tuple[float, float]) -> None:
@@ -235,7 +244,7 @@ def resize_object(model: mujoco.MjModel, name: str, kind: str, size_m: tuple[flo
     """
     body = model.body(name).id
     start, count = model.body_geomadr[body], model.body_geomnum[body]
-    pos, quat, half = _box_parts() if kind == "box" else _cup_parts(*size_m)
+    pos, quat, half = _box_parts() if kind == "box" else cup_parts(*size_m)
     if kind == "box":
         half = half * size_m[0]
     model.geom_pos[start : start + count] = pos
@@ -266,7 +275,7 @@ def _box_parts():
     return np.zeros((1, 3)), np.array([[1.0, 0.0, 0.0, 0.0]]), np.ones((1, 3))
 
 
-def _cup_parts(radius_m: float, height_m: float):
+def cup_parts(radius_m: float, height_m: float):
     """Centres [G, 3], quaternions [G, 4] and half sizes [G, 3] of a ring of walls and a floor."""
     wall = 0.0025
     angle = 2 * np.pi * np.arange(CUP_WALLS) / CUP_WALLS

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from robot_data import pose as pose_math
 
 if TYPE_CHECKING:
-    from sims.mujoco_arm import MujocoArm
+    from sims.arm import Arm
 
 Array = NDArray[np.float64]
 TaskName = Literal["reach", "grasp", "reach_with_object", "pick_and_place"]
@@ -107,21 +107,21 @@ def _turned(pose: Array, yaw_rad: float) -> Array:
 # -- waypoints --------------------------------------------------------------------------------
 
 
-def _at_object(env: MujocoArm, draw: EpisodeDraw, height_m: float, closedness: float) -> Array:
+def _at_object(env: Arm, draw: EpisodeDraw, height_m: float, closedness: float) -> Array:
     """Hand pose over the object's place, fingers along its sides, ``height_m`` above the table."""
     x, y = env.object_pose[:2] if draw.goal_object_m is None else draw.object_xy_m
     yaw = draw.object_yaw_rad if env.config.scene.object == "box" else 0.0
     return _turned(np.r_[x, y, height_m, DOWN_RPY, closedness], yaw)
 
 
-def grasp_height_m(env: MujocoArm) -> float:
+def grasp_height_m(env: Arm) -> float:
     """Height of the tool centre point [m] when the fingers are round the object."""
     if env.config.scene.object == "box":
         return max(0.02, env.object_half_height_m)
     return 2 * env.object_half_height_m - 0.025
 
 
-def pick_waypoints(env: MujocoArm, draw: EpisodeDraw) -> list[Waypoint]:
+def pick_waypoints(env: Arm, draw: EpisodeDraw) -> list[Waypoint]:
     """Above the object, at it, closed on it, lifted."""
     low = grasp_height_m(env)
     above = low + 0.10
@@ -138,10 +138,10 @@ class Task:
 
     starts_holding = False
 
-    def waypoints(self, env: MujocoArm, draw: EpisodeDraw) -> Iterable[Waypoint]:
+    def waypoints(self, env: Arm, draw: EpisodeDraw) -> Iterable[Waypoint]:
         raise NotImplementedError
 
-    def judge(self, env: MujocoArm, draw: EpisodeDraw) -> dict[str, Any]:
+    def judge(self, env: Arm, draw: EpisodeDraw) -> dict[str, Any]:
         """``success`` (bool), ``distance_m`` (to the goal) and ``held`` (bool)."""
         raise NotImplementedError
 
@@ -224,18 +224,18 @@ def make_task(config: TaskConfig) -> Task:
     return TASKS[config.name]()
 
 
-def underside_m(env: MujocoArm) -> float:
+def underside_m(env: Arm) -> float:
     """Height [m] of the object's underside above the table, taken upright."""
     return float(env.object_pose[2] - env.object_half_height_m)
 
 
-def is_held(env: MujocoArm) -> bool:
+def is_held(env: Arm) -> bool:
     """Both fingers touch the object and the table does not."""
     on_table, gripped = env.touching()
     return gripped and not on_table
 
 
-def _object_distance_m(env: MujocoArm, draw: EpisodeDraw) -> float:
+def _object_distance_m(env: Arm, draw: EpisodeDraw) -> float:
     goal = draw.goal_object_m or (*draw.goal_xy_m, env.object_half_height_m)
     return float(np.linalg.norm(env.object_pose[:3] - np.asarray(goal)))
 

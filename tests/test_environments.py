@@ -12,9 +12,10 @@ import sims  # noqa: F401  (registers the environments)
 from robot_data import pose
 from robot_data.schema import DataError, check_image, check_state
 from sims import scene, tasks
-from sims.mujoco_arm import ArmConfig, MujocoArm
+from sims.arm import ArmConfig
+from sims.mujoco_arm import MujocoArm
 
-ENVIRONMENTS = ["arm_worldmodel/MujocoArm-v0"]
+ENVIRONMENTS = ["arm_worldmodel/MujocoArm-v0", "arm_worldmodel/BulletArm-v0"]
 STILL = np.zeros(7)
 
 

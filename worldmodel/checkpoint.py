@@ -1,8 +1,8 @@
 """Weights in and out: our folders (safetensors), Meta's ``.pt``, Hugging Face folders.
 
-A checkpoint folder holds ``encoder.safetensors`` and, once trained, ``predictor.safetensors``
-and ``readout.safetensors``; each file's metadata has its configuration and the hash of the
-encoder it belongs to.  Nothing is ever unpickled.
+A checkpoint folder holds ``encoder.safetensors`` and, once trained, ``predictor``, ``readout``,
+``subgoals`` and ``inverse_dynamics``; each file's metadata has its configuration and the hash
+of the encoder it belongs to.  Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from worldmodel.encoder import ENCODERS, Encoder, EncoderConfig
+from worldmodel.goal_conditioned import (
+    GoalConditioned,
+    GoalConditionedConfig,
+    InverseDynamics,
+    SubgoalPredictor,
+)
 from worldmodel.predictor import PREDICTORS, Predictor, PredictorConfig
 from worldmodel.readout import Readout, ReadoutConfig
 
@@ -80,7 +86,7 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], where: object) -> No
         raise CheckpointError(f"{where} does not fit the model: {first[0].strip()}") from error
 
 
-def _config(kind: type, fields: dict[str, Any], where: object) -> Any:
+def _config(kind: Callable[..., Any], fields: dict[str, Any], where: object) -> Any:
     try:
         return kind(**fields)
     except TypeError as error:
@@ -123,7 +129,39 @@ def load_readout(folder: str | Path, encoder: Encoder) -> Readout:
     return _load_trained_on(encoder, path, Readout, ReadoutConfig)
 
 
-def _load_trained_on(encoder: Encoder, path: Path, kind: type, config: type) -> Any:
+def save_goal_conditioned(
+    folder: str | Path, network: GoalConditioned, encoder: Encoder
+) -> None:
+    path = Path(folder) / _GOAL_FILES[type(network)]
+    save_module(path, network, network.config, state_hash(encoder))
+
+
+def load_subgoal_predictor(folder: str | Path, encoder: Encoder) -> SubgoalPredictor:
+    """The subgoal predictor of a checkpoint folder; trained on ``encoder``."""
+    return _load_goal_conditioned(folder, encoder, SubgoalPredictor)
+
+
+def load_inverse_dynamics(folder: str | Path, encoder: Encoder) -> InverseDynamics:
+    """The inverse dynamics of a checkpoint folder; trained on ``encoder``."""
+    return _load_goal_conditioned(folder, encoder, InverseDynamics)
+
+
+_GOAL_FILES: dict[type, str] = {
+    SubgoalPredictor: "subgoals.safetensors",
+    InverseDynamics: "inverse_dynamics.safetensors",
+}
+
+
+def _load_goal_conditioned(folder: str | Path, encoder: Encoder, kind: type) -> Any:
+    def config(image: dict[str, Any], **fields: Any) -> GoalConditionedConfig:
+        return GoalConditionedConfig(image=ReadoutConfig(**image), **fields)
+
+    return _load_trained_on(encoder, Path(folder) / _GOAL_FILES[kind], kind, config)
+
+
+def _load_trained_on(
+    encoder: Encoder, path: Path, kind: type, config: Callable[..., Any]
+) -> Any:
     """Read a module and refuse it if it was trained on another encoder."""
     tensors, fields, trained_on = _read(path)
     mine = state_hash(encoder)

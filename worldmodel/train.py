@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from worldmodel.encoder import Encoder, normalise_images
+from worldmodel.goal_conditioned import GoalConditioned
 from worldmodel.losses import post_training_losses
 from worldmodel.masked import MASKS, MaskedPretraining, feature_spread, visible_tokens
 from worldmodel.predictor import Predictor
@@ -230,3 +231,45 @@ def train_readout(
         error = (read[:, :3] - states[:, :3]).norm(dim=-1).median().item()
         update(loss, {"position_mm": 1000 * error})
     return readout.requires_grad_(False)
+
+
+G = TypeVar("G", bound=GoalConditioned)
+
+
+def train_goal_conditioned(
+    network: G, pairs: Callable[[int], Any], targets: Callable[[Any], tuple[Tensor, ...]],
+    config: TrainConfig, out: str | Path, title: str,
+) -> G:
+    """Train a subgoal predictor or inverse dynamics by hindsight.
+
+    ``pairs(step)`` has tokens [B, N, D], states [B, 7] and index tensors present, goal [P];
+    ``targets(batch)`` gives what ``network.loss`` compares the outputs with.
+    """
+    run = Run(network, config, out, title)
+    for _, batch, update in run.steps(pairs):
+        with run.autocast():
+            features = network.features(batch.tokens.to(config.device))
+            output = network(
+                features[batch.present], features[batch.goal],
+                batch.states[batch.present].to(config.device),
+            )
+        loss, figures = network.loss(output, *(t.to(config.device) for t in targets(batch)))
+        update(loss, figures)
+    return network.requires_grad_(False)
+
+
+@torch.no_grad()
+def validate_goal_conditioned(
+    network: GoalConditioned, pairs: Callable[[int], Any],
+    targets: Callable[[Any], tuple[Tensor, ...]], batches: int,
+) -> dict[str, float]:
+    """Mean of the loss and of the figures over held-out batches."""
+    totals: dict[str, float] = {}
+    for step in range(batches):
+        batch = pairs(step)
+        features = network.features(batch.tokens)
+        output = network(features[batch.present], features[batch.goal], batch.states[batch.present])
+        loss, figures = network.loss(output, *targets(batch))
+        for name, value in {"loss": loss.item(), **figures}.items():
+            totals[name] = totals.get(name, 0.0) + value / batches
+    return totals
