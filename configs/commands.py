@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from configs.agents import Goal, Policy, Simulator
+from configs.evaluation import Pool
 from planners.agent import AgentConfig
+from planners.hierarchy import HierarchyConfig
 from sims.arm import ArmConfig
 from worldmodel.encoder import EncoderConfig
 from worldmodel.predictor import PredictorConfig
@@ -29,9 +32,11 @@ class Pretrain:
 
 @dataclass(frozen=True)
 class Encode:
-    """Cache the latents of ``data`` under the encoder of ``checkpoint``."""
+    """Cache the latents of ``data`` under the encoder of ``checkpoint``; ``augmented``: of
+    photometrically changed images, in a cache of their own."""
 
     data: str
+    augmented: bool = False
     out: str = "outputs/encode"
     checkpoint: str | None = None
 
@@ -41,7 +46,8 @@ class Train:
     """Post-train on cached latents: predictor, readout of the robot state, subgoal predictor,
     and the inverse-dynamics baseline.
 
-    Their image size, patch size and input width are those of the encoder.
+    Their image size, patch size and input width are those of the encoder.  augmented: all but
+    the predictor also see latents of photometrically changed images (``robot_data.augment``).
     """
 
     data: str
@@ -51,6 +57,7 @@ class Train:
     parts: tuple[str, ...] = ("predictor", "readout", "subgoals", "inverse_dynamics")
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    augmented: bool = False
     window: int = 3
     strides: tuple[int, ...] = (1,)
     rollout_steps: int = 2
@@ -75,34 +82,86 @@ class Probe:
 
 @dataclass(frozen=True)
 class Plan:
-    """One episode, with pictures; ``record`` names a store the episode is written into."""
+    """One episode, with pictures; ``record`` names a store the episode is written into.
+
+    policy and goal: see ``configs.agents.PolicyConfig``.
+    """
 
     task: str = "pick_and_place"
     seed: int = 0
-    goal: Literal["subgoals", "single"] = "subgoals"
+    planner_seed: int = 0
+    goal: Goal = "subgoals"
+    policy: Policy = "planner"
+    simulator: Simulator = "mujoco"
     out: str = "outputs/plan"
     record: str | None = None
     max_steps: int | None = None
     checkpoint: str | None = None
+    calibration: str | None = None
     arm: ArmConfig = field(default_factory=ArmConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
+    hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Success over ``episodes`` seeds from ``first_seed``."""
+    """Success over ``episodes`` seeds from ``first_seed``; ``planner_seeds`` take turns.
+
+    suite=table runs the whole success table instead, ``only`` the rows whose name contains it;
+    started again with the same ``out`` it goes on where it stopped.  pool=ray runs on the
+    cluster that RAY_ADDRESS names.
+    """
 
     task: str = "pick_and_place"
-    goal: Literal["subgoals", "single"] = "subgoals"
-    policy: Literal["planner", "random", "stand_still"] = "planner"
+    goal: Goal = "subgoals"
+    policy: Policy = "planner"
+    simulator: Simulator = "mujoco"
+    suite: Literal["table"] | None = None
+    only: str = ""
     episodes: int = 50
     first_seed: int = 100_000
+    planner_seeds: int = 3
     out: str = "outputs/evaluate"
     max_steps: int | None = None
     workers: int | None = None
+    pool: Pool = "processes"
     checkpoint: str | None = None
+    calibration: str | None = None
     arm: ArmConfig = field(default_factory=ArmConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
+    hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Camera self-calibration by random moves of at most ``step_m``; writes calibration.json."""
+
+    out: str = "outputs/calibrate"
+    simulator: Simulator = "mujoco"
+    moves: int = 60
+    step_m: float = 0.05
+    seed: int = 0
+    checkpoint: str | None = None
+    arm: ArmConfig = field(default_factory=ArmConfig)
+
+
+@dataclass(frozen=True)
+class Diagnose:
+    """Does the model listen to actions?  On windows of recorded episodes that move at least
+    ``least_move_m`` in a step; energies of ``candidates`` random and shuffled actions, energy
+    landscapes ``reach_m`` around the true action, drift over ``horizon`` steps."""
+
+    data: str
+    out: str = "outputs/diagnose"
+    checkpoint: str | None = None
+    episodes: int = 60
+    windows: int = 4
+    candidates: int = 100
+    horizon: int = 6
+    reach_m: float = 0.075
+    side: int = 9
+    least_move_m: float = 0.02
+    seed: int = 0
 
 
 @dataclass(frozen=True)

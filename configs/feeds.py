@@ -14,7 +14,7 @@ from torch import Tensor
 
 from robot_data.episodes import EpisodeStore, WindowSampler
 from robot_data.events import gripper_events, next_event
-from robot_data.latents import LatentCache
+from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.pose import diff
 from worldmodel.goal_conditioned import EVENTS
 
@@ -44,6 +44,11 @@ class ClipFeed:
         return torch.from_numpy(clips)
 
 
+def _all_episodes(cache: LatentCache, extra: LatentCache | None) -> list[LatentEpisode]:
+    """Episodes of the plain latents, and of the augmented ones if there are any."""
+    return cache.episodes() + (extra.episodes() if extra else [])
+
+
 class LatentFeed:
     """Windows of cached latents for post-training, frames of them for the readout.
 
@@ -52,11 +57,12 @@ class LatentFeed:
     """
 
     def __init__(
-        self, cache: LatentCache, batch_size: int, length: int, seed: int, strides: tuple[int, ...]
+        self, cache: LatentCache, batch_size: int, length: int, seed: int,
+        strides: tuple[int, ...], extra: LatentCache | None = None,
     ) -> None:
         self.cache, self.batch_size, self.length = cache, batch_size, length
         self.seed, self.strides = seed, strides
-        self.episodes = cache.episodes()
+        self.episodes = _all_episodes(cache, extra)
 
     def windows(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """tokens [B, T, N, D], actions [B, T-1, 7], states [B, T, 7]."""
@@ -114,9 +120,10 @@ class HindsightFeed:
     """
 
     def __init__(
-        self, cache: LatentCache, batch_size: int, seed: int, frames: int = 4, busy: float = 3.0
+        self, cache: LatentCache, batch_size: int, seed: int, extra: LatentCache | None = None,
+        frames: int = 4, busy: float = 3.0,
     ) -> None:
-        self.episodes = cache.episodes()
+        self.episodes = _all_episodes(cache, extra)
         self.events = [gripper_events(e.states, e.commanded_closedness) for e in self.episodes]
         self.batch_size, self.seed, self.frames, self.busy = batch_size, seed, frames, busy
 

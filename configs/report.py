@@ -61,6 +61,14 @@ def wilson_95(successes: int, trials: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def bootstrap_95(values: NDArray[np.float64], resamples: int = 4000) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean, 95 %; ``values`` [K] are the units."""
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(len(values), size=(resamples, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def write_video(path: Path, frames: list[Image], fps: int = 5, zoom: int = 3) -> None:
     """H.264 video of uint8 [H, W, 3] frames, enlarged ``zoom`` times."""
     height, width = (zoom * side for side in frames[0].shape[:2])
@@ -77,8 +85,8 @@ def write_video(path: Path, frames: list[Image], fps: int = 5, zoom: int = 3) ->
 
 def contact_sheet(
     path: Path, title: str, frames: list[Image], goals: list[Image], names: list[str],
-    goal_index: list[int], planned_cost: list[float], present_cost: list[float],
-    distance_m: list[float],
+    planned_cost: list[float], present_cost: list[float],
+    distance_m: list[float], subgoals: list[str],
 ) -> None:
     """Goal images, evenly chosen frames, and cost and distance over the episode."""
     import matplotlib
@@ -98,14 +106,16 @@ def contact_sheet(
     for place, t in enumerate(chosen):
         axis = figure.add_subplot(grid[1 + place // columns, place % columns])
         axis.imshow(frames[t])
-        axis.set_title(f"step {t}", fontsize=7)
+        after = f"\n{subgoals[t]}" if t < len(subgoals) else ""
+        axis.set_title(f"step {t}{after}", fontsize=6)
         axis.axis("off")
     cost = figure.add_subplot(grid[3, : columns // 2])
     steps = np.arange(len(planned_cost))
     cost.plot(steps, present_cost, label="present")
     cost.plot(steps, planned_cost, label="imagined after the planned action")
-    for change in np.flatnonzero(np.diff(goal_index)) + 1:
-        cost.axvline(float(change), color="0.8", linewidth=0.8)
+    for t in range(1, len(subgoals)):
+        if subgoals[t] != subgoals[t - 1]:
+            cost.axvline(t, color="0.8", linewidth=0.8)
     cost.set(xlabel="control step", ylabel="cost to the goal image")
     cost.legend(fontsize=7)
     far = figure.add_subplot(grid[3, columns // 2 :])

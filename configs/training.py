@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from configs import commands
 from configs.feeds import ClipFeed, GoalPairs, HindsightFeed, LatentFeed
 from configs.report import write_report
+from robot_data import augment
 from robot_data.episodes import EpisodeStore
 from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.schema import DataError
@@ -69,13 +71,15 @@ def _check_side(images: np.ndarray, side: int, data: str) -> None:
         )
 
 
-def open_cache(data: str, encoder: Encoder) -> LatentCache:
-    return LatentCache(EpisodeStore(data), checkpoint.state_hash(encoder))
+def open_cache(data: str, encoder: Encoder, augmented: bool = False) -> LatentCache:
+    key = checkpoint.state_hash(encoder)
+    return LatentCache(EpisodeStore(data), f"{key}-{augment.VERSION}" if augmented else key)
 
 
-def fill_cache(data: str, encoder: Encoder) -> LatentCache:
-    """Encode what is not cached yet, with a progress bar."""
-    cache = open_cache(data, encoder)
+def fill_cache(data: str, encoder: Encoder, augmented: bool = False) -> LatentCache:
+    """Encode what is not cached yet, with a progress bar; ``augmented``: of images under one
+    photometric draw per episode."""
+    cache = open_cache(data, encoder, augmented)
     fast = copy.deepcopy(encoder).to(torch.bfloat16)  # the encoder itself stays exact
 
     side = encoder.config.image_size
@@ -83,6 +87,9 @@ def fill_cache(data: str, encoder: Encoder) -> LatentCache:
     @torch.inference_mode()
     def encode(images: np.ndarray) -> np.ndarray:
         _check_side(images, side, data)
+        if augmented:
+            digest = zlib.crc32(images[0].tobytes())  # the same episode, the same draw
+            images = augment.photometric(images, np.random.default_rng(digest))
         return fast.encode_frames(torch.from_numpy(images)).half().numpy()
 
     store = EpisodeStore(data)
@@ -95,7 +102,7 @@ def fill_cache(data: str, encoder: Encoder) -> LatentCache:
 def run_encode(settings: commands.Encode) -> dict[str, Any]:
     began = time.monotonic()
     encoder = checkpoint.load_encoder(settings.checkpoint or checkpoint.SHIPPED)
-    cache = fill_cache(settings.data, encoder)
+    cache = fill_cache(settings.data, encoder, settings.augmented)
     report = {
         "encoder_hash": checkpoint.state_hash(encoder), "folder": cache.folder,
         "episodes": len(cache.episodes()), "seconds": time.monotonic() - began,
@@ -115,6 +122,7 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
     folder = settings.checkpoint or checkpoint.SHIPPED
     encoder = checkpoint.load_encoder(folder)
     cache = fill_cache(settings.data, encoder)
+    extra = fill_cache(settings.data, encoder, augmented=True) if settings.augmented else None
     held_out = fill_cache(settings.validation, encoder) if settings.validation else None
     report: dict[str, Any] = {
         "encoder_hash": checkpoint.state_hash(encoder), "settings": asdict(settings)
@@ -140,7 +148,7 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
     if "readout" in settings.parts:
         train = settings.readout_train
         torch.manual_seed(train.seed)
-        feed = LatentFeed(cache, train.batch_size, settings.window, train.seed, (1,))
+        feed = LatentFeed(cache, train.batch_size, settings.window, train.seed, (1,), extra)
         sized = replace(
             settings.readout, embed_dim=encoder.config.embed_dim,
             tokens=encoder.config.tokens_per_frame,
@@ -152,7 +160,7 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
             report["readout"] = probes.readout_error(readout, tokens, states)
     for part in ("subgoals", "inverse_dynamics"):
         if part in settings.parts:
-            report[part] = _train_goal_conditioned(settings, part, encoder, cache, held_out)
+            report[part] = _train_goal_conditioned(settings, part, encoder, cache, held_out, extra)
     report["seconds"] = time.monotonic() - began
     write_report(settings.out, report)
     return report
@@ -166,7 +174,7 @@ GOAL_NETWORKS: dict[str, tuple[type[GoalConditioned], Callable[[GoalPairs], Any]
 
 def _train_goal_conditioned(
     settings: commands.Train, part: str, encoder: Encoder, cache: LatentCache,
-    held_out: LatentCache | None,
+    held_out: LatentCache | None, extra: LatentCache | None,
 ) -> dict[str, float]:
     """Train one of ``GOAL_NETWORKS`` from the readout's trunk; validation figures."""
     kind, targets = GOAL_NETWORKS[part]
@@ -184,7 +192,7 @@ def _train_goal_conditioned(
     readout = checkpoint.load_readout(source, encoder)
     network = kind(GoalConditionedConfig(image=readout.config, hidden=settings.goal_hidden))
     network.start_from(readout)
-    feed = HindsightFeed(cache, train.batch_size, train.seed)
+    feed = HindsightFeed(cache, train.batch_size, train.seed, extra)
     train_goal_conditioned(network, feed, targets, train, settings.out, part)
     checkpoint.save_goal_conditioned(settings.out, network, encoder)
     if held_out is None:

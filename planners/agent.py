@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from planners.calibration import Calibration
 from planners.cem import CEM, CEMConfig, Plan
 from planners.objective import GoalObjective, ObjectiveConfig, pose_parts
 from planners.subgoals import Progress, SubgoalConfig, SubgoalSequence
@@ -24,14 +25,16 @@ from robot_data.schema import check_image, check_state
 from worldmodel.encoder import Encoder
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
-from worldmodel.rollout import rollout
+from worldmodel.rollout import integrate, rollout
 
 
 @dataclass(frozen=True)
 class AgentConfig:
     """servo: correct the pose read from the goal image by the error of the pose read from the
     present image, the more the nearer the two are (``servo_range_m``): near the goal the two
-    images look alike and the readout's bias cancels."""
+    images look alike and the readout's bias cancels.  imagined: how many of the samples, those
+    with the lowest pose cost, are imagined in each iteration; the others cannot become elites
+    (docs/design-notes.md has the ablation).  Without a pose all samples are imagined."""
 
     cem: CEMConfig = field(default_factory=CEMConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -39,6 +42,7 @@ class AgentConfig:
     servo: bool = True
     servo_range_m: float = 0.05
     bf16: bool = True
+    imagined: int = 32
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Decision:
     present_cost: float = float("nan")  # of the present observation
     cost_per_iteration: tuple[float, ...] = ()
     finished: bool = False
+    subgoal: str = ""  # what the agent set itself, where it sets its own sub-goals
 
 
 class Agent(Protocol):
@@ -66,7 +71,8 @@ class PlanningAgent:
     """Plans with a frozen encoder, an action-conditioned predictor and CEM."""
 
     def __init__(
-        self, encoder: Encoder, predictor: Predictor, readout: Readout | None, config: AgentConfig
+        self, encoder: Encoder, predictor: Predictor, readout: Readout | None,
+        config: AgentConfig, calibration: Calibration | None = None,
     ) -> None:
         if config.objective.uses_pose and readout is None:
             raise ValueError(
@@ -78,6 +84,7 @@ class PlanningAgent:
         self.encoder = copy.deepcopy(encoder).to(dtype)
         self.predictor = copy.deepcopy(predictor).to(dtype)
         self.readout = readout
+        self.calibration = calibration
         self.cem = CEM(config.cem)
         self._goals: list[tuple[Tensor, Tensor | None]] = []
 
@@ -128,14 +135,26 @@ class PlanningAgent:
 
     def _plan(self, objective: GoalObjective, tokens: Tensor, state: Tensor) -> Plan:
         def cost(actions: Tensor) -> Tensor:
-            count = len(actions)
-            imagined, states = rollout(
+            total = objective.pose_cost(integrate(state, actions))
+            if not objective.uses_tokens:
+                return total
+            keep = torch.arange(len(actions))
+            if objective.goal_state is not None and self.config.imagined < len(actions):
+                keep = total.argsort()[: self.config.imagined]
+            tried, seen = actions[keep], state[None]
+            if self.calibration is not None:  # the model knows its own frame only
+                tried = self.calibration.actions_to_model(tried)
+                seen = self.calibration.to_model(seen)
+            imagined, _ = rollout(
                 self.predictor,
-                tokens[:, None].expand(count, -1, -1, -1),
-                state.expand(count, 1, -1),
-                actions,
+                tokens[:, None].expand(len(keep), -1, -1, -1),
+                seen.expand(len(keep), 1, -1),
+                tried,
             )
-            return objective(imagined[:, -1], states[:, -1])
+            distance = objective.token_cost(imagined[:, -1])
+            far = distance.max().expand(len(actions)).clone()
+            far[keep] = distance
+            return total + far
 
         return self.cem.plan(cost)
 
@@ -150,8 +169,11 @@ class PlanningAgent:
         return image
 
     def _read(self, tokens: Tensor) -> Tensor | None:
-        """Commanded states [B, 7] read from tokens [B, N, D]."""
-        return None if self.readout is None else self.readout.state(tokens.float())
+        """Commanded states [B, 7], robot frame, read from tokens [B, N, D]."""
+        if self.readout is None:
+            return None
+        read = self.readout.state(tokens.float())
+        return read if self.calibration is None else self.calibration.to_robot(read)
 
     def _objective(self, index: int, state: Tensor, shown: Tensor | None) -> GoalObjective:
         tokens, goal = self._goals[index]

@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from planners.agent import Decision
-from planners.cem import CEMConfig
+from planners.agent import AgentConfig, Decision, PlanningAgent
+from planners.cem import CEMConfig, Plan
+from planners.objective import GoalObjective
+from worldmodel.encoder import Encoder
+from worldmodel.goal_conditioned import InverseDynamics
+from worldmodel.predictor import Predictor
+from worldmodel.readout import Readout
 
 
 class StandStill:
@@ -34,3 +41,25 @@ class RandomAgent:
 
     def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
         return Decision(action=self._rng.uniform(-self._limit, self._limit))
+
+
+class InverseDynamicsAgent(PlanningAgent):
+    """The goal-conditioned behaviour-cloning policy in the planner's place; the same images,
+    latents, sub-goal rule and action bounds, no imagination."""
+
+    def __init__(
+        self, encoder: Encoder, predictor: Predictor, readout: Readout | None,
+        policy: InverseDynamics, config: AgentConfig,
+    ) -> None:
+        super().__init__(encoder, predictor, readout, config)
+        self.policy = policy
+
+    def _objective(self, index: int, state: Tensor, shown: Tensor | None) -> GoalObjective:
+        self._index = index
+        return super()._objective(index, state, shown)
+
+    def _plan(self, objective: GoalObjective, tokens: Tensor, state: Tensor) -> Plan:
+        goal, _ = self._goals[self._index]
+        features = self.policy.features(torch.cat([tokens, goal[None]]).float())
+        action = self.policy.action(features[:1], features[1:], state[None])
+        return Plan(self.cem.bounded(action), float("nan"), (), 0.0, False)

@@ -88,7 +88,7 @@ class CEM:
             # -- sample: the present mean is always among the samples
             noise = torch.randn(c.samples, c.horizon, 7, generator=self.generator)
             noise[0] = 0.0
-            actions = self._bounded(mean + std * noise)  # [S, T, 7]
+            actions = self.bounded(mean + std * noise)  # [S, T, 7]
             # -- score
             costs = cost(actions).float()
             if not torch.isfinite(costs).all():
@@ -109,7 +109,8 @@ class CEM:
         self._previous = best
         return Plan(best, best_cost, tuple(history), time.monotonic() - began, stopped)
 
-    def _bounded(self, actions: Tensor) -> Tensor:
+    def bounded(self, actions: Tensor) -> Tensor:
+        """Actions [..., 7] clipped to the limits, small gripper changes set to 0."""
         actions = torch.minimum(torch.maximum(actions, -self.limit), self.limit)
         small = actions[..., 6].abs() < self.config.grip_threshold
         actions[..., 6] = actions[..., 6].masked_fill(small, 0.0)

@@ -24,25 +24,28 @@ class EpisodeResult:
     steps: int
     plan_seconds: tuple[float, ...]
     finished: bool  # the agent says it is done; not a claim of success
+    goal_reached: bool = True  # whether the goal images show the goal (see ``sims.arm``)
 
 
 def run_episode(
     env: gymnasium.Env[Any, Any], agent: Agent, seed: int, max_steps: int,
-    goals: str = "subgoals", subscribers: Sequence[Subscriber] = (),
+    goals: str = "subgoals", subscribers: Sequence[Subscriber] = (), planner_seed: int = 0,
 ) -> EpisodeResult:
     """Run until the agent is done or ``max_steps``.
 
     ``goals``: "subgoals" gives the agent the environment's sequence of goal images, "single"
-    only the last.  Subscribers are closed whatever happens.
+    only the last.  ``seed`` draws the episode, ``planner_seed`` the planner's samples.
+    Subscribers are closed whatever happens.
     """
     if goals not in ("subgoals", "single"):
         raise ValueError(f"goal '{goals}' is unknown; valid: subgoals, single")
     observation, info = env.reset(seed=seed)
+    shown = info.get("goal_reached", True)
     images: list[NDArray[np.uint8]] = list(info["subgoal_images"])
     names = list(info["subgoal_names"])
     if goals == "single":
         images, names = images[-1:], names[-1:]
-    agent.reset(images, seed)
+    agent.reset(images, 1_000_003 * planner_seed + seed)
     seconds: list[float] = []
     try:
         for watcher in subscribers:
@@ -60,7 +63,7 @@ def run_episode(
             finished = finished or terminated or truncated
         return EpisodeResult(
             seed, bool(info["success"]), float(info["distance_m"]), len(seconds),
-            tuple(seconds), finished,
+            tuple(seconds), finished, bool(shown),
         )
     finally:
         for watcher in subscribers:

@@ -83,11 +83,13 @@ def pose_parts(states: Tensor, goal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class GoalObjective:
-    """Cost of imagined (tokens, states) for one goal image."""
+    """Cost of imagined (tokens, states) for one goal: an image, a hand pose, or both."""
 
     def __init__(
-        self, config: ObjectiveConfig, goal_tokens: Tensor, goal_state: Tensor | None
+        self, config: ObjectiveConfig, goal_tokens: Tensor | None, goal_state: Tensor | None
     ) -> None:
+        if goal_tokens is None and (goal_state is None or not config.uses_pose):
+            raise ValueError("a goal needs tokens [N, D], or a state [7] and pose weights")
         if config.uses_pose and goal_state is None:
             raise ValueError(
                 "the objective has pose weights but no readout is loaded; train one with "
@@ -99,12 +101,24 @@ class GoalObjective:
         self.goal_state = goal_state
         self._distance = DISTANCES[config.distance]
 
+    @property
+    def uses_tokens(self) -> bool:
+        return self.goal_tokens is not None and self.config.token_weight != 0
+
+    def token_cost(self, tokens: Tensor) -> Tensor:
+        """tokens [S, N, D] normalised -> weighted distance to the goal tokens [S]."""
+        assert self.goal_tokens is not None
+        return self.config.token_weight * self._distance(tokens, self.goal_tokens)
+
+    def pose_cost(self, states: Tensor) -> Tensor:
+        """states [S, 7] -> weighted distance to the goal pose [S]; 0 without one."""
+        c = self.config
+        if not c.uses_pose or self.goal_state is None:
+            return states.new_zeros(len(states))
+        position, angle, grip = pose_parts(states, self.goal_state)
+        return c.position_weight * position + c.rotation_weight * angle + c.grip_weight * grip
+
     def __call__(self, tokens: Tensor, states: Tensor) -> Tensor:
         """tokens [S, N, D] normalised, states [S, 7] -> cost [S]."""
-        c = self.config
-        cost = c.token_weight * self._distance(tokens, self.goal_tokens)
-        if c.uses_pose and self.goal_state is not None:
-            position, angle, grip = pose_parts(states, self.goal_state)
-            cost = cost + c.position_weight * position + c.rotation_weight * angle
-            cost = cost + c.grip_weight * grip
-        return cost
+        cost = self.pose_cost(states)
+        return cost + self.token_cost(tokens) if self.uses_tokens else cost

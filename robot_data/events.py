@@ -36,7 +36,8 @@ def holding(
 ) -> NDArray[np.bool_]:
     """Whether the gripper holds something, per frame: states [T, 7], closedness [T] -> [T]."""
     measured = states[:, 6]
-    still = np.abs(np.diff(measured, append=measured[-1:])) < STILL
+    moved = np.abs(np.diff(measured))
+    still = np.minimum(np.r_[np.inf, moved], np.r_[moved, np.inf]) < STILL
     return (commanded_closedness - measured > HELD_GAP) & still & (measured > HELD_GAP)
 
 

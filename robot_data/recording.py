@@ -29,6 +29,8 @@ class DecisionLike(Protocol):
     def present_cost(self) -> float: ...
     @property
     def cost_per_iteration(self) -> tuple[float, ...]: ...
+    @property
+    def subgoal(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,8 @@ class RerunRecorder:
             decision.action, strict=True,
         ):
             self._log.log(f"action/{name}", rr.Scalars(float(value)))
+        if decision.subgoal:
+            self._log.log("subgoal", rr.TextLog(decision.subgoal))
         self._log.log("cost/planned", rr.Scalars(decision.cost))
         self._log.log("cost/present", rr.Scalars(decision.present_cost))
         self._log.log("seconds", rr.Scalars(decision.seconds))

@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 
 CLOSED_DRIVER_RAD = 0.8  # driver joint angle of the closed gripper
 GRIPPER_DEADBAND = 0.05  # smaller changes of closedness mean "hold"
+MAX_DRAWS = 8  # of an episode whose goal the scripted way does not bring about
 STALL_GAP = 0.06  # commanded minus measured closedness that shows contact
 
 
@@ -47,6 +48,10 @@ class Arm(gymnasium.Env[Any, Any]):
     ``reset(seed)`` draws the look, the start, the object and the goal from the seed, really
     brings the scene to the goal to take the goal images, and goes back.  ``info`` of ``reset``
     has ``goal_image`` uint8 [H, W, 3], ``subgoal_images`` (list) and ``subgoal_names``.
+    An episode whose goal the scripted way does not bring about is drawn again;
+    ``goal_reached`` says whether that was in vain.  ``info`` also has, privileged,
+    ``subgoal_states``: [10] of each sub-goal, commanded state and object position.
+
     ``info`` of every call has ``success``, ``distance_m``, ``object_pose`` [7] (x, y, z [m],
     quaternion w, x, y, z), ``commanded`` [7] and ``held``.  Reward is ``success`` as a float.
     The same seed draws the same episode in every engine.
@@ -73,6 +78,7 @@ class Arm(gymnasium.Env[Any, Any]):
         self._kinematics = ArmKinematics(scene.robot_spec(light=False))
         self._substeps = max(1, round(1.0 / (config.control_hz * config.timestep_s)))
         self._look: scene.SceneDraw | None = None
+        self.subgoal_states: list[Array] = []  # see the class docstring
         side = config.image_size
         image = gymnasium.spaces.Box(0, 255, (side, side, 3), np.uint8)
         spaces: dict[str, gymnasium.Space[Any]] = {
@@ -90,18 +96,26 @@ class Arm(gymnasium.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Start an episode.  ``options={"goal": False}`` skips making the goal images."""
         super().reset(seed=seed)
+        info: dict[str, Any] = {}
+        for _ in range(MAX_DRAWS):
+            self._begin()
+            if not (options or {}).get("goal", True):
+                break
+            info = self._make_goal()
+            if info["goal_reached"]:
+                break
+        info.update(self._info())
+        return self._observation(), info
+
+    def _begin(self) -> None:
+        """Draw an episode and set up its start."""
         rng = self.np_random
         self._look = scene.draw(self.config.scene, rng)
         self._apply_look(self._look)
         self.draw = tasks.draw_episode(self.config.task, rng)
         self._place(self.draw)
-        info: dict[str, Any] = {}
         if self.task.starts_holding:
             self._pick_up_before_start()
-        if (options or {}).get("goal", True):
-            info.update(self._make_goal())
-        info.update(self._info())
-        return self._observation(), info
 
     def step(self, action: Array):
         """Advance one control step; the action [7] is clipped to ``action_space``."""
@@ -260,23 +274,27 @@ class Arm(gymnasium.Env[Any, Any]):
 
     def _make_goal(self) -> dict[str, Any]:
         """Drive the scene to the goal, photograph it and every sub-goal, and come back."""
-        saved = self._save()
-        images, names = [], []
+        saved = self.snapshot()
+        images, names, states = [], [], []
         for waypoint in self.task.waypoints(self, self.draw):
             self._follow(waypoint)
             if self.config.task.subgoals == "dense" or waypoint.paper or waypoint.final:
                 images.append(self.camera_image("exo"))
                 names.append(waypoint.name)
+                states.append(np.r_[self.state[:6], self.commanded[6], self.object_pose[:3]])
+        intended = self.task.intended(self, self.draw)
         self.draw = replace(self.draw, goal_object_m=tuple(self.object_pose[:3]))
         judged = self.task.judge(self, self.draw)
         goal_state = self.state
-        self._restore(saved)
+        self.subgoal_states = states
+        self.restore(saved)
         return {
             "goal_image": images[-1],
             "subgoal_images": images,
             "subgoal_names": names,
             "goal_state": goal_state,
-            "goal_reached": bool(judged["success"]),
+            "subgoal_states": states,
+            "goal_reached": bool(intended and judged["success"]),
         }
 
     def _follow(self, waypoint: tasks.Waypoint) -> None:
@@ -287,13 +305,14 @@ class Arm(gymnasium.Env[Any, Any]):
             if tasks.waypoint_reached(waypoint, self.state, self.commanded):
                 break
 
-    def _save(self) -> Any:
+    def snapshot(self) -> Any:
+        """Everything ``restore`` needs to come back to this moment of the episode."""
         return (
             self._save_physics(), self._commanded.copy(), self._reference.q.copy(),
             self._squeezing, self._closing,
         )
 
-    def _restore(self, saved: Any) -> None:
+    def restore(self, saved: Any) -> None:
         physics, commanded, q, self._squeezing, self._closing = saved
         self._restore_physics(physics)
         self._commanded, self._reference = commanded, JointReference(q)

@@ -33,7 +33,11 @@ FOLLOW_TORQUE = 20.0  # [N m] that keeps the pads parallel
 GRIP_RATE_RAD_S = 4.0
 PAD_FRICTION = 1.0
 OBJECT_MASS_KG = 0.08
-NEAR_M, FAR_M = 0.01, 5.0
+AMBIENT = 0.42
+NEAR_M, FAR_M = 0.01, 20.0
+# TinyRenderer's lamp is the same everywhere; MuJoCo's spot leaves the floor beyond the table
+# darker.  This albedo gives the floor the mean brightness it has there.
+FLOOR_RGB = (0.28, 0.29, 0.30)
 
 
 class BulletArm(Arm):
@@ -48,6 +52,7 @@ class BulletArm(Arm):
         super().__init__(config, task, render_mode)
         self._client: Any = BulletClient(pybullet.DIRECT)
         self._urdf = bullet_urdf()
+        self._saved: list[int] = []
 
     def close(self) -> None:
         if self._client is not None:
@@ -59,13 +64,16 @@ class BulletArm(Arm):
     def _apply_look(self, look: scene.SceneDraw) -> None:
         """Build the scene anew: Bullet keeps contacts and caches that a reset would not clear."""
         b, config = self._client, self.config.scene
+        for state in self._saved:
+            b.removeState(state)
+        self._saved.clear()
         b.resetSimulation()
         b.setGravity(0, 0, -9.81)
         b.setTimeStep(self.config.timestep_s)
         b.setPhysicsEngineParameter(
             numSolverIterations=60, deterministicOverlappingPairs=1, enableFileCaching=1
         )
-        self._floor = self._box_body((3.0, 3.0, 0.01), (0.0, 0.0, -0.76), (0.45, 0.46, 0.48))
+        self._floor = self._box_body((3.0, 3.0, 0.01), (0.0, 0.0, -0.76), FLOOR_RGB)
         self._table = self._box_body((0.45, 0.6, 0.02), (0.45, 0.0, -0.02), look.table_rgb)
         b.changeDynamics(self._table, -1, lateralFriction=0.8)
         self._robot = b.loadURDF(
@@ -116,6 +124,14 @@ class BulletArm(Arm):
             solid = b.createCollisionShape(pybullet.GEOM_BOX, halfExtents=half)
             drawn = b.createVisualShape(
                 pybullet.GEOM_BOX, halfExtents=half, rgbaColor=[*rgb, 1.0]
+            )
+        elif kind == "cylinder":
+            radius, height = size_m
+            solid = b.createCollisionShape(
+                pybullet.GEOM_CYLINDER, radius=radius, height=height
+            )
+            drawn = b.createVisualShape(
+                pybullet.GEOM_CYLINDER, radius=radius, length=height, rgbaColor=[*rgb, 1.0]
             )
         else:
             pos, quat, half = scene.cup_parts(*size_m)
@@ -193,12 +209,12 @@ class BulletArm(Arm):
         self._grip_target = closedness
 
     def _save_physics(self) -> Any:
-        return self._client.saveState(), self._arm_target, self._grip_target
+        self._saved.append(self._client.saveState())
+        return self._saved[-1], self._arm_target, self._grip_target
 
     def _restore_physics(self, saved: Any) -> None:
         state, self._arm_target, self._grip_target = saved
         self._client.restoreState(stateId=state)
-        self._client.removeState(state)
 
     # -- measurements ------------------------------------------------------------------------
 
@@ -247,13 +263,12 @@ class BulletArm(Arm):
         view = b.computeViewMatrix(eye, eye - turn[:, 2], turn[:, 1])
         projection = b.computeProjectionMatrixFOV(fovy, 1.0, NEAR_M, FAR_M)
         aim = np.asarray(look.light_pos_m) - [0.5, 0.0, 0.0]
-        _, _, rgba, depth, _ = b.getCameraImage(
+        _, _, rgba, _, bodies = b.getCameraImage(
             side, side, view, projection, lightDirection=aim.tolist(),
             lightColor=[1.0, 1.0, 1.0], lightDistance=float(np.linalg.norm(aim)), shadow=0,
-            lightAmbientCoeff=0.45, lightDiffuseCoeff=float(look.light_level),
+            lightAmbientCoeff=AMBIENT, lightDiffuseCoeff=float(look.light_level),
             lightSpecularCoeff=0.05, renderer=pybullet.ER_TINY_RENDERER,
-            flags=pybullet.ER_NO_SEGMENTATION_MASK,
         )
         image = np.asarray(rgba, np.uint8).reshape(side, side, 4)[:, :, :3].copy()
-        image[np.asarray(depth).reshape(side, side) >= 1.0] = 0  # nothing there: dark, not white
+        image[np.asarray(bodies).reshape(side, side) < 0] = 0  # nothing there: dark, not white
         return image

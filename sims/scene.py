@@ -19,10 +19,12 @@ import numpy as np
 
 from sims.meshes import decimate_visuals
 
-ObjectKind = Literal["box", "cup"]
+ObjectKind = Literal["box", "cup", "cylinder"]
+Look = Literal["train", "unseen"]
 CUP_WALLS = 12
 WRIST_FOVY_DEG = 56.74  # of the rig's wrist camera
-TEXTURES = ("plain", "checker", "speckle")
+TEXTURES = ("plain", "checker", "speckle", "contrast")  # the last is never in training data
+TRAIN_TEXTURES = 3
 PALETTE = (
     (0.85, 0.12, 0.10),
     (0.10, 0.30, 0.85),
@@ -31,16 +33,33 @@ PALETTE = (
     (0.55, 0.15, 0.65),
     (0.95, 0.45, 0.05),
 )
+UNSEEN_PALETTE = (
+    (0.10, 0.80, 0.85),
+    (0.95, 0.50, 0.75),
+    (0.40, 0.22, 0.10),
+    (0.92, 0.92, 0.92),
+    (0.60, 0.90, 0.10),
+    (0.05, 0.08, 0.30),
+)
 
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """What is on the table and how much of it is drawn anew for every episode."""
+    """What is on the table and how much of it is drawn anew for every episode.
+
+    palette, table, light: "unseen" draws from colours, a texture and lamp positions and levels
+    that training data never have.
+    """
 
     object: ObjectKind = "box"
     box_half_m: tuple[float, float] = (0.021, 0.027)  # half edge, drawn uniformly
     cup_radius_m: tuple[float, float] = (0.026, 0.031)
     cup_height_m: tuple[float, float] = (0.07, 0.09)
+    cylinder_radius_m: tuple[float, float] = (0.021, 0.027)
+    cylinder_height_m: tuple[float, float] = (0.042, 0.054)
+    palette: Look = "train"
+    table: Look = "train"
+    light: Look = "train"
     randomise_colour: bool = True
     randomise_table: bool = True
     randomise_light: bool = True
@@ -115,6 +134,9 @@ def build(config: SceneConfig, image_size: int, timestep_s: float, light: bool =
             else mujoco.mjtBuiltin.mjBUILTIN_FLAT,
             rgb1=[1.0, 1.0, 1.0], rgb2=[0.82, 0.82, 0.82],
         )
+        if name == "contrast":
+            texture.builtin = mujoco.mjtBuiltin.mjBUILTIN_CHECKER
+            texture.rgb2 = [0.35, 0.35, 0.35]
         if name == "speckle":
             texture.mark = mujoco.mjtMark.mjMARK_RANDOM
             texture.random = 0.04
@@ -146,12 +168,14 @@ def build(config: SceneConfig, image_size: int, timestep_s: float, light: bool =
 def _add_object(spec: mujoco.MjSpec, kind: str, name: str, mass_kg: float) -> None:
     body = spec.worldbody.add_body(name=name, pos=[0.5, 0.0, 0.05])
     body.add_freejoint(name=f"{name}_free")
-    count = 1 if kind == "box" else CUP_WALLS + 1
+    count = CUP_WALLS + 1 if kind == "cup" else 1
+    types = mujoco.mjtGeom
     for i in range(count):
         body.add_geom(
-            name=f"{name}_{i}", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.025, 0.025, 0.025],
-            rgba=[0.8, 0.1, 0.1, 1.0], mass=mass_kg / count, contype=2, conaffinity=3,
-            friction=[1.0, 0.02, 0.001], condim=4, solref=[0.006, 1.0],
+            name=f"{name}_{i}",
+            type=types.mjGEOM_CYLINDER if kind == "cylinder" else types.mjGEOM_BOX,
+            size=[0.025, 0.025, 0.025], rgba=[0.8, 0.1, 0.1, 1.0], mass=mass_kg / count,
+            contype=2, conaffinity=3, friction=[1.0, 0.02, 0.001], condim=4, solref=[0.006, 1.0],
             solimp=[0.95, 0.99, 0.001, 0.5, 2.0],
         )
 
@@ -162,11 +186,15 @@ def draw(config: SceneConfig, rng: np.random.Generator) -> SceneDraw:
         half = float(rng.uniform(*config.box_half_m))
         size = (half, half)
     else:
-        size = (float(rng.uniform(*config.cup_radius_m)), float(rng.uniform(*config.cup_height_m)))
-    colour = PALETTE[int(rng.integers(len(PALETTE)))]
+        cup = config.object == "cup"
+        radius = config.cup_radius_m if cup else config.cylinder_radius_m
+        height = config.cup_height_m if cup else config.cylinder_height_m
+        size = (float(rng.uniform(*radius)), float(rng.uniform(*height)))
+    palette = PALETTE if config.palette == "train" else UNSEEN_PALETTE
+    colour = palette[int(rng.integers(len(palette)))]
     tint = rng.uniform(-0.08, 0.08, 3)
     table = rng.uniform(0.35, 0.85) + rng.uniform(-0.06, 0.06, 3)
-    texture = int(rng.integers(len(TEXTURES)))
+    texture = int(rng.integers(TRAIN_TEXTURES))
     light_xy = rng.uniform(-0.8, 0.8, 2)
     light_z, level = rng.uniform(1.3, 2.0), rng.uniform(0.35, 0.75)
     jitter = rng.uniform(-1.0, 1.0, 2) * config.camera_jitter_deg
@@ -174,6 +202,12 @@ def draw(config: SceneConfig, rng: np.random.Generator) -> SceneDraw:
     for _ in range(config.distractors):
         side = rng.choice([-1.0, 1.0])
         places.append((rng.uniform(0.35, 0.65), side * rng.uniform(0.22, 0.3), rng.uniform(-3, 3)))
+    # -- what training never shows; drawn last, so that the rest stays as it is
+    if config.table == "unseen":
+        table, texture = rng.uniform(0.1, 0.95, 3), TRAIN_TEXTURES
+    if config.light == "unseen":
+        light_xy = rng.uniform(0.9, 1.4, 2) * rng.choice([-1.0, 1.0], 2)
+        level = rng.choice([rng.uniform(0.1, 0.25), rng.uniform(0.9, 1.1)])
     return SceneDraw(
         size_m=size,
         object_rgb=_rgb(np.clip(colour + tint, 0, 1) if config.randomise_colour else PALETTE[0]),
@@ -238,18 +272,22 @@ def exo_camera_pose(
 
 
 def resize_object(model: mujoco.MjModel, name: str, kind: str, size_m: tuple[float, float]) -> None:
-    """Set the size of an object: box (half edge, unused), cup (outer radius, height).
+    """Set the size of an object: box (half edge, unused), cup and cylinder (radius, height).
 
     The body origin is the centre of the object.
     """
     body = model.body(name).id
     start, count = model.body_geomadr[body], model.body_geomnum[body]
-    pos, quat, half = _box_parts() if kind == "box" else cup_parts(*size_m)
+    pos, quat, half = cup_parts(*size_m) if kind == "cup" else _single_part()
     if kind == "box":
         half = half * size_m[0]
+    elif kind == "cylinder":
+        half = np.array([[size_m[0], size_m[1] / 2, 0.0]])
     model.geom_pos[start : start + count] = pos
     model.geom_quat[start : start + count] = quat
     model.geom_size[start : start + count] = half
+    if kind == "cylinder":
+        half = np.array([[size_m[0], size_m[0], size_m[1] / 2]])  # its bounding box
     model.geom_rbound[start : start + count] = np.linalg.norm(half, axis=1)
     model.geom_aabb[start : start + count, :3] = 0.0
     model.geom_aabb[start : start + count, 3:] = half
@@ -271,7 +309,7 @@ def resize_object(model: mujoco.MjModel, name: str, kind: str, size_m: tuple[flo
     model.body_iquat[body] = [1.0, 0.0, 0.0, 0.0]
 
 
-def _box_parts():
+def _single_part():
     return np.zeros((1, 3)), np.array([[1.0, 0.0, 0.0, 0.0]]), np.ones((1, 3))
 
 

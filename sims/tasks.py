@@ -116,7 +116,7 @@ def _at_object(env: Arm, draw: EpisodeDraw, height_m: float, closedness: float) 
 
 def grasp_height_m(env: Arm) -> float:
     """Height of the tool centre point [m] when the fingers are round the object."""
-    if env.config.scene.object == "box":
+    if env.config.scene.object != "cup":
         return max(0.02, env.object_half_height_m)
     return 2 * env.object_half_height_m - 0.025
 
@@ -144,6 +144,10 @@ class Task:
     def judge(self, env: Arm, draw: EpisodeDraw) -> dict[str, Any]:
         """``success`` (bool), ``distance_m`` (to the goal) and ``held`` (bool)."""
         raise NotImplementedError
+
+    def intended(self, env: Arm, draw: EpisodeDraw) -> bool:
+        """Whether the scene that was brought to the goal is at the goal that was drawn."""
+        return True
 
 
 class Reach(Task):
@@ -208,6 +212,10 @@ class PickAndPlace(Task):
             "distance_m": distance,
             "held": is_held(env),
         }
+
+    def intended(self, env, draw):
+        away = env.object_pose[:2] - np.asarray(draw.goal_xy_m)
+        return float(np.linalg.norm(away)) <= PLACE_M
 
 
 TASKS: dict[str, type[Task]] = {

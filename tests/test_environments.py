@@ -96,7 +96,7 @@ def test_commanded_pose_stays_in_the_workspace(env):
     assert env.state[2] > 0.0
 
 
-@pytest.mark.parametrize("kind", ["box", "cup"])
+@pytest.mark.parametrize("kind", ["box", "cup", "cylinder"])
 def test_gripper_holds_its_force_on_an_object(kind):
     arm = MujocoArm(ArmConfig(scene=scene.SceneConfig(object=kind)), task="grasp")
     arm.reset(seed=4, options={"goal": False})
@@ -125,7 +125,7 @@ def test_empty_gripper_closes_fully_and_follows_partial_commands(env):
         assert abs(env.closedness - target) < 0.06
 
 
-@pytest.mark.parametrize("kind", ["box", "cup"])
+@pytest.mark.parametrize("kind", ["box", "cup", "cylinder"])
 @pytest.mark.parametrize("task", list(tasks.TASKS))
 def test_goals_are_really_reached_in_the_same_scene(kind, task):
     arm = MujocoArm(ArmConfig(scene=scene.SceneConfig(object=kind)), task=task)

@@ -46,6 +46,14 @@ def state_hash(module: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
+def folder_hash(folder: str | Path) -> str:
+    """First 16 hex digits of the SHA-256 over the weight files of a checkpoint folder."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 # -- our folders ------------------------------------------------------------------------------
 
 

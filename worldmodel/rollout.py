@@ -39,3 +39,11 @@ def rollout(
         tokens = torch.cat([tokens, normalise_tokens(predicted)], dim=1)
         states = torch.cat([states, compose(states[:, -1:], actions[:, step - 1 : step])], dim=1)
     return tokens, states
+
+
+def integrate(state: Tensor, actions: Tensor) -> Tensor:
+    """State after each action sequence, composed exactly: [7] and [B, S, 7] -> [B, 7]."""
+    states = state.expand(len(actions), 7)
+    for step in range(actions.shape[1]):
+        states = compose(states, actions[:, step])
+    return states

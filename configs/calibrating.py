@@ -1,0 +1,73 @@
+"""The command that calibrates the camera by random small moves."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from configs import commands
+from configs.agents import make_env
+from configs.report import write_report
+from planners.calibration import Calibration, fit_calibration
+from sims.arm import Arm
+from worldmodel import checkpoint
+
+LOW_M = (0.40, -0.15, 0.06)  # where the random moves stay, robot base frame
+HIGH_M = (0.60, 0.15, 0.24)
+MAX_TURN_RAD = 0.1
+
+
+def random_moves(env: Arm, moves: int, step_m: float, seed: int):
+    """Images [K, H, W, 3] and measured states [K, 7] after each of K random moves."""
+    observation, _ = env.reset(seed=seed, options={"goal": False})
+    rng = np.random.default_rng(seed)
+    low, high = np.array(LOW_M), np.array(HIGH_M)
+    images, states = [], []
+    for _ in tqdm(range(moves), desc="calibrate", unit="move"):
+        place = observation["state"][:3]
+        # Towards a random point of the region, so that the moves cover it.
+        towards = rng.uniform(low, high) - place
+        move = towards * min(1.0, step_m / np.linalg.norm(towards))
+        turn = np.r_[0.0, 0.0, rng.uniform(-MAX_TURN_RAD, MAX_TURN_RAD)]
+        observation, *_ = env.step(np.r_[move, turn, 0.0])
+        images.append(observation["image"])
+        states.append(observation["state"])
+    return np.stack(images), np.stack(states)
+
+
+def calibrate(env: Arm, folder: str | None, moves: int, step_m: float, seed: int) -> Calibration:
+    where = Path(folder or checkpoint.SHIPPED)
+    encoder = checkpoint.load_encoder(where)
+    readout = checkpoint.load_readout(where, encoder)
+    images, measured = random_moves(env, moves, step_m, seed)
+    with torch.inference_mode():
+        inferred = readout.state(encoder.encode_frames(torch.from_numpy(images)))
+    return fit_calibration(inferred.double().numpy(), measured)
+
+
+def run_calibrate(settings: commands.Calibrate) -> dict[str, Any]:
+    arm = replace(settings.arm, task=replace(settings.arm.task, name="reach"))
+    env = make_env(settings.simulator, arm)
+    try:
+        found = calibrate(
+            env, settings.checkpoint, settings.moves, settings.step_m, settings.seed
+        )
+    finally:
+        env.close()
+    out = Path(settings.out)
+    out.mkdir(parents=True, exist_ok=True)
+    found.save(out / "calibration.json")
+    turned = np.degrees(np.arctan2(found.matrix[1][0], found.matrix[0][0]))
+    report = {**asdict(found), "azimuth_deg": float(turned), "settings": asdict(settings)}
+    write_report(out, report)
+    print(
+        f"{found.moves} moves: hand position off by {100 * found.error_before_m:.1f} cm before and "
+        f"{100 * found.error_after_m:.1f} cm after (median, moves left out of the fit); map turns "
+        f"{turned:.1f} deg about z\napply with calibration={out / 'calibration.json'}"
+    )
+    return report

@@ -1,0 +1,125 @@
+"""The command that measures success: one cell, or the whole table."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from configs import commands
+from configs.agents import PolicyConfig, arm_for, make_agent, make_env
+from configs.calibrating import calibrate
+from configs.evaluation import Cell, Job, Outcome, OutcomeLog, jobs_of, run_jobs, summary
+from configs.report import write_report
+from configs.table import table_cells, write_table
+from worldmodel import checkpoint
+
+
+def run_evaluate(settings: commands.Evaluate) -> dict[str, Any]:
+    if settings.episodes < 1 or settings.planner_seeds < 1:
+        raise ValueError(
+            f"episodes={settings.episodes}, planner_seeds={settings.planner_seeds}; both must be "
+            "at least 1"
+        )
+    return run_suite(settings) if settings.suite else run_cell(settings)
+
+
+def policy_of(settings: commands.Evaluate) -> PolicyConfig:
+    return PolicyConfig(
+        settings.policy, settings.goal, settings.checkpoint, settings.calibration, settings.agent,
+        settings.hierarchy,
+    )
+
+
+def run_cell(settings: commands.Evaluate) -> dict[str, Any]:
+    cell = Cell(
+        f"{settings.task} ({settings.arm.scene.object}, {settings.goal}, {settings.policy}, "
+        f"{settings.simulator})",
+        settings.task, settings.simulator, policy_of(settings), settings.arm, settings.episodes,
+        settings.max_steps,
+    )
+    arm_for(settings.arm, settings.task)  # report a bad task or checkpoint before any work
+    if not settings.policy.startswith("simulator_"):
+        make_agent(cell.policy)
+    jobs = jobs_of(cell, settings.first_seed, settings.planner_seeds)
+    outcomes = _with_bar(jobs, settings, None, settings.task)
+    outcomes.sort(key=lambda o: o.seed)
+    report = {
+        "task": settings.task, "goal": settings.goal, "policy": settings.policy,
+        "simulator": settings.simulator, "object": settings.arm.scene.object,
+        **summary(outcomes), "first_seed": settings.first_seed,
+        "per_episode": [asdict(o) for o in outcomes], "settings": asdict(settings),
+    }
+    path = write_report(settings.out, report)
+    low, high = report["wilson_95"]
+    print(
+        f"{cell.name}: {report['successes']}/{len(outcomes)} = {report['success_rate']:.0%} "
+        f"[{low:.0%}, {high:.0%}], median distance {100 * report['median_distance_m']:.1f} cm, "
+        f"{report['median_plan_seconds']:.2f} s per action -> {path}"
+    )
+    return report
+
+
+def _with_bar(
+    jobs: list[Job], settings: commands.Evaluate, failures: str | None, title: str
+) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    with tqdm(total=len(jobs), desc=f"evaluate {title}", unit="episode") as bar:
+        for outcome in run_jobs(jobs, settings.workers, settings.pool, failures):
+            outcomes.append(outcome)
+            bar.update()
+            bar.set_postfix(success=f"{np.mean([o.success for o in outcomes]):.0%}")
+    return outcomes
+
+
+# -- the table --------------------------------------------------------------------------------
+
+
+def run_suite(settings: commands.Evaluate) -> dict[str, Any]:
+    out = Path(settings.out)
+    cells = [c for c in table_cells(settings) if settings.only in c.name]
+    if not cells:
+        raise ValueError(f"only='{settings.only}' matches no row of the table")
+    cells = [_calibrated(cell, settings, out / "calibrations") for cell in cells]
+    logs = {c.name: OutcomeLog(_log_path(out, c), _identity(c)) for c in cells}
+    missing = [
+        job for c in cells
+        for job in logs[c.name].missing(jobs_of(c, settings.first_seed, settings.planner_seeds))
+    ]
+    total = sum(c.episodes for c in cells)
+    with tqdm(total=total, initial=total - len(missing), desc="table", unit="episode") as bar:
+        for outcome in run_jobs(missing, settings.workers, settings.pool, str(out / "failures")):
+            logs[outcome.cell].append(outcome)
+            bar.update()
+            bar.set_postfix_str(outcome.cell)
+    return write_table(
+        out, cells, {name: log.outcomes for name, log in logs.items()}, settings
+    )
+
+
+def _log_path(out: Path, cell: Cell) -> Path:
+    return out / "episodes" / f"{cell.name.replace('/', '-')}.jsonl"
+
+
+def _identity(cell: Cell) -> dict[str, Any]:
+    """What must be equal for two runs' episodes to be added up (how many is not part of it)."""
+    weights = checkpoint.folder_hash(cell.policy.checkpoint or checkpoint.SHIPPED)
+    return {**asdict(replace(cell, episodes=0, group="")), "weights": weights}
+
+
+def _calibrated(cell: Cell, settings: commands.Evaluate, folder: Path) -> Cell:
+    """Make the calibration a row asks for (``calibration="self"``) with that row's camera."""
+    if cell.policy.calibration != "self":
+        return cell
+    path = folder / f"{cell.name.replace('/', '-')}.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        env = make_env(cell.simulator, arm_for(cell.arm, "reach"))
+        try:
+            calibrate(env, settings.checkpoint, 60, 0.05, settings.first_seed - 1).save(path)
+        finally:
+            env.close()
+    return replace(cell, policy=replace(cell.policy, calibration=str(path)))

@@ -1,0 +1,231 @@
+"""Many episodes of many cells, in parallel processes here or on a Ray cluster, resumable.
+
+A cell is one row of a table: everything that decides an episode besides its seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from configs.agents import MAX_STEPS, PolicyConfig, Simulator, arm_for, make_agent, make_env
+from configs.report import wilson_95
+from planners.agent import Agent
+from planners.loop import run_episode
+from robot_data.recording import RerunRecorder
+from sims.arm import Arm, ArmConfig
+
+Pool = Literal["processes", "ray"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """task, environment and policy of one row; ``seeds`` episodes from ``first_seed``."""
+
+    name: str
+    task: str
+    simulator: Simulator = "mujoco"
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    arm: ArmConfig = field(default_factory=ArmConfig)
+    episodes: int = 100
+    max_steps: int | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    cell: Cell
+    seed: int
+    planner_seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One finished episode."""
+
+    cell: str
+    seed: int
+    planner_seed: int
+    success: bool
+    distance_m: float
+    steps: int
+    finished: bool
+    plan_seconds: float  # median
+
+
+def jobs_of(cell: Cell, first_seed: int, planner_seeds: int) -> list[Job]:
+    """The same seeds for every cell; planner seeds take turns."""
+    return [
+        Job(cell, seed, (seed - first_seed) % planner_seeds)
+        for seed in range(first_seed, first_seed + cell.episodes)
+    ]
+
+
+# -- one worker -------------------------------------------------------------------------------
+
+_kept: dict[str, Any] = {}  # the last environment and agent of this process
+
+
+def _environment(cell: Cell) -> Arm:
+    key = (cell.simulator, cell.task, cell.arm)
+    if _kept.get("env_key") != key:
+        if "env" in _kept:
+            _kept["env"].close()
+            _kept.pop("agent_key", None)  # an agent may hold the environment
+        _kept.update(env=make_env(cell.simulator, arm_for(cell.arm, cell.task)), env_key=key)
+    return _kept["env"]
+
+
+def _agent(cell: Cell, env: Arm) -> Agent:
+    if _kept.get("agent_key") != cell.policy:
+        _kept.update(agent=make_agent(cell.policy, env), agent_key=cell.policy)
+    return _kept["agent"]
+
+
+def run_job(job: Job, failures: str | None) -> Outcome:
+    """One episode; with ``failures`` the rerun file of an unsuccessful one is kept there."""
+    cell = job.cell
+    env = _environment(cell)
+    agent = _agent(cell, env)
+    path = None
+    if failures is not None:
+        path = Path(failures) / f"{cell.name.replace('/', '-')}-{job.seed}.rrd"
+        path.parent.mkdir(parents=True, exist_ok=True)
+    result = run_episode(
+        env, agent, job.seed, cell.max_steps or MAX_STEPS[cell.task], cell.policy.goal,
+        [RerunRecorder(path)] if path else [], job.planner_seed,
+    )
+    if path and result.success:
+        path.unlink()
+    return Outcome(
+        cell.name, job.seed, job.planner_seed, result.success, result.distance_m, result.steps,
+        result.finished, float(np.median(result.plan_seconds)),
+    )
+
+
+def _use_threads(threads: int) -> None:
+    torch.set_num_threads(threads)
+
+
+# -- many workers -----------------------------------------------------------------------------
+
+
+def run_jobs(
+    jobs: Sequence[Job], workers: int | None, pool: Pool, failures: str | None = None
+) -> Iterator[Outcome]:
+    """Outcomes in the order they finish; the same outcomes in either pool."""
+    if pool == "ray":
+        yield from _on_ray(jobs, workers, failures)
+        return
+    cores = len(os.sched_getaffinity(0))
+    workers = workers or cores
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_use_threads,
+        initargs=(max(1, cores // workers),),
+    ) as executor:
+        pending = [executor.submit(run_job, job, failures) for job in jobs]
+        try:
+            for done in as_completed(pending):
+                yield done.result()
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _on_ray(
+    jobs: Sequence[Job], workers: int | None, failures: str | None
+) -> Iterator[Outcome]:
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError("pool=ray needs Ray: pip install 'arm-worldmodel[ray]'") from error
+    started = not ray.is_initialized()
+    if started:  # RAY_ADDRESS names a running cluster; without it, this machine
+        ray.init(
+            num_cpus=None if os.environ.get("RAY_ADDRESS") else workers, log_to_driver=False,
+            include_dashboard=False,
+        )
+
+    def episode(job: Job) -> Outcome:
+        _use_threads(1)
+        return run_job(job, failures)
+
+    remote = ray.remote(num_cpus=1, max_retries=3)(episode)
+    try:
+        pending = [remote.remote(job) for job in jobs]
+        while pending:
+            done, pending = ray.wait(pending)
+            yield from ray.get(done)
+    finally:
+        if started:
+            ray.shutdown()
+
+
+# -- results on disk --------------------------------------------------------------------------
+
+
+class OutcomeLog:
+    """One JSON line per finished episode, appended and flushed; a torn last line is dropped.
+
+    The first line names the settings; another run's log is refused.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._settings = json.loads(json.dumps(settings, default=str))
+        self.outcomes: list[Outcome] = []
+        if path.exists():
+            self._read()
+        else:
+            self._write([{"settings": self._settings}])
+
+    def _read(self) -> None:
+        lines = self.path.read_text().split("\n")
+        whole = [json.loads(line) for line in lines[:-1]]  # what follows the last newline is torn
+        if not whole or whole[0].get("settings") != self._settings:
+            raise ValueError(
+                f"{self.path} has results of other settings; choose another out= or delete it"
+            )
+        self.outcomes = [Outcome(**line) for line in whole[1:]]
+        if lines[-1]:
+            self._write(whole)
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
+        staged = self.path.with_suffix(".tmp")
+        staged.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        os.replace(staged, self.path)
+
+    def missing(self, jobs: Sequence[Job]) -> list[Job]:
+        done = {(o.seed, o.planner_seed) for o in self.outcomes}
+        return [job for job in jobs if (job.seed, job.planner_seed) not in done]
+
+    def append(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        with open(self.path, "a") as handle:
+            handle.write(json.dumps(asdict(outcome)) + "\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+
+
+def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Success and its interval, median distance and median seconds per action."""
+    wins = sum(o.success for o in outcomes)
+    return {
+        "episodes": len(outcomes), "successes": wins,
+        "planner_seeds": len({o.planner_seed for o in outcomes}),
+        "success_rate": wins / max(1, len(outcomes)),
+        "wilson_95": wilson_95(wins, len(outcomes)),
+        "median_distance_m": float(np.median([o.distance_m for o in outcomes])),
+        "median_plan_seconds": float(np.median([o.plan_seconds for o in outcomes])),
+        "median_steps": float(np.median([o.steps for o in outcomes])),
+    }

@@ -1,0 +1,168 @@
+"""The rows of the success table, and the table as Markdown, JSON and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from configs import commands
+from configs.agents import PolicyConfig, Simulator
+from configs.evaluation import Cell, Outcome, summary
+from configs.report import write_report
+from sims.arm import ArmConfig
+from sims.scene import ObjectKind
+from sims.tasks import TASKS
+
+SLOW_EPISODES = 20  # of the rows that plan with the simulator itself
+OBJECTS: tuple[ObjectKind, ...] = ("box", "cup")
+SIMULATORS: tuple[Simulator, ...] = ("mujoco", "pybullet")
+CAMERA_DEG = 15.0
+
+
+def table_cells(settings: commands.Evaluate) -> list[Cell]:
+    """Every row, in the order they are run; ``episodes`` and planner settings as given."""
+    base = PolicyConfig(
+        checkpoint=settings.checkpoint, agent=settings.agent, hierarchy=settings.hierarchy
+    )
+    arm = settings.arm
+    return [
+        *_main(base, arm, settings.episodes),
+        *_baselines(base, arm, settings.episodes),
+        *_generalisation(base, arm, settings.episodes),
+    ]
+
+
+def _with_object(arm: ArmConfig, kind: ObjectKind) -> ArmConfig:
+    return replace(arm, scene=replace(arm.scene, object=kind))
+
+
+def _main(base: PolicyConfig, arm: ArmConfig, episodes: int) -> list[Cell]:
+    return [
+        Cell(
+            f"{simulator}/{kind}/{goal}/{task}", task, simulator, replace(base, goal=goal),
+            _with_object(arm, kind), episodes, group=f"{simulator}, planner",
+        )
+        for simulator in SIMULATORS for goal in ("subgoals", "single") for kind in OBJECTS
+        for task in TASKS
+    ]
+
+
+def _baselines(base: PolicyConfig, arm: ArmConfig, episodes: int) -> list[Cell]:
+    tokens_only = replace(
+        base.agent,
+        objective=replace(
+            base.agent.objective, position_weight=0.0, rotation_weight=0.0, grip_weight=0.0
+        ),
+    )
+    rows: list[tuple[str, PolicyConfig, int]] = [
+        ("random", replace(base, policy="random"), episodes),
+        ("stand_still", replace(base, policy="stand_still"), episodes),
+        ("inverse_dynamics", replace(base, policy="inverse_dynamics"), episodes),
+        ("inverse_dynamics-single",
+         replace(base, policy="inverse_dynamics", goal="single"), episodes),
+        ("flat-single", replace(base, policy="flat", goal="single"), episodes),
+        ("tokens_only", replace(base, agent=tokens_only), SLOW_EPISODES),
+        ("simulator_tokens_only",
+         replace(base, policy="simulator_embedding", agent=tokens_only), SLOW_EPISODES),
+        ("simulator_embedding", replace(base, policy="simulator_embedding"), SLOW_EPISODES),
+        ("simulator_state", replace(base, policy="simulator_state"), SLOW_EPISODES),
+    ]
+    return [
+        Cell(f"baseline/{name}/{task}", task, "mujoco", policy, arm, min(count, episodes),
+             group="mujoco, box, other policies")
+        for name, policy, count in rows for task in TASKS
+    ]
+
+
+def _generalisation(base: PolicyConfig, arm: ArmConfig, episodes: int) -> list[Cell]:
+    scene = arm.scene
+    looks = {
+        "unseen_colours": replace(scene, palette="unseen"),
+        "smaller": replace(scene, box_half_m=(0.015, 0.019)),
+        "larger": replace(scene, box_half_m=(0.029, 0.033)),
+        "cylinder": replace(scene, object="cylinder"),
+        "unseen_table": replace(scene, table="unseen"),
+        "unseen_light": replace(scene, light="unseen"),
+    }
+    cells = [
+        Cell(f"unseen/{name}/pick_and_place", "pick_and_place", "mujoco", base,
+             replace(arm, scene=look), episodes, group="mujoco, generalisation")
+        for name, look in looks.items()
+    ]
+    for degrees in (CAMERA_DEG, -CAMERA_DEG):
+        turned = replace(scene, camera_azimuth_deg=scene.camera_azimuth_deg + degrees)
+        for way, policy in (("plain", base), ("calibrated", replace(base, calibration="self"))):
+            cells += [
+                Cell(f"camera/{degrees:+.0f}deg-{way}/{task}", task, "mujoco", policy,
+                     replace(arm, scene=turned), episodes, group="mujoco, camera turned")
+                for task in ("reach", "pick_and_place")
+            ]
+    return cells
+
+
+# -- what is written --------------------------------------------------------------------------
+
+
+def write_table(
+    out: Path, cells: Sequence[Cell], outcomes: dict[str, list[Outcome]],
+    settings: commands.Evaluate,
+) -> dict[str, Any]:
+    """``table.md``, ``table.png`` and ``report.json`` of what has been run so far."""
+    rows = [
+        {"name": c.name, "group": c.group, "task": c.task, **summary(outcomes[c.name])}
+        for c in cells if outcomes[c.name]
+    ]
+    report = {"rows": rows, "settings": asdict(settings)}
+    path = write_report(out, report)
+    (out / "table.md").write_text(markdown(rows))
+    _figure(out / "table.png", rows)
+    print(markdown(rows) + f"\n{path}")
+    return report
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        "| row | success | 95 % interval | episodes | planner seeds | median distance | "
+        "steps | s per action |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        low, high = row["wilson_95"]
+        lines.append(
+            f"| {row['name']} | **{row['success_rate']:.0%}** | {low:.0%}-{high:.0%} | "
+            f"{row['episodes']} | {row['planner_seeds']} | "
+            f"{100 * row['median_distance_m']:.1f} cm | {row['median_steps']:.0f} | "
+            f"{row['median_plan_seconds']:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _figure(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    counts = [sum(row["group"] == g for row in rows) for g in groups]
+    figure, axes = plt.subplots(
+        len(groups), 1, figsize=(8, 0.22 * len(rows) + 0.9 * len(groups)), squeeze=False,
+        height_ratios=counts, layout="constrained", sharex=True,
+    )
+    for axis, group in zip(axes[:, 0], groups, strict=True):
+        chosen = [row for row in rows if row["group"] == group][::-1]
+        rate = [100 * row["success_rate"] for row in chosen]
+        low = [r - 100 * row["wilson_95"][0] for r, row in zip(rate, chosen, strict=True)]
+        high = [100 * row["wilson_95"][1] - r for r, row in zip(rate, chosen, strict=True)]
+        axis.barh(range(len(chosen)), rate, xerr=[low, high], color="0.7", ecolor="0.2",
+                  error_kw={"linewidth": 0.8})
+        axis.set_yticks(range(len(chosen)), [row["name"] for row in chosen], fontsize=6)
+        axis.set_title(group, fontsize=8)
+        axis.set_xlim(0, 100)
+    axes[-1, 0].set_xlabel("success [%], Wilson 95 % interval")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+

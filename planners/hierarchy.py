@@ -1,0 +1,199 @@
+"""One goal image is enough: sub-goals from a predictor that works on gripper events.
+
+The slow level asks ``worldmodel.goal_conditioned.SubgoalPredictor`` which gripper event comes
+next on the way to the goal image and where; around that event it lays an approach and a
+retreat.  The fast level is the CEM planner of ``planners.agent``: towards the hand pose of the
+present sub-goal, and once no event is left towards the goal image itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from planners.agent import AgentConfig, Decision, PlanningAgent
+from planners.calibration import Calibration
+from planners.objective import GoalObjective
+from planners.subgoals import Progress
+from robot_data.schema import check_state
+from worldmodel.encoder import Encoder
+from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
+from worldmodel.predictor import Predictor
+from worldmodel.readout import Readout
+
+
+@dataclass(frozen=True)
+class HierarchyConfig:
+    """approach_m: height above the event where approach and retreat end.  min_probability: of
+    another event, to change one's mind on the way.  empty_closedness: measured closedness of
+    fingers that closed on nothing.  refine: predictions averaged before the hand goes down."""
+
+    approach_m: float = 0.10
+    min_probability: float = 0.7
+    empty_closedness: float = 0.9
+    refine: int = 3
+    max_events: int = 6
+    move_steps: int = 10
+    grip_steps: int = 4
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A hand pose [7] to bring about; ``pose`` None is the goal image itself."""
+
+    name: str
+    pose: Tensor | None
+    max_steps: int
+
+
+def event_stages(kind: str, pose: Tensor, config: HierarchyConfig) -> list[Stage]:
+    """Approach, event, retreat: pose [7] of the hand at the event."""
+    before, after = (0.0, 1.0) if kind == "grasp" else (1.0, 0.0)
+    up = pose.new_tensor([0.0, 0.0, config.approach_m])
+
+    def stage(name: str, high: bool, closedness: float, steps: int) -> Stage:
+        target = pose.clone()
+        target[:3] += up * high
+        target[6] = closedness
+        return Stage(f"{kind}: {name}", target, steps)
+
+    return [
+        stage("above", True, before, config.move_steps),
+        stage("down", False, before, config.move_steps),
+        stage("close" if kind == "grasp" else "open", False, after, config.grip_steps),
+        stage("up", True, after, config.move_steps),
+    ]
+
+
+class HierarchicalAgent(PlanningAgent):
+    """Plans towards one goal image; of a longer sequence only the last image is used."""
+
+    def __init__(
+        self, encoder: Encoder, predictor: Predictor, readout: Readout,
+        subgoals: SubgoalPredictor, config: AgentConfig, hierarchy: HierarchyConfig,
+        calibration: Calibration | None = None,
+    ) -> None:
+        super().__init__(encoder, predictor, readout, config, calibration)
+        self.subgoals, self.hierarchy = subgoals, hierarchy
+
+    @torch.inference_mode()
+    def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
+        super().reset(goals[-1:], seed)
+        tokens, _ = self._goals[0]
+        self._goal_features = self.subgoals.features(tokens[None].float())
+        self._stages: list[Stage] = []
+        self._kind = ""
+        self._events = 0
+        self._steps = 0
+        self._recent: list[Tensor] = []
+
+    @torch.inference_mode()
+    def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
+        if not self._goals:
+            raise RuntimeError("reset(goals, seed) must be called before act()")
+        began = time.monotonic()
+        image = torch.from_numpy(self._image(observation["image"], "image"))
+        state = torch.from_numpy(check_state(observation["state"])).float()
+        tokens = self.encoder.encode_frames(image[None])
+        read = self._read(tokens)
+        shown = None if read is None else read[0]
+
+        self._decide(tokens, state)
+        objective, progress = self._towards(tokens, state, shown)
+        if self._steps and self._stage_done(progress):
+            self._next_stage(state)
+            self._decide(tokens, state)
+            objective, progress = self._towards(tokens, state, shown)
+        self._steps += 1
+        self._closedness = float(state[6])
+        stage = self._stages[0]
+        plan = self._plan(objective, tokens, state)
+        return Decision(
+            action=plan.actions[0].double().numpy(),
+            seconds=time.monotonic() - began,
+            cost=plan.cost,
+            present_cost=progress.cost,
+            cost_per_iteration=plan.cost_per_iteration,
+            finished=self.sequence.finished,
+            subgoal=stage.name,
+        )
+
+    # -- slow level --------------------------------------------------------------------------
+
+    def _decide(self, tokens: Tensor, state: Tensor) -> None:
+        """Choose the next event, or refine it while the hand is still on its way there."""
+        settled = self._stages and not self._stages[0].name.endswith((": above", "goal image"))
+        if settled:
+            return
+        features = self.subgoals.features(tokens.float())
+        seen = state[None] if self.calibration is None else self.calibration.to_model(state[None])
+        odds, poses = self.subgoals.predict(features, self._goal_features, seen)
+        if self.calibration is not None:
+            poses = self.calibration.to_robot(poses)
+        best = int(odds[0].argmax())
+        kind = EVENTS[best]
+        if self._stages and kind != self._kind and odds[0, best] < self.hierarchy.min_probability:
+            kind = self._kind
+        if kind != self._kind and kind != "none":
+            self._events += 1
+        if self._events > self.hierarchy.max_events:
+            kind = "none"
+        if not self._stages or kind != self._kind:
+            self._recent, self._steps = [], 0
+        self._kind = kind
+        if kind == "none":
+            self._stages = [Stage("goal image", None, self.config.subgoals.last_steps)]
+            return
+        self._recent = [*self._recent, poses[0]][-self.hierarchy.refine :]
+        pose = self._recent[-1].clone()
+        pose[:3] = torch.stack(self._recent)[:, :3].mean(0)
+        self._stages = event_stages(kind, pose, self.hierarchy)
+
+    def _next_stage(self, state: Tensor) -> None:
+        """Go on; a grasp that closed on nothing goes up again with open fingers."""
+        stage = self._stages.pop(0)
+        self._steps = 0
+        if stage.name == "goal image":
+            self.sequence.finished = True
+            self._stages.insert(0, stage)
+        elif stage.name == "grasp: close" and state[6] > self.hierarchy.empty_closedness:
+            up = self._stages[0].pose
+            assert up is not None
+            up[6] = 0.0
+        if not self._stages:
+            self._kind = ""
+
+    # -- fast level --------------------------------------------------------------------------
+
+    def _towards(
+        self, tokens: Tensor, state: Tensor, shown: Tensor | None
+    ) -> tuple[GoalObjective, Progress]:
+        pose = self._stages[0].pose
+        if pose is None:
+            objective = self._objective(0, state, shown)
+        else:
+            objective = GoalObjective(self.config.objective, None, pose)
+        return objective, self._progress(objective, tokens, state)
+
+    def _stage_done(self, progress: Progress) -> bool:
+        c = self.config.subgoals
+        stage = self._stages[0]
+        if self._steps >= stage.max_steps:
+            return True
+        if stage.pose is None and self._steps < c.min_steps:
+            return False
+        assert progress.position_m is not None
+        assert progress.rotation_rad is not None
+        assert progress.grip is not None
+        return (
+            progress.position_m <= c.position_tolerance_m
+            and progress.rotation_rad <= c.rotation_tolerance_rad
+            and progress.grip <= c.grip_tolerance
+        )

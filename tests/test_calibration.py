@@ -1,0 +1,93 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from planners.calibration import CalibrationError, fit_calibration, load_calibration
+
+
+def poses(count=40, seed=0):
+    rng = np.random.default_rng(seed)
+    xyz = rng.uniform([0.4, -0.15, 0.05], [0.6, 0.15, 0.25], (count, 3))
+    turn = np.array([np.pi, 0.0, -np.pi / 2]) + rng.normal(0, 0.1, (count, 3))
+    turn = Rotation.from_euler("xyz", turn).as_euler("xyz")
+    return np.c_[xyz, turn, rng.uniform(0, 1, count)]
+
+
+def seen_from(measured, yaw_rad, scale, shift):
+    """What a model infers whose axes are turned by ``yaw_rad``, stretched and shifted."""
+    turn = Rotation.from_euler("z", yaw_rad)
+    centre = np.array([0.5, 0.0, 0.15])
+    xyz = scale * turn.apply(measured[:, :3] - centre) + centre + shift
+    euler = (turn * Rotation.from_euler("xyz", measured[:, 3:6])).as_euler("xyz")
+    return np.c_[xyz, euler, measured[:, 6]]
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.floats(-0.6, 0.6), st.floats(0.7, 1.4),
+    st.tuples(*[st.floats(-0.05, 0.05)] * 3), st.integers(0, 100),
+)
+def test_a_turned_stretched_and_shifted_view_is_undone(yaw, scale, shift, seed):
+    measured = poses(seed=seed)
+    inferred = seen_from(measured, yaw, scale, np.array(shift))
+    found = fit_calibration(inferred, measured)
+    assert found.error_after_m < 1e-6
+    back = found.to_robot(torch.from_numpy(inferred)).numpy()
+    np.testing.assert_allclose(back[:, :3], measured[:, :3], atol=1e-6)
+    true = Rotation.from_euler("xyz", measured[:, 3:6])
+    assert (Rotation.from_euler("xyz", back[:, 3:6]).inv() * true).magnitude().max() < 1e-5
+    np.testing.assert_array_equal(back[:, 6], measured[:, 6])
+    again = found.to_robot(found.to_model(torch.from_numpy(measured))).numpy()
+    np.testing.assert_allclose(again[:, :3], measured[:, :3], atol=1e-6)
+
+
+def test_actions_reach_the_model_turned_as_it_sees_them():
+    measured = poses()
+    found = fit_calibration(seen_from(measured, 0.3, 1.0, np.zeros(3)), measured)
+    action = torch.tensor([[0.05, 0.0, 0.0, 0.0, 0.0, 0.1, 0.5]], dtype=torch.float64)
+    seen = found.actions_to_model(action)[0].numpy()
+    expected = Rotation.from_euler("z", 0.3).apply([0.05, 0.0, 0.0])
+    np.testing.assert_allclose(seen[:3], expected, atol=1e-6)
+    np.testing.assert_allclose(seen[3:], [0, 0, 0.1, 0.5], atol=1e-6)  # about the same axis
+
+
+def test_noise_and_outliers_are_averaged_out():
+    rng = np.random.default_rng(0)
+    measured = poses(80)
+    inferred = seen_from(measured, 0.26, 1.0, np.zeros(3))
+    inferred[:, :3] += rng.normal(0, 0.01, (80, 3))
+    inferred[3, :3] += 0.3
+    found = fit_calibration(inferred, measured)
+    assert found.error_after_m < 0.8 * found.error_before_m
+    turned = np.arctan2(found.matrix[1][0], found.matrix[0][0])
+    assert turned == pytest.approx(-0.26, abs=0.06)
+
+
+def test_too_few_moves_and_a_model_that_does_not_follow_are_refused():
+    with pytest.raises(CalibrationError, match="at least 12"):
+        fit_calibration(poses(5), poses(5))
+    measured = poses(60)
+    deaf = np.tile(measured[:1], (60, 1))
+    deaf[:, :3] += np.random.default_rng(0).normal(0, 0.001, (60, 3))
+    with pytest.raises(CalibrationError, match="does not follow"):
+        fit_calibration(deaf, measured)
+
+
+def test_calibration_files_round_trip_and_broken_ones_say_so(tmp_path):
+    measured = poses()
+    found = fit_calibration(seen_from(measured, 0.3, 1.1, np.zeros(3)), measured)
+    path = tmp_path / "calibration.json"
+    found.save(path)
+    assert load_calibration(path) == found
+    fields = json.loads(path.read_text())
+    for broken in ("", "[]", json.dumps({**fields, "matrix": [1, 2]}), json.dumps({"moves": 1})):
+        path.write_text(broken)
+        with pytest.raises(CalibrationError, match="worldmodel calibrate"):
+            load_calibration(path)
+    with pytest.raises(CalibrationError):
+        load_calibration(tmp_path / "absent.json")

@@ -1,0 +1,103 @@
+"""Many episodes: resumable logs, the same outcomes in every pool, the table."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from configs.agents import PolicyConfig, make_agent
+from configs.cli import main
+from configs.commands import Evaluate
+from configs.evaluation import Cell, Outcome, OutcomeLog, jobs_of, run_jobs, summary
+from configs.table import markdown, table_cells
+
+QUICK = Cell("quick", "reach", policy=PolicyConfig(policy="random"), episodes=3, max_steps=3)
+
+
+def outcome(seed, success=True):
+    return Outcome("quick", seed, 0, success, 0.01, 5, True, 0.1)
+
+
+def test_a_log_goes_on_where_it_stopped_and_drops_a_torn_line(tmp_path):
+    path = tmp_path / "a.jsonl"
+    log = OutcomeLog(path, {"x": 1})
+    log.append(outcome(0))
+    log.append(outcome(1))
+    with open(path, "a") as handle:
+        handle.write('{"cell": "quick", "se')  # killed while writing
+    again = OutcomeLog(path, {"x": 1})
+    assert [o.seed for o in again.outcomes] == [0, 1]
+    again.append(outcome(2))
+    assert len(OutcomeLog(path, {"x": 1}).outcomes) == 3
+    jobs = jobs_of(replace(QUICK, episodes=5), 0, 1)
+    assert [j.seed for j in again.missing(jobs)] == [3, 4]
+    with pytest.raises(ValueError, match="other settings"):
+        OutcomeLog(path, {"x": 2})
+
+
+def test_planner_seeds_take_turns_over_the_same_episode_seeds():
+    jobs = jobs_of(replace(QUICK, episodes=6), 100, 3)
+    assert [j.planner_seed for j in jobs] == [0, 1, 2, 0, 1, 2]
+    assert [j.seed for j in jobs] == list(range(100, 106))
+
+
+def test_processes_and_ray_give_the_same_outcomes():
+    pytest.importorskip("ray", reason="Ray is an optional extra")
+    jobs = jobs_of(QUICK, 0, 3)
+    here, there = (
+        sorted(run_jobs(jobs, 2, pool), key=lambda o: o.seed) for pool in ("processes", "ray")
+    )
+    for a, b in zip(here, there, strict=True):
+        assert replace(a, plan_seconds=0.0) == replace(b, plan_seconds=0.0)
+
+
+def test_failures_leave_a_rerun_file(tmp_path):
+    (found,) = run_jobs(jobs_of(replace(QUICK, episodes=1), 0, 1), 1, "processes", str(tmp_path))
+    assert not found.success
+    assert (tmp_path / "quick-0.rrd").stat().st_size > 1000
+
+
+def test_the_table_has_every_row_and_names_are_unique():
+    cells = table_cells(Evaluate())
+    names = [c.name for c in cells]
+    assert len(set(names)) == len(names)
+    for simulator in ("mujoco", "pybullet"):
+        for kind in ("box", "cup"):
+            for goal in ("subgoals", "single"):
+                for task in ("reach", "grasp", "reach_with_object", "pick_and_place"):
+                    assert f"{simulator}/{kind}/{goal}/{task}" in names
+    policies = {c.policy.policy for c in cells}
+    assert policies >= {
+        "planner", "random", "stand_still", "inverse_dynamics", "simulator_embedding",
+        "simulator_state",
+    }
+    assert any(c.policy.calibration for c in cells)
+
+
+def test_suite_is_resumable_and_writes_table_figure_and_report(tmp_path):
+    command = [
+        "evaluate", "suite=table", "only=baseline/random/reach", "episodes=2", "workers=1",
+        f"out={tmp_path}",
+    ]
+    assert main(command) == 0
+    (log,) = (tmp_path / "episodes").glob("*reach.jsonl")
+    first = log.read_text()
+    assert main([*command[:3], "episodes=3", *command[4:]]) == 0
+    assert log.read_text().startswith(first)  # two were not run again
+    rows = json.loads((tmp_path / "report.json").read_text())["rows"]
+    assert {row["name"]: row["episodes"] for row in rows}["baseline/random/reach"] == 3
+    assert "baseline/random/reach" in (tmp_path / "table.md").read_text()
+    assert (tmp_path / "table.png").stat().st_size > 5000
+
+
+def test_rows_state_episodes_seeds_and_interval():
+    row = {"name": "r", **summary([outcome(s, s < 3) for s in range(4)])}
+    text = markdown([row])
+    assert "| r | **75%** | 30%-95% | 4 | 1 |" in text
+
+
+def test_agents_that_need_a_simulator_say_so():
+    with pytest.raises(ValueError, match="plans with the simulator"):
+        make_agent(PolicyConfig(policy="simulator_state"))
+    code = main(["evaluate", "suite=table", "only=nothing_like_this"])
+    assert code == 2

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robot_data.augment import photometric
+from robot_data.events import gripper_events, next_event
+
+
+def recording(measured, commanded):
+    states = np.zeros((len(measured), 7))
+    states[:, 0] = np.arange(len(measured)) * 0.01
+    states[:, 6] = measured
+    return states, np.asarray(commanded, float)
+
+
+def test_a_grasp_and_a_release_are_found_with_their_poses():
+    states, told = recording(
+        [0, 0, 0, 0.4, 0.45, 0.45, 0.45, 0.45, 0.1, 0, 0],
+        [0, 0, 1, 1.0, 1.00, 1.00, 1.00, 1.00, 0.0, 0, 0],
+    )
+    grasp, release = gripper_events(states, told)
+    assert (grasp.kind, release.kind) == ("grasp", "release")
+    assert grasp.frame == 4
+    assert release.frame == 8
+    np.testing.assert_array_equal(release.pose, states[7])  # where it was let go, not after
+    assert next_event([grasp, release], 0, 10) is grasp
+    assert next_event([grasp, release], 4, 10) is release
+    assert next_event([grasp, release], 4, 7) is None  # the goal was reached still holding
+    assert next_event([grasp, release], 8, 10) is None
+
+
+def test_closing_on_nothing_is_no_event_and_slipping_is_lost():
+    empty = recording([0, 0.5, 1, 1, 1, 0.3, 0], [1, 1, 1, 1, 1, 0, 0])
+    assert gripper_events(*empty) == []
+    slipped = recording([0, 0.4, 0.4, 0.4, 0.7, 1, 1], [1, 1, 1, 1, 1, 1, 1])
+    assert [e.kind for e in gripper_events(*slipped)] == ["grasp", "lost"]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=40))
+def test_events_alternate_whatever_the_gripper_did(pairs):
+    measured, told = zip(*pairs, strict=True)
+    events = gripper_events(*recording(measured, told))
+    kinds = [e.kind for e in events]
+    assert all(k == "grasp" for k in kinds[::2])
+    assert all(k in ("release", "lost") for k in kinds[1::2])
+    frames = [e.frame for e in events]
+    assert frames == sorted(frames)
+
+
+def test_photometric_change_is_one_draw_per_episode_and_seeded():
+    images = np.full((3, 32, 32, 3), 120, np.uint8)
+    images[:, :8] = 0
+    images[1:, 20:24, 20:24] = 200
+    a, b = (photometric(images, np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+    assert a.dtype == np.uint8
+    still = a[0].astype(float) - a[1]
+    still[18:26, 18:26] = 0
+    assert np.abs(still).mean() < 8  # only the noise differs between frames
+    changed = [
+        np.abs(photometric(images, np.random.default_rng(s)).astype(float) - images).mean()
+        for s in range(8)
+    ]
+    assert min(changed) > 2
+    assert np.std(changed) > 1
+
+
+def test_pose_of_an_event_is_a_whole_state():
+    states, told = recording([0, 0.4, 0.4, 0.4], [1, 1, 1, 1])
+    (grasp,) = gripper_events(states, told)
+    assert grasp.pose.shape == (7,)
+    assert grasp.pose[6] == pytest.approx(0.4)

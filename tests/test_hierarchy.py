@@ -1,0 +1,108 @@
+"""Planning with one goal image: the state machine in the real simulator, with true events."""
+
+import numpy as np
+import pytest
+import torch
+
+from planners.agent import AgentConfig
+from planners.hierarchy import HierarchicalAgent, HierarchyConfig, event_stages
+from planners.loop import run_episode
+from sims import tasks
+from sims.mujoco_arm import MujocoArm
+from worldmodel import checkpoint
+from worldmodel.goal_conditioned import EVENTS, GoalConditionedConfig, SubgoalPredictor
+
+
+class TrueEvents(SubgoalPredictor):
+    """Reads the next event off the simulator; ``offset_m`` displaces the first grasp."""
+
+    def __init__(self, config, env, offset_m=(0.0, 0.0, 0.0)):
+        super().__init__(config)
+        self.env, self.offset, self.asked, self.grasped = env, np.array(offset_m), [], 0
+
+    def predict(self, present, goal, state):
+        env = self.env
+        away = np.linalg.norm(env.object_pose[:2] - env.draw.goal_xy_m)
+        held = tasks.is_held(env)
+        kind = "release" if held else ("grasp" if away > 0.04 else "none")
+        low = tasks.grasp_height_m(env)
+        place = env.draw.goal_xy_m if held else env.object_pose[:2]
+        pose = np.r_[place, low, tasks.DOWN_RPY, 1.0]
+        if self.offset.any() and self.asked.count("close-missed") == 0 and not held:
+            pose[:3] += self.offset
+        self.asked.append(kind)
+        odds = torch.zeros(1, 3)
+        odds[0, EVENTS.index(kind)] = 1.0
+        return odds, torch.from_numpy(pose)[None].float()
+
+
+@pytest.fixture(scope="module")
+def arm():
+    env = MujocoArm(task="pick_and_place")
+    yield env
+    env.close()
+
+
+def agent_with(env, offset=(0.0, 0.0, 0.0)):
+    encoder = checkpoint.load_encoder(checkpoint.SHIPPED)
+    readout = checkpoint.load_readout(checkpoint.SHIPPED, encoder)
+    predictor = checkpoint.load_predictor(checkpoint.SHIPPED, encoder)
+    events = TrueEvents(GoalConditionedConfig(image=readout.config), env, offset)
+    return HierarchicalAgent(
+        encoder, predictor, readout, events, AgentConfig(), HierarchyConfig()
+    ), events
+
+
+class Stages:
+    def __init__(self):
+        self.names = []
+
+    def on_start(self, start):
+        pass
+
+    def on_step(self, step):
+        if not self.names or self.names[-1] != step.decision.subgoal:
+            self.names.append(step.decision.subgoal)
+
+    def on_end(self):
+        pass
+
+
+def test_one_goal_image_picks_and_places_through_its_own_stages(arm):
+    agent, _ = agent_with(arm)
+    stages = Stages()
+    result = run_episode(arm, agent, 2_000_000, 60, "single", [stages])
+    assert result.success
+    assert stages.names == [
+        "grasp: above", "grasp: down", "grasp: close", "grasp: up", "release: above",
+        "release: down", "release: open", "release: up", "goal image",
+    ]
+    assert result.finished
+
+
+def test_a_grasp_on_nothing_goes_up_open_and_is_tried_again(arm):
+    agent, events = agent_with(arm, offset=(0.0, 0.0, 0.07))  # closes above the object
+    watched = Stages()
+
+    class Missed(Stages):
+        def on_step(self, step):
+            if step.decision.subgoal == "grasp: up" and step.following["state"][6] < 0.3:
+                events.asked.append("close-missed")
+
+    result = run_episode(arm, agent, 2_000_000, 60, "single", [watched, Missed()])
+    assert watched.names[:4] == ["grasp: above", "grasp: down", "grasp: close", "grasp: up"]
+    assert "close-missed" in events.asked
+    assert watched.names.count("grasp: close") >= 2
+    assert result.success
+
+
+def test_stages_approach_from_above_and_keep_the_gripper_until_the_event():
+    pose = torch.tensor([0.5, 0.1, 0.03, 3.14, 0.0, -1.57, 0.5])
+    for kind, before, after in (("grasp", 0.0, 1.0), ("release", 1.0, 0.0)):
+        above, down, act, up = event_stages(kind, pose, HierarchyConfig(approach_m=0.1))
+        heights = [float(s.pose[2]) for s in (above, down, act, up)]
+        assert heights == pytest.approx([0.13, 0.03, 0.03, 0.13])
+        assert [float(s.pose[6]) for s in (above, down, act, up)] == [before, before, after, after]
+        for stage in (above, down, act, up):
+            assert torch.equal(stage.pose[:2], pose[:2])
+            assert torch.equal(stage.pose[3:6], pose[3:6])
