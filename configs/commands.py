@@ -48,12 +48,14 @@ class Train:
 
     Their image size, patch size and input width are those of the encoder.  augmented: all but
     the predictor also see latents of photometrically changed images (``robot_data.augment``).
+    start_from: a checkpoint folder whose trained parts are trained further (fine-tuning).
     """
 
     data: str
     out: str
     validation: str | None = None
     checkpoint: str | None = None  # has the encoder
+    start_from: str | None = None
     parts: tuple[str, ...] = ("predictor", "readout", "subgoals", "inverse_dynamics")
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)

@@ -8,10 +8,11 @@ import zlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from configs import commands
@@ -138,9 +139,11 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
             settings.predictor, image_size=shape.image_size, patch_size=shape.patch_size,
             embed_dim=shape.embed_dim,
         )
-        predictor = post_train(
-            Predictor(fitted), feed.windows, train, settings.out, settings.rollout_steps
+        predictor = (
+            _trainable(checkpoint.load_predictor(settings.start_from, encoder))
+            if settings.start_from else Predictor(fitted)
         )
+        post_train(predictor, feed.windows, train, settings.out, settings.rollout_steps)
         checkpoint.save_predictor(settings.out, predictor, encoder)
         if held_out:
             check = LatentFeed(held_out, 16, settings.window, 1, settings.strides)
@@ -153,7 +156,11 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
             settings.readout, embed_dim=encoder.config.embed_dim,
             tokens=encoder.config.tokens_per_frame,
         )
-        readout = train_readout(Readout(sized), feed.frames, train, settings.out)
+        readout = (
+            _trainable(checkpoint.load_readout(settings.start_from, encoder))
+            if settings.start_from else Readout(sized)
+        )
+        train_readout(readout, feed.frames, train, settings.out)
         checkpoint.save_readout(settings.out, readout, encoder)
         if held_out:
             tokens, _, states = _frames(held_out.episodes(), 2000, 1)
@@ -164,6 +171,13 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
     report["seconds"] = time.monotonic() - began
     write_report(settings.out, report)
     return report
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def _trainable(module: M) -> M:
+    return module.requires_grad_(True)
 
 
 GOAL_NETWORKS: dict[str, tuple[type[GoalConditioned], Callable[[GoalPairs], Any]]] = {
@@ -180,18 +194,14 @@ def _train_goal_conditioned(
     kind, targets = GOAL_NETWORKS[part]
     train = settings.goal_train
     torch.manual_seed(train.seed)
-    source = next(
-        (f for f in (settings.out, settings.checkpoint or checkpoint.SHIPPED)
-         if (Path(f) / "readout.safetensors").exists()), None,
-    )
-    if source is None:
-        raise DataError(
-            f"{part} starts from a trained readout and there is none in {settings.out}; "
-            "train parts=[readout] first"
-        )
-    readout = checkpoint.load_readout(source, encoder)
-    network = kind(GoalConditionedConfig(image=readout.config, hidden=settings.goal_hidden))
-    network.start_from(readout)
+    if settings.start_from:
+        load = {
+            SubgoalPredictor: checkpoint.load_subgoal_predictor,
+            InverseDynamics: checkpoint.load_inverse_dynamics,
+        }[kind]
+        network = _trainable(load(settings.start_from, encoder))
+    else:
+        network = _from_readout(kind, settings, encoder)
     feed = HindsightFeed(cache, train.batch_size, train.seed, extra)
     train_goal_conditioned(network, feed, targets, train, settings.out, part)
     checkpoint.save_goal_conditioned(settings.out, network, encoder)
@@ -199,6 +209,23 @@ def _train_goal_conditioned(
         return {}
     check = HindsightFeed(held_out, train.batch_size, 1)
     return validate_goal_conditioned(network, check, targets, settings.validation_batches)
+
+
+def _from_readout(
+    kind: type[GoalConditioned], settings: commands.Train, encoder: Encoder
+) -> GoalConditioned:
+    """A new network on the trunk of the readout beside it."""
+    folders = (settings.out, settings.checkpoint or checkpoint.SHIPPED)
+    source = next((f for f in folders if (Path(f) / "readout.safetensors").exists()), None)
+    if source is None:
+        raise DataError(
+            f"{kind.__name__} starts from a trained readout and there is none in "
+            f"{' or '.join(map(str, folders))}; train parts=[readout] first"
+        )
+    readout = checkpoint.load_readout(source, encoder)
+    network = kind(GoalConditionedConfig(image=readout.config, hidden=settings.goal_hidden))
+    network.start_from(readout)
+    return network
 
 
 def _frames(episodes: list[LatentEpisode], count: int, seed: int):

@@ -136,27 +136,38 @@ class PlanningAgent:
     def _plan(self, objective: GoalObjective, tokens: Tensor, state: Tensor) -> Plan:
         def cost(actions: Tensor) -> Tensor:
             total = objective.pose_cost(integrate(state, actions))
-            if not objective.uses_tokens:
+            if not self._looks_ahead(objective):
                 return total
             keep = torch.arange(len(actions))
-            if objective.goal_state is not None and self.config.imagined < len(actions):
+            if objective.uses_pose and self.config.imagined < len(actions):
                 keep = total.argsort()[: self.config.imagined]
-            tried, seen = actions[keep], state[None]
-            if self.calibration is not None:  # the model knows its own frame only
-                tried = self.calibration.actions_to_model(tried)
-                seen = self.calibration.to_model(seen)
-            imagined, _ = rollout(
-                self.predictor,
-                tokens[:, None].expand(len(keep), -1, -1, -1),
-                seen.expand(len(keep), 1, -1),
-                tried,
-            )
-            distance = objective.token_cost(imagined[:, -1])
+            distance = self._outcome_cost(objective, tokens, state, actions[keep])
             far = distance.max().expand(len(actions)).clone()
             far[keep] = distance
             return total + far
 
         return self.cem.plan(cost)
+
+    def _looks_ahead(self, objective: GoalObjective) -> bool:
+        """Whether outcomes have to be imagined, or the hand pose says it all."""
+        return objective.uses_tokens
+
+    def _outcome_cost(
+        self, objective: GoalObjective, tokens: Tensor, state: Tensor, actions: Tensor
+    ) -> Tensor:
+        """Cost [S] of what actions [S, T, 7] lead to, beyond the hand pose."""
+        seen = state[None]
+        if self.calibration is not None:  # the model knows its own frame only
+            actions = self.calibration.actions_to_model(actions)
+            seen = self.calibration.to_model(seen)
+        count = len(actions)
+        imagined, _ = rollout(
+            self.predictor,
+            tokens[:, None].expand(count, -1, -1, -1),
+            seen.expand(count, 1, -1),
+            actions,
+        )
+        return objective.token_cost(imagined[:, -1])
 
     def _image(self, image: Any, name: str) -> NDArray[np.uint8]:
         image = check_image(image, name)

@@ -83,7 +83,7 @@ def load_calibration(path: str | Path) -> Calibration:
         if not isinstance(fields, dict):
             raise ValueError("not a JSON object")
         for name, shape in (("matrix", (3, 3)), ("turn", (3, 3)), ("offset", (3,))):
-            if np.shape(fields.get(name)) != shape or not np.isfinite(fields[name]).all():
+            if np.shape(fields.get(name, ())) != shape or not np.isfinite(fields[name]).all():
                 raise ValueError(f"{name} must be finite numbers of shape {shape}")
         fields["matrix"], fields["turn"] = _rows(fields["matrix"]), _rows(fields["turn"])
         fields["offset"] = tuple(fields["offset"])

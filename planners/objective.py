@@ -102,6 +102,10 @@ class GoalObjective:
         self._distance = DISTANCES[config.distance]
 
     @property
+    def uses_pose(self) -> bool:
+        return self.config.uses_pose and self.goal_state is not None
+
+    @property
     def uses_tokens(self) -> bool:
         return self.goal_tokens is not None and self.config.token_weight != 0
 
@@ -113,7 +117,7 @@ class GoalObjective:
     def pose_cost(self, states: Tensor) -> Tensor:
         """states [S, 7] -> weighted distance to the goal pose [S]; 0 without one."""
         c = self.config
-        if not c.uses_pose or self.goal_state is None:
+        if not self.uses_pose or self.goal_state is None:
             return states.new_zeros(len(states))
         position, angle, grip = pose_parts(states, self.goal_state)
         return c.position_weight * position + c.rotation_weight * angle + c.grip_weight * grip

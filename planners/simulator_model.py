@@ -1,8 +1,9 @@
 """The same CEM with the simulator itself as the world model: what a perfect model would give.
 
-``cost="embedding"`` encodes the rendered outcome of every sample and compares it with the goal
-image: what is lost against it is the predictor's.  ``cost="state"`` compares true states: what
-the embedding loses against it is the cost's.  Privileged, for comparison only.
+``cost="embedding"`` encodes the rendered outcome of every sample the planner would imagine and
+compares it with the goal image: what is lost against it is the predictor's.  ``cost="state"``
+compares true states of hand and object: what the embedding loses against it is the cost's.
+Privileged, for comparison only.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from planners.agent import AgentConfig, PlanningAgent
-from planners.cem import Plan
 from planners.objective import GoalObjective
 from worldmodel.encoder import Encoder
 from worldmodel.predictor import Predictor
@@ -26,10 +26,6 @@ from worldmodel.readout import Readout
 class Simulator(Protocol):
     """What these agents need of ``sims.arm.Arm``."""
 
-    @property
-    def state(self) -> NDArray[np.float64]: ...
-    @property
-    def commanded(self) -> NDArray[np.float64]: ...
     @property
     def object_pose(self) -> NDArray[np.float64]: ...
     @property
@@ -61,29 +57,25 @@ class SimulatorModelAgent(PlanningAgent):
             return GoalObjective(self.config.objective, None, self._true[index][:7])
         return super()._objective(index, state, shown)
 
-    def _plan(self, objective: GoalObjective, tokens: Tensor, state: Tensor) -> Plan:
+    def _looks_ahead(self, objective: GoalObjective) -> bool:
+        return True
+
+    def _outcome_cost(
+        self, objective: GoalObjective, tokens: Tensor, state: Tensor, actions: Tensor
+    ) -> Tensor:
         saved = self.simulator.snapshot()
-
-        def cost(actions: Tensor) -> Tensor:
-            states, objects, images = [], [], []
-            for sequence in actions.double().numpy():
-                self.simulator.restore(saved)
-                for action in sequence:
-                    self.simulator.advance(action)
-                told = self.simulator.commanded[6]
-                states.append(np.r_[self.simulator.state[:6], told])
-                objects.append(self.simulator.object_pose[:3])
-                if self.cost == "embedding":
-                    images.append(self.simulator.camera_image("exo"))
-            reached = torch.from_numpy(np.stack(states)).float()
-            if self.cost == "state":
-                place = torch.from_numpy(np.stack(objects)).float()
-                away = (place - self._true[self._index][7:]).norm(dim=-1)
-                return objective.pose_cost(reached) + self.config.objective.position_weight * away
-            tokens = self.encoder.encode_frames(torch.from_numpy(np.stack(images)))
-            return objective(tokens, reached)
-
-        plan = self.cem.plan(cost)
-        self.simulator.restore(saved)
-        return plan
-
+        objects, images = [], []
+        for sequence in actions.double().numpy():
+            for action in sequence:
+                self.simulator.advance(action)
+            objects.append(self.simulator.object_pose[:3])
+            if self.cost == "embedding":
+                images.append(self.simulator.camera_image("exo"))
+            self.simulator.restore(saved)
+        if self.cost == "embedding":
+            return objective.token_cost(
+                self.encoder.encode_frames(torch.from_numpy(np.stack(images)))
+            )
+        place = torch.from_numpy(np.stack(objects)).float()
+        away = (place - self._true[self._index][7:]).norm(dim=-1)
+        return self.config.objective.position_weight * away

@@ -19,14 +19,14 @@ def photometric(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[
     gain = rng.uniform(0.7, 1.3) * (1 + rng.normal(0, 0.08, 3))
     gamma = rng.uniform(0.7, 1.4)
     levels = 255.0 * (np.arange(256) / 255.0) ** gamma  # [256]
-    out = levels[images] * gain
+    out: NDArray[np.float64] = levels[images] * gain
     if rng.random() < 0.5:
         out = np.where(dark, rng.uniform(0, 90) * (1 + rng.normal(0, 0.1, 3)), out)
     coarse = rng.normal(0, 1, (4, 4, 1)) + 0.3 * rng.normal(0, 1, (4, 4, 3))
-    field = zoom(coarse, (side / 4, side / 4, 1), order=1)
-    out += rng.uniform(0, 25) * field
+    field: NDArray[np.float64] = np.asarray(zoom(coarse, (side / 4, side / 4, 1), order=1))
+    out = out + rng.uniform(0, 25) * field
     blur = rng.uniform(0.0, 0.8) * (rng.random() < 0.4)
     if blur > 0.2:
-        out = gaussian_filter(out, (0, blur, blur, 0))
+        out = np.asarray(gaussian_filter(out, (0, blur, blur, 0)))
     out += rng.normal(0, rng.uniform(0, 5), images.shape)
     return out.clip(0, 255).astype(np.uint8)

@@ -315,7 +315,7 @@ class Arm(gymnasium.Env[Any, Any]):
     def restore(self, saved: Any) -> None:
         physics, commanded, q, self._squeezing, self._closing = saved
         self._restore_physics(physics)
-        self._commanded, self._reference = commanded, JointReference(q)
+        self._commanded, self._reference = commanded.copy(), JointReference(q)
 
 
 def _free_pose(x: float, y: float, z: float, yaw: float) -> Array:

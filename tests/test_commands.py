@@ -46,7 +46,8 @@ def weights(data):
         f"checkpoint={out}", f"out={out}", "predictor.predictor_dim=48",
         "predictor.depth=1", "predictor.num_heads=4", "readout.dim=32",
         "readout.depth=1", "readout.num_heads=4", "train.steps=4", "train.batch_size=4",
-        "readout_train.steps=4", "validation_batches=1",
+        "readout_train.steps=4", "goal_train.steps=4", "goal_train.batch_size=16",
+        "goal_hidden=16", "augmented=true", "validation_batches=1",
     ]) == 0
     return out
 
@@ -79,6 +80,53 @@ def test_train_reports_validation_and_readout(weights):
     assert {"teacher_forcing", "rollout", "copy", "shuffled_actions"} <= set(found["validation"])
     assert found["readout"]["position_median_m"] > 0
     assert (weights / "tensorboard").is_dir()
+
+
+def test_train_makes_every_part_and_reports_it(weights):
+    found = report(weights)
+    assert 0 <= found["subgoals"]["accuracy"] <= 1
+    assert found["inverse_dynamics"]["move_mm"] > 0
+    names = {p.stem for p in weights.glob("*.safetensors")}
+    assert names == {"encoder", "predictor", "readout", "subgoals", "inverse_dynamics"}
+
+
+def test_augmented_latents_have_a_cache_of_their_own(data, weights):
+    key = checkpoint.state_hash(checkpoint.load_encoder(weights))
+    folders = {p.name for p in (data / "train" / ".latents").iterdir()}
+    assert key in folders
+    assert any(name.startswith(f"{key}-photometric") for name in folders)
+
+
+def test_fine_tuning_starts_from_trained_weights(data, weights, tmp_path):
+    import torch
+
+    command = [
+        "train", f"data={data / 'train'}", f"checkpoint={weights}", f"start_from={weights}",
+        f"out={tmp_path}", "parts=[readout,subgoals]", "readout_train.steps=1",
+        "readout_train.learning_rate=1e-9", "goal_train.steps=1",
+        "goal_train.learning_rate=1e-9", "goal_train.batch_size=8",
+    ]
+    assert main(command) == 0
+    encoder = checkpoint.load_encoder(weights)
+    for load in (checkpoint.load_readout, checkpoint.load_subgoal_predictor):
+        before, after = load(weights, encoder), load(tmp_path, encoder)
+        for a, b in zip(before.parameters(), after.parameters(), strict=True):
+            assert torch.allclose(a, b, atol=1e-3)
+
+
+def test_diagnose_reports_ranks_drift_and_a_figure(data, weights):
+    out = data / "diagnose"
+    assert main([
+        "diagnose", f"data={data / 'validation'}", f"checkpoint={weights}", f"out={out}",
+        "windows=1", "candidates=4", "horizon=2", "side=3", "least_move_m=0.005",
+    ]) == 0
+    found = report(out)
+    assert {"rank_among_random", "energy_zero_action", "energy_shuffled_actions",
+            "energy_copy_last_frame"} <= set(found["summary"])
+    for row in found["summary"].values():
+        assert row["low_95"] <= row["mean"] <= row["high_95"]
+    assert [row["horizon"] for row in found["by_horizon"]] == [1, 2]
+    assert (out / "diagnose.png").stat().st_size > 10_000
 
 
 def test_encode_is_keyed_by_the_encoder(data, weights):
@@ -182,6 +230,9 @@ def bad(tmp_path_factory):
         (["train", "data={bad}/empty", "out={bad}/x"], "worldmodel collect"),
         (["parity", "golden={bad}/none"], "golden= takes"),
         (["evaluate", "task=reach", "episodes=0"], "episodes"),
+        (["evaluate", "task=reach", "calibration={bad}/none.json"], "worldmodel calibrate"),
+        (["calibrate", "moves=4", "out={bad}/cal"], "at least 12"),
+        (["diagnose", "data={bad}/empty"], "worldmodel collect"),
         (["collect", "out={bad}/c", "episodes=-1"], "episodes"),
     ],
 )

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from configs.agents import PolicyConfig, make_agent
+from configs.calibrating import calibrate
 from planners.agent import AgentConfig, PlanningAgent
 from planners.loop import run_episode
 from planners.objective import l1
 from robot_data.pose import diff
+from sims.arm import ArmConfig
 from sims.experts import CollectConfig, record_episode
 from sims.mujoco_arm import MujocoArm
+from sims.scene import SceneConfig
 from worldmodel import checkpoint
 from worldmodel.losses import post_training_losses
 from worldmodel.rollout import rollout
@@ -39,7 +43,9 @@ def agent():
 
 def test_weights_are_small_and_documented():
     files = list(checkpoint.SHIPPED.glob("*.safetensors"))
-    assert {f.stem for f in files} == {"encoder", "predictor", "readout"}
+    assert {f.stem for f in files} == {
+        "encoder", "predictor", "readout", "subgoals", "inverse_dynamics"
+    }
     assert sum(f.stat().st_size for f in files) < 40e6
     card = (checkpoint.SHIPPED / "README.md").read_text()
     assert checkpoint.state_hash(checkpoint.load_encoder(checkpoint.SHIPPED)) in card
@@ -106,6 +112,41 @@ def test_imagined_latents_rank_the_true_action_high(models, unseen):
         ranks.append((cost < cost[0]).float().mean().item())
     assert len(ranks) >= 10
     assert np.median(ranks) < 0.1  # 0.5 is chance
+
+
+def single_goal_agent():
+    return make_agent(PolicyConfig(goal="single"))
+
+
+@pytest.mark.slow
+def test_one_goal_image_is_enough_to_pick_and_place():
+    env, planner = MujocoArm(task="pick_and_place"), single_goal_agent()
+    results = [
+        run_episode(env, planner, seed, 60, "single") for seed in range(7_200_000, 7_200_004)
+    ]
+    env.close()
+    assert sum(r.success for r in results) >= 3
+
+
+@pytest.mark.slow
+def test_a_turned_camera_is_calibrated_by_the_models_own_eyes():
+    config = ArmConfig(scene=SceneConfig(camera_azimuth_deg=160.0))
+    env = MujocoArm(config, task="reach")
+    found = calibrate(env, None, 60, 0.05, seed=7_300_000)
+    env.close()
+    assert found.error_after_m < 0.5 * found.error_before_m
+    assert found.error_before_m > 0.03
+
+
+@pytest.mark.slow
+def test_weights_trained_in_mujoco_reach_in_pybullet():
+    pytest.importorskip("pybullet", reason="PyBullet wheels end at Python 3.11")
+    from sims.bullet_arm import BulletArm
+
+    env, planner = BulletArm(task="reach"), agent()
+    results = [run_episode(env, planner, seed, 20) for seed in range(7_400_000, 7_400_006)]
+    env.close()
+    assert sum(r.success for r in results) >= 4
 
 
 def test_readme_python_runs():
