@@ -45,6 +45,18 @@ class PolicyConfig:
     hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
 
 
+def parts_of(config: PolicyConfig) -> list[str]:
+    """The weights a policy uses."""
+    if config.policy in ("random", "stand_still"):
+        return []
+    parts = ["encoder", "predictor", "readout"]
+    if config.policy == "inverse_dynamics":
+        parts.append("inverse_dynamics")
+    if config.policy == "planner" and config.goal == "single":
+        parts.append("subgoals")
+    return parts
+
+
 def arm_for(arm: ArmConfig, task: str) -> ArmConfig:
     if task not in TASKS:
         raise ValueError(f"unknown task '{task}'; valid tasks: {', '.join(TASKS)}")

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from configs import commands
-from configs.agents import PolicyConfig, arm_for, make_agent, make_env
+from configs.agents import PolicyConfig, arm_for, make_agent, make_env, parts_of
 from configs.calibrating import calibrate
 from configs.evaluation import Cell, Job, Outcome, OutcomeLog, jobs_of, run_jobs, summary
 from configs.report import write_report
@@ -79,24 +79,29 @@ def _with_bar(
 
 
 def run_suite(settings: commands.Evaluate) -> dict[str, Any]:
+    """Run the rows ``only`` names; the table shows every row that has episodes in ``out``."""
     out = Path(settings.out)
-    cells = [c for c in table_cells(settings) if settings.only in c.name]
-    if not cells:
+    cells = table_cells(settings)
+    chosen = [c for c in cells if settings.only in c.name]
+    if not chosen:
         raise ValueError(f"only='{settings.only}' matches no row of the table")
-    cells = [_calibrated(cell, settings, out / "calibrations") for cell in cells]
-    logs = {c.name: OutcomeLog(_log_path(out, c), _identity(c)) for c in cells}
-    missing = [
-        job for c in cells
-        for job in logs[c.name].missing(jobs_of(c, settings.first_seed, settings.planner_seeds))
-    ]
-    total = sum(c.episodes for c in cells)
+    shown = [c for c in cells if c in chosen or _log_path(out, c).exists()]
+    logs: dict[str, OutcomeLog] = {}
+    missing: list[Job] = []
+    for cell in shown:
+        ready = _calibrated(cell, settings, out / "calibrations")
+        logs[cell.name] = OutcomeLog(_log_path(out, cell), _identity(ready))
+        if cell in chosen:
+            jobs = jobs_of(ready, settings.first_seed, settings.planner_seeds)
+            missing += logs[cell.name].missing(jobs)
+    total = sum(c.episodes for c in chosen)
     with tqdm(total=total, initial=total - len(missing), desc="table", unit="episode") as bar:
         for outcome in run_jobs(missing, settings.workers, settings.pool, str(out / "failures")):
             logs[outcome.cell].append(outcome)
             bar.update()
             bar.set_postfix_str(outcome.cell)
     return write_table(
-        out, cells, {name: log.outcomes for name, log in logs.items()}, settings
+        out, shown, {name: log.outcomes for name, log in logs.items()}, settings
     )
 
 
@@ -106,7 +111,9 @@ def _log_path(out: Path, cell: Cell) -> Path:
 
 def _identity(cell: Cell) -> dict[str, Any]:
     """What must be equal for two runs' episodes to be added up (how many is not part of it)."""
-    weights = checkpoint.folder_hash(cell.policy.checkpoint or checkpoint.SHIPPED)
+    weights = checkpoint.files_hash(
+        cell.policy.checkpoint or checkpoint.SHIPPED, parts_of(cell.policy)
+    )
     return {**asdict(replace(cell, episodes=0, group="")), "weights": weights}
 
 

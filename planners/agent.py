@@ -42,7 +42,7 @@ class AgentConfig:
     servo: bool = True
     servo_range_m: float = 0.05
     bf16: bool = True
-    imagined: int = 32
+    imagined: int = 16
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,9 @@ class PlanningAgent:
             if not self._looks_ahead(objective):
                 return total
             keep = torch.arange(len(actions))
-            if objective.uses_pose and self.config.imagined < len(actions):
-                keep = total.argsort()[: self.config.imagined]
+            looked_at = max(self.config.imagined, self.config.cem.elites)
+            if objective.uses_pose and looked_at < len(actions):
+                keep = total.argsort()[:looked_at]
             distance = self._outcome_cost(objective, tokens, state, actions[keep])
             far = distance.max().expand(len(actions)).clone()
             far[keep] = distance

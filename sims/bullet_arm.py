@@ -33,7 +33,7 @@ FOLLOW_TORQUE = 20.0  # [N m] that keeps the pads parallel
 GRIP_RATE_RAD_S = 4.0
 PAD_FRICTION = 1.0
 OBJECT_MASS_KG = 0.08
-AMBIENT = 0.42
+AMBIENT, HEADLIGHT = 0.35, 0.25  # as in sims.scene
 NEAR_M, FAR_M = 0.01, 20.0
 # TinyRenderer's lamp is the same everywhere; MuJoCo's spot leaves the floor beyond the table
 # darker.  This albedo gives the floor the mean brightness it has there.
@@ -261,14 +261,22 @@ class BulletArm(Arm):
             eye, turn = np.asarray(link[4]), Rotation.from_quat(link[5]).as_matrix()
             fovy = scene.WRIST_FOVY_DEG
         view = b.computeViewMatrix(eye, eye - turn[:, 2], turn[:, 1])
-        projection = b.computeProjectionMatrixFOV(fovy, 1.0, NEAR_M, FAR_M)
-        aim = np.asarray(look.light_pos_m) - [0.5, 0.0, 0.0]
-        _, _, rgba, _, bodies = b.getCameraImage(
-            side, side, view, projection, lightDirection=aim.tolist(),
-            lightColor=[1.0, 1.0, 1.0], lightDistance=float(np.linalg.norm(aim)), shadow=0,
-            lightAmbientCoeff=AMBIENT, lightDiffuseCoeff=float(look.light_level),
-            lightSpecularCoeff=0.05, renderer=pybullet.ER_TINY_RENDERER,
-        )
-        image = np.asarray(rgba, np.uint8).reshape(side, side, 4)[:, :, :3].copy()
-        image[np.asarray(bodies).reshape(side, side) < 0] = 0  # nothing there: dark, not white
-        return image
+        projection = list(b.computeProjectionMatrixFOV(fovy, 1.0, NEAR_M, FAR_M))
+        projection[8] += 1.0 / side  # half a pixel: TinyRenderer samples at pixel corners,
+        projection[9] += 1.0 / side  # OpenGL at pixel centres
+
+        def shaded(towards: Array, ambient: float, diffuse: float):
+            _, _, rgba, _, bodies = b.getCameraImage(
+                side, side, view, projection, lightDirection=towards.tolist(),
+                lightColor=[1.0, 1.0, 1.0], lightDistance=2.0, shadow=0,
+                lightAmbientCoeff=ambient, lightDiffuseCoeff=diffuse, lightSpecularCoeff=0.0,
+                renderer=pybullet.ER_TINY_RENDERER,
+            )
+            rgb = np.asarray(rgba, np.uint8).reshape(side, side, 4)[:, :, :3]
+            return rgb.astype(np.uint16), np.asarray(bodies).reshape(side, side) >= 0
+
+        # TinyRenderer has one lamp; the scene has two, and light adds up.
+        lamp = np.asarray(look.light_pos_m) - [0.5, 0.0, 0.0]
+        image, drawn = shaded(lamp, AMBIENT, float(look.light_level))
+        image = image + shaded(turn[:, 2], 0.0, HEADLIGHT)[0]
+        return np.where(drawn[:, :, None], image.clip(max=255), 0).astype(np.uint8)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,12 @@ def state_hash(module: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def folder_hash(folder: str | Path) -> str:
-    """First 16 hex digits of the SHA-256 over the weight files of a checkpoint folder."""
+def files_hash(folder: str | Path, parts: Iterable[str]) -> str:
+    """First 16 hex digits of the SHA-256 over the weight files of ``parts``, absent ones too."""
     digest = hashlib.sha256()
-    for path in sorted(Path(folder).glob("*.safetensors")):
-        digest.update(path.name.encode() + path.read_bytes())
+    for part in sorted(parts):
+        path = Path(folder) / f"{part}.safetensors"
+        digest.update(part.encode() + (path.read_bytes() if path.is_file() else b""))
     return digest.hexdigest()[:16]
 
 
