@@ -1,4 +1,4 @@
-"""Image steps per second of one core: the fast settings beside MuJoCo's plain ones.
+"""Image steps per second of one core: our fast settings, MuJoCo's plain ones, PyBullet.
 
 One image step is one control step at 5 Hz (100 physics steps, inverse kinematics) and one
 camera image.  Run with ``make bench``.
@@ -10,15 +10,16 @@ import argparse
 import json
 import os
 import time
+from dataclasses import replace
 
 import numpy as np
 
+from configs.agents import Simulator, arm_for, make_env
 from sims.arm import ArmConfig
-from sims.mujoco_arm import MujocoArm
 
 
-def image_steps_per_second(config: ArmConfig, steps: int) -> float:
-    env = MujocoArm(config, task="pick_and_place")
+def image_steps_per_second(simulator: Simulator, config: ArmConfig, steps: int) -> float:
+    env = make_env(simulator, arm_for(config, "pick_and_place"))
     env.reset(seed=0, options={"goal": False})
     rng = np.random.default_rng(0)
     actions = rng.uniform(-0.03, 0.03, (steps, 7))
@@ -38,12 +39,15 @@ def main() -> None:
     core = sorted(os.sched_getaffinity(0))[0]
     os.sched_setaffinity(0, {core})
     rows = {}
-    print(f"{'image':>6}{'fast':>10}{'plain':>10}{'ratio':>8}   image steps/s, one core")
+    print(f"{'image':>6}{'fast':>10}{'plain':>10}{'ratio':>8}{'pybullet':>10}"
+          "   image steps/s, one core")
     for side in (128, 224, 256):
-        fast = image_steps_per_second(ArmConfig(image_size=side), 200)
-        plain = image_steps_per_second(ArmConfig(image_size=side, fast_rendering=False), 20)
-        rows[side] = {"fast": fast, "plain": plain, "ratio": fast / plain}
-        print(f"{side:>6}{fast:>10.1f}{plain:>10.1f}{fast / plain:>8.1f}")
+        config = ArmConfig(image_size=side)
+        fast = image_steps_per_second("mujoco", config, 200)
+        bullet = image_steps_per_second("pybullet", config, 50)
+        plain = image_steps_per_second("mujoco", replace(config, fast_rendering=False), 20)
+        rows[side] = {"fast": fast, "plain": plain, "ratio": fast / plain, "pybullet": bullet}
+        print(f"{side:>6}{fast:>10.1f}{plain:>10.1f}{fast / plain:>8.1f}{bullet:>10.1f}")
     if arguments.json:
         with open(arguments.json, "w") as handle:
             json.dump(rows, handle, indent=2)

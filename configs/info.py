@@ -13,15 +13,21 @@ from worldmodel import checkpoint
 from worldmodel.encoder import ENCODERS
 from worldmodel.predictor import PREDICTORS
 
+LOADERS = {
+    "predictor": checkpoint.load_predictor,
+    "readout": checkpoint.load_readout,
+    "subgoals": checkpoint.load_subgoal_predictor,
+    "inverse_dynamics": checkpoint.load_inverse_dynamics,
+}
+
 
 def run_info(settings: commands.Info) -> dict[str, Any]:
     folder = Path(settings.checkpoint or checkpoint.SHIPPED)
     encoder = checkpoint.load_encoder(folder)
     parts: dict[str, Any] = {"encoder": encoder}
-    if (folder / "predictor.safetensors").exists():
-        parts["predictor"] = checkpoint.load_predictor(folder, encoder)
-    if (folder / "readout.safetensors").exists():
-        parts["readout"] = checkpoint.load_readout(folder, encoder)
+    for name, load in LOADERS.items():
+        if (folder / f"{name}.safetensors").exists():
+            parts[name] = load(folder, encoder)
     report: dict[str, Any] = {
         "version": version("arm-worldmodel"), "checkpoint": folder,
         "encoder_hash": checkpoint.state_hash(encoder),
