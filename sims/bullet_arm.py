@@ -71,7 +71,7 @@ class BulletArm(Arm):
         b.setGravity(0, 0, -9.81)
         b.setTimeStep(self.config.timestep_s)
         b.setPhysicsEngineParameter(
-            numSolverIterations=60, deterministicOverlappingPairs=1, enableFileCaching=1
+            numSolverIterations=150, deterministicOverlappingPairs=1, enableFileCaching=1
         )
         self._floor = self._box_body((3.0, 3.0, 0.01), (0.0, 0.0, -0.76), FLOOR_RGB)
         self._table = self._box_body((0.45, 0.6, 0.02), (0.45, 0.0, -0.02), look.table_rgb)
@@ -100,14 +100,18 @@ class BulletArm(Arm):
             if name.startswith(("left_", "right_"))
         }
         for name in ("left_pad", "right_pad", "left_follower", "right_follower"):
-            b.changeDynamics(robot, links[name], lateralFriction=PAD_FRICTION)
+            b.changeDynamics(
+                robot, links[name], lateralFriction=PAD_FRICTION, frictionAnchor=1
+            )
         for joint in range(b.getNumJoints(robot)):
             b.changeDynamics(robot, joint, linearDamping=0.0, angularDamping=0.0)
         gear = b.createConstraint(
             robot, self._fingers[1], robot, self._fingers[4], pybullet.JOINT_GEAR,
             [0, 0, 1], [0, 0, 0], [0, 0, 0],
         )
-        b.changeConstraint(gear, gearRatio=-1, maxForce=100, erp=0.5)
+        b.changeConstraint(
+            gear, gearRatio=-1, relativePositionTarget=0.0, erp=0.9, maxForce=1000
+        )
 
     def _box_body(self, half, position, rgb) -> int:
         b = self._client
@@ -149,8 +153,8 @@ class BulletArm(Arm):
             )
         body = b.createMultiBody(OBJECT_MASS_KG, solid, drawn)
         b.changeDynamics(
-            body, -1, lateralFriction=1.0, spinningFriction=0.005, rollingFriction=0.0,
-            contactStiffness=-1, contactDamping=-1, linearDamping=0.0, angularDamping=0.05,
+            body, -1, lateralFriction=1.0, spinningFriction=0.02, rollingFriction=0.001,
+            frictionAnchor=1, linearDamping=0.0, angularDamping=0.05,
         )
         return body
 

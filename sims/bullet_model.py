@@ -23,13 +23,13 @@ from scipy.spatial.transform import Rotation
 from sims.meshes import cache_dir
 from sims.scene import robot_file, robot_spec
 
-VERSION = "v1"  # part of the cache key: raise it when the code below changes
+VERSION = "v2"  # part of the cache key: raise it when the code below changes
 FINGER_JOINTS = tuple(
     f"{side}_{part}"
     for side in ("left", "right")
     for part in ("driver_joint", "spring_link_joint", "follower_joint")
 )
-SOLID_BODIES = ("link5", "link6", "link7", "base", "driver", "coupler", "spring_link", "follower")
+SOLID_BODIES = ("link5", "link6", "link7", "base")  # and the pads
 
 
 def bullet_urdf() -> Path:
