@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +83,11 @@ def _with_bar(
 
 def run_suite(settings: commands.Evaluate) -> dict[str, Any]:
     """Run the rows ``only`` names; the table shows every row that has episodes in ``out``."""
-    out = Path(settings.out)
+    with _only_writer(Path(settings.out)):
+        return _run_rows(settings, Path(settings.out))
+
+
+def _run_rows(settings: commands.Evaluate, out: Path) -> dict[str, Any]:
     cells = table_cells(settings)
     chosen = [c for c in cells if settings.only in c.name]
     if not chosen:
@@ -103,6 +110,20 @@ def run_suite(settings: commands.Evaluate) -> dict[str, Any]:
     return write_table(
         out, shown, {name: log.outcomes for name, log in logs.items()}, settings
     )
+
+
+@contextmanager
+def _only_writer(out: Path) -> Iterator[None]:
+    """Two runs that append to the same logs would count episodes twice."""
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / ".lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(
+                f"another run is writing into {out}; wait for it or choose another out="
+            ) from None
+        yield
 
 
 def _log_path(out: Path, cell: Cell) -> Path:

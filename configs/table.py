@@ -116,9 +116,9 @@ def write_table(
     ]
     report = {"rows": rows, "settings": asdict(settings)}
     path = write_report(out, report)
-    (out / "table.md").write_text(markdown(rows))
+    (out / "table.md").write_text(f"{overview(rows)}\n{markdown(rows)}")
     _figure(out / "table.png", rows)
-    print(markdown(rows) + f"\n{path}")
+    print(f"{overview(rows)}\n{path}")
     return report
 
 
@@ -136,6 +136,23 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
             f"{100 * row['median_distance_m']:.1f} cm | {row['median_steps']:.0f} | "
             f"{row['median_plan_seconds']:.2f} |"
         )
+    return "\n".join(lines) + "\n"
+
+
+def overview(rows: Sequence[dict[str, Any]]) -> str:
+    """The same success rates, one line per setting and one column per task."""
+    settings: dict[str, dict[str, str]] = {}
+    for row in rows:
+        setting, _, task = row["name"].rpartition("/")
+        low, high = row["wilson_95"]
+        settings.setdefault(setting, {})[task] = (
+            f"**{100 * row['success_rate']:.0f}** [{100 * low:.0f}, {100 * high:.0f}]"
+            + ("" if row["episodes"] == 100 else f" n={row['episodes']}")
+        )
+    lines = [f"| success, % | {' | '.join(TASKS)} |", "| --- " * (len(TASKS) + 1) + "|"]
+    for setting, found in settings.items():
+        cells = " | ".join(found.get(task, "") for task in TASKS)
+        lines.append(f"| {setting} | {cells} |")
     return "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,7 @@ from configs.agents import PolicyConfig, make_agent
 from configs.cli import main
 from configs.commands import Evaluate
 from configs.evaluation import Cell, Outcome, OutcomeLog, jobs_of, run_jobs, summary
-from configs.table import markdown, table_cells
+from configs.table import markdown, overview, table_cells
 
 QUICK = Cell("quick", "reach", policy=PolicyConfig(policy="random"), episodes=3, max_steps=3)
 
@@ -90,10 +90,21 @@ def test_suite_is_resumable_and_writes_table_figure_and_report(tmp_path):
     assert (tmp_path / "table.png").stat().st_size > 5000
 
 
+def test_two_runs_never_write_the_same_table(tmp_path, capsys):
+    import fcntl
+
+    with open(tmp_path / ".lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        assert main(["evaluate", "suite=table", "only=random/reach", f"out={tmp_path}"]) == 2
+    assert "another run is writing" in capsys.readouterr().err
+
+
 def test_rows_state_episodes_seeds_and_interval():
     row = {"name": "r", **summary([outcome(s, s < 3) for s in range(4)])}
     text = markdown([row])
     assert "| r | **75%** | 30%-95% | 4 | 1 |" in text
+    text = overview([{**row, "name": "here/box/reach"}, {**row, "name": "here/box/grasp"}])
+    assert "| here/box | **75** [30, 95] n=4 | **75** [30, 95] n=4 |  |  |" in text
 
 
 def test_agents_that_need_a_simulator_say_so():
