@@ -17,9 +17,10 @@ from planners.calibration import Calibration, fit_calibration
 from sims.arm import Arm
 from worldmodel import checkpoint
 
-LOW_M = (0.40, -0.15, 0.06)  # where the random moves stay, robot base frame
+LOW_M = (0.40, -0.15, 0.025)  # where the random moves stay, robot base frame
 HIGH_M = (0.60, 0.15, 0.24)
 MAX_TURN_RAD = 0.1
+GRIP_SHARE = 0.15  # of the moves open or close the gripper
 
 
 def random_moves(env: Arm, moves: int, step_m: float, seed: int):
@@ -28,13 +29,17 @@ def random_moves(env: Arm, moves: int, step_m: float, seed: int):
     rng = np.random.default_rng(seed)
     low, high = np.array(LOW_M), np.array(HIGH_M)
     images, states = [], []
+    closed = 0.0
     for _ in tqdm(range(moves), desc="calibrate", unit="move"):
         place = observation["state"][:3]
         # Towards a random point of the region, so that the moves cover it.
         towards = rng.uniform(low, high) - place
         move = towards * min(1.0, step_m / np.linalg.norm(towards))
         turn = np.r_[0.0, 0.0, rng.uniform(-MAX_TURN_RAD, MAX_TURN_RAD)]
-        observation, *_ = env.step(np.r_[move, turn, 0.0])
+        if rng.random() < GRIP_SHARE:  # the hand looks different closed
+            closed = 1.0 - closed
+        grip = closed - observation["state"][6]
+        observation, *_ = env.step(np.r_[move, turn, grip])
         images.append(observation["image"])
         states.append(observation["state"])
     return np.stack(images), np.stack(states)

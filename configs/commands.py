@@ -140,7 +140,7 @@ class Calibrate:
 
     out: str = "outputs/calibrate"
     simulator: Simulator = "mujoco"
-    moves: int = 60
+    moves: int = 150
     step_m: float = 0.05
     seed: int = 0
     checkpoint: str | None = None

@@ -147,7 +147,7 @@ def _calibrated(cell: Cell, settings: commands.Evaluate, folder: Path) -> Cell:
         folder.mkdir(parents=True, exist_ok=True)
         env = make_env(cell.simulator, arm_for(cell.arm, "reach"))
         try:
-            calibrate(env, settings.checkpoint, 60, 0.05, settings.first_seed - 1).save(path)
+            calibrate(env, settings.checkpoint, 150, 0.05, settings.first_seed - 1).save(path)
         finally:
             env.close()
     return replace(cell, policy=replace(cell.policy, calibration=str(path)))
