@@ -11,11 +11,14 @@ import json
 import os
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 
 from configs.agents import Simulator, arm_for, make_env
 from sims.arm import ArmConfig
+
+HAS_BULLET = find_spec("pybullet") is not None  # its wheels end at Python 3.11
 
 
 def image_steps_per_second(simulator: Simulator, config: ArmConfig, steps: int) -> float:
@@ -44,10 +47,11 @@ def main() -> None:
     for side in (128, 224, 256):
         config = ArmConfig(image_size=side)
         fast = image_steps_per_second("mujoco", config, 200)
-        bullet = image_steps_per_second("pybullet", config, 50)
+        bullet = image_steps_per_second("pybullet", config, 50) if HAS_BULLET else None
         plain = image_steps_per_second("mujoco", replace(config, fast_rendering=False), 20)
         rows[side] = {"fast": fast, "plain": plain, "ratio": fast / plain, "pybullet": bullet}
-        print(f"{side:>6}{fast:>10.1f}{plain:>10.1f}{fast / plain:>8.1f}{bullet:>10.1f}")
+        print(f"{side:>6}{fast:>10.1f}{plain:>10.1f}{fast / plain:>8.1f}"
+              + (f"{bullet:>10.1f}" if bullet else "         -"))
     if arguments.json:
         with open(arguments.json, "w") as handle:
             json.dump(rows, handle, indent=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +43,11 @@ class PolicyConfig:
     calibration: str | None = None
     agent: AgentConfig = field(default_factory=AgentConfig)
     hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
+
+
+def policy_of(settings: PolicyConfig) -> PolicyConfig:
+    """Only the policy of settings that hold more."""
+    return PolicyConfig(**{f.name: getattr(settings, f.name) for f in fields(PolicyConfig)})
 
 
 def parts_of(config: PolicyConfig) -> list[str]:

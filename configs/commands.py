@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from configs.agents import Goal, Policy, Simulator
-from configs.evaluation import Pool
-from planners.agent import AgentConfig
-from planners.hierarchy import HierarchyConfig
+from configs.agents import PolicyConfig, Simulator
+from configs.cells import Pool
 from sims.arm import ArmConfig
 from worldmodel.encoder import EncoderConfig
 from worldmodel.predictor import PredictorConfig
@@ -83,7 +81,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(PolicyConfig):
     """One episode, with pictures; ``record`` names a store the episode is written into.
 
     policy and goal: see ``configs.agents.PolicyConfig``.
@@ -92,21 +90,15 @@ class Plan:
     task: str = "pick_and_place"
     seed: int = 0
     planner_seed: int = 0
-    goal: Goal = "subgoals"
-    policy: Policy = "planner"
     simulator: Simulator = "mujoco"
     out: str = "outputs/plan"
     record: str | None = None
     max_steps: int | None = None
-    checkpoint: str | None = None
-    calibration: str | None = None
     arm: ArmConfig = field(default_factory=ArmConfig)
-    agent: AgentConfig = field(default_factory=AgentConfig)
-    hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class Evaluate(PolicyConfig):
     """Success over ``episodes`` seeds from ``first_seed``; ``planner_seeds`` take turns.
 
     suite=table runs the whole success table instead, ``only`` the rows whose name contains it;
@@ -115,8 +107,6 @@ class Evaluate:
     """
 
     task: str = "pick_and_place"
-    goal: Goal = "subgoals"
-    policy: Policy = "planner"
     simulator: Simulator = "mujoco"
     suite: Literal["table"] | None = None
     only: str = ""
@@ -127,11 +117,7 @@ class Evaluate:
     max_steps: int | None = None
     workers: int | None = None
     pool: Pool = "processes"
-    checkpoint: str | None = None
-    calibration: str | None = None
     arm: ArmConfig = field(default_factory=ArmConfig)
-    agent: AgentConfig = field(default_factory=AgentConfig)
-    hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,7 @@ def _episode(
     if len(starts) == 0:
         return None
     chosen = rng.choice(starts, min(settings.windows, len(starts)), replace=False)
-    c = CEMConfig()
-    limit = torch.tensor([c.max_move_m] * 3 + [c.max_turn_rad] * 3 + [c.max_grip])
+    limit = torch.tensor(CEMConfig().limit)
     rows, planes, errors, copies = [], [], [], []
     for t in chosen:
         tokens = _tokens(episode, int(t), settings.horizon)

@@ -13,9 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from configs import commands
-from configs.agents import PolicyConfig, arm_for, make_agent, make_env, parts_of
+from configs.agents import arm_for, make_agent, make_env, parts_of, policy_of
 from configs.calibrating import calibrate
-from configs.evaluation import Cell, Job, Outcome, OutcomeLog, jobs_of, run_jobs, summary
+from configs.cells import Cell, Job, Outcome, OutcomeLog, jobs_of, run_jobs, summary
 from configs.report import write_report
 from configs.table import table_cells, write_table
 from worldmodel import checkpoint
@@ -30,13 +30,6 @@ def run_evaluate(settings: commands.Evaluate) -> dict[str, Any]:
     return run_suite(settings) if settings.suite else run_cell(settings)
 
 
-def policy_of(settings: commands.Evaluate) -> PolicyConfig:
-    return PolicyConfig(
-        settings.policy, settings.goal, settings.checkpoint, settings.calibration, settings.agent,
-        settings.hierarchy,
-    )
-
-
 def run_cell(settings: commands.Evaluate) -> dict[str, Any]:
     cell = Cell(
         f"{settings.task} ({settings.arm.scene.object}, {settings.goal}, {settings.policy}, "
@@ -48,7 +41,12 @@ def run_cell(settings: commands.Evaluate) -> dict[str, Any]:
     if not settings.policy.startswith("simulator_"):
         make_agent(cell.policy)
     jobs = jobs_of(cell, settings.first_seed, settings.planner_seeds)
-    outcomes = _with_bar(jobs, settings, None, settings.task)
+    outcomes: list[Outcome] = []
+    with tqdm(total=len(jobs), desc=f"evaluate {settings.task}", unit="episode") as bar:
+        for outcome in run_jobs(jobs, settings.workers, settings.pool):
+            outcomes.append(outcome)
+            bar.update()
+            bar.set_postfix(success=f"{np.mean([o.success for o in outcomes]):.0%}")
     outcomes.sort(key=lambda o: o.seed)
     report = {
         "task": settings.task, "goal": settings.goal, "policy": settings.policy,
@@ -64,18 +62,6 @@ def run_cell(settings: commands.Evaluate) -> dict[str, Any]:
         f"{report['median_plan_seconds']:.2f} s per action -> {path}"
     )
     return report
-
-
-def _with_bar(
-    jobs: list[Job], settings: commands.Evaluate, failures: str | None, title: str
-) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    with tqdm(total=len(jobs), desc=f"evaluate {title}", unit="episode") as bar:
-        for outcome in run_jobs(jobs, settings.workers, settings.pool, failures):
-            outcomes.append(outcome)
-            bar.update()
-            bar.set_postfix(success=f"{np.mean([o.success for o in outcomes]):.0%}")
-    return outcomes
 
 
 # -- the table --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from configs import commands
-from configs.agents import MAX_STEPS, PolicyConfig, arm_for, make_agent, make_env
+from configs.agents import MAX_STEPS, arm_for, make_agent, make_env
 from configs.report import contact_sheet, write_report, write_video
 from planners.loop import run_episode
 from robot_data.episodes import EpisodeStore
@@ -50,12 +50,8 @@ class Pictures:
 
 def run_plan(settings: commands.Plan) -> dict[str, Any]:
     arm = arm_for(settings.arm, settings.task)
-    policy = PolicyConfig(
-        settings.policy, settings.goal, settings.checkpoint, settings.calibration, settings.agent,
-        settings.hierarchy,
-    )
     env = make_env(settings.simulator, arm)
-    agent = make_agent(policy, env)
+    agent = make_agent(settings, env)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     pictures = Pictures()

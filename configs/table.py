@@ -9,7 +9,7 @@ from typing import Any
 
 from configs import commands
 from configs.agents import PolicyConfig, Simulator
-from configs.evaluation import Cell, Outcome, summary
+from configs.cells import Cell, Outcome, summary
 from configs.report import write_report
 from sims.arm import ArmConfig
 from sims.scene import ObjectKind

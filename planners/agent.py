@@ -34,7 +34,7 @@ class AgentConfig:
     present image, the more the nearer the two are (``servo_range_m``): near the goal the two
     images look alike and the readout's bias cancels.  imagined: how many of the samples, those
     with the lowest pose cost, are imagined in each iteration; the others cannot become elites
-    (docs/design-notes.md has the ablation).  Without a pose all samples are imagined."""
+    (docs/lab-book.md has the ablation).  Without a pose all samples are imagined."""
 
     cem: CEMConfig = field(default_factory=CEMConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -104,15 +104,8 @@ class PlanningAgent:
     @torch.inference_mode()
     def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
         """One control step: observation {"image", "state"} -> decision with an action [7]."""
-        if not self._goals:
-            raise RuntimeError("reset(goals, seed) must be called before act()")
         began = time.monotonic()
-        image = torch.from_numpy(self._image(observation["image"], "image"))
-        state = torch.from_numpy(check_state(observation["state"])).float()
-        tokens = self.encoder.encode_frames(image[None])  # [1, N, D]
-        read = self._read(tokens)
-        shown = None if read is None else read[0]
-
+        tokens, state, shown = self._observe(observation)
         index = self.sequence.index
         objective = self._objective(index, state, shown)
         progress = self._progress(objective, tokens, state)
@@ -169,6 +162,18 @@ class PlanningAgent:
             actions,
         )
         return objective.token_cost(imagined[:, -1])
+
+    def _observe(
+        self, observation: dict[str, NDArray[Any]]
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Tokens [1, N, D], measured state [7], and the state [7] read from the image."""
+        if not self._goals:
+            raise RuntimeError("reset(goals, seed) must be called before act()")
+        image = torch.from_numpy(self._image(observation["image"], "image"))
+        state = torch.from_numpy(check_state(observation["state"])).float()
+        tokens = self.encoder.encode_frames(image[None])
+        read = self._read(tokens)
+        return tokens, state, None if read is None else read[0]
 
     def _image(self, image: Any, name: str) -> NDArray[np.uint8]:
         image = check_image(image, name)

@@ -33,8 +33,7 @@ class RandomAgent:
     """Uniform actions within the planner's bounds."""
 
     def __init__(self, config: CEMConfig) -> None:
-        c = config
-        self._limit = np.array([c.max_move_m] * 3 + [c.max_turn_rad] * 3 + [c.max_grip])
+        self._limit = np.array(config.limit)
 
     def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
         self._rng = np.random.default_rng(seed)
@@ -54,12 +53,9 @@ class InverseDynamicsAgent(PlanningAgent):
         super().__init__(encoder, predictor, readout, config)
         self.policy = policy
 
-    def _objective(self, index: int, state: Tensor, shown: Tensor | None) -> GoalObjective:
-        self._index = index
-        return super()._objective(index, state, shown)
-
     def _plan(self, objective: GoalObjective, tokens: Tensor, state: Tensor) -> Plan:
-        goal, _ = self._goals[self._index]
-        features = self.policy.features(torch.cat([tokens, goal[None]]).float())
+        assert objective.goal_tokens is not None
+        pair = torch.cat([tokens, objective.goal_tokens[None]])
+        features = self.policy.features(pair.float())
         action = self.policy.action(features[:1], features[1:], state[None])
         return Plan(self.cem.bounded(action), float("nan"), (), 0.0, False)

@@ -44,6 +44,11 @@ class CEMConfig:
         if self.deadline_s is not None and self.deadline_s <= 0:
             raise ValueError(f"deadline_s {self.deadline_s} must be positive, or null for none")
 
+    @property
+    def limit(self) -> list[float]:
+        """Largest action [7]: m, m, m, rad, rad, rad, closedness."""
+        return [self.max_move_m] * 3 + [self.max_turn_rad] * 3 + [self.max_grip]
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -63,10 +68,7 @@ class CEM:
     def __init__(self, config: CEMConfig, seed: int = 0) -> None:
         self.config = config
         self.generator = torch.Generator().manual_seed(seed)
-        c = config
-        self.limit = torch.tensor(
-            [c.max_move_m] * 3 + [c.max_turn_rad] * 3 + [c.max_grip], dtype=torch.float32
-        )
+        self.limit = torch.tensor(config.limit, dtype=torch.float32)
         self._previous: Tensor | None = None
 
     def reset(self, seed: int) -> None:

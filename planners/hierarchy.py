@@ -22,7 +22,6 @@ from planners.agent import AgentConfig, Decision, PlanningAgent
 from planners.calibration import Calibration
 from planners.objective import GoalObjective
 from planners.subgoals import Progress
-from robot_data.schema import check_state
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
 from worldmodel.predictor import Predictor
@@ -46,11 +45,14 @@ class HierarchyConfig:
 
 @dataclass(frozen=True)
 class Stage:
-    """A hand pose [7] to bring about; ``pose`` None is the goal image itself."""
+    """A hand pose [7] to bring about; ``pose`` None is the goal image itself.  ``revisable``:
+    the next event is predicted anew in every step; ``closes``: fingers close on something."""
 
     name: str
     pose: Tensor | None
     max_steps: int
+    revisable: bool = False
+    closes: bool = False
 
 
 def event_stages(kind: str, pose: Tensor, config: HierarchyConfig) -> list[Stage]:
@@ -58,17 +60,18 @@ def event_stages(kind: str, pose: Tensor, config: HierarchyConfig) -> list[Stage
     before, after = (0.0, 1.0) if kind == "grasp" else (1.0, 0.0)
     up = pose.new_tensor([0.0, 0.0, config.approach_m])
 
-    def stage(name: str, high: bool, closedness: float, steps: int) -> Stage:
+    def at(high: bool, closedness: float) -> Tensor:
         target = pose.clone()
         target[:3] += up * high
         target[6] = closedness
-        return Stage(f"{kind}: {name}", target, steps)
+        return target
 
+    act = "close" if kind == "grasp" else "open"
     return [
-        stage("above", True, before, config.move_steps),
-        stage("down", False, before, config.move_steps),
-        stage("close" if kind == "grasp" else "open", False, after, config.grip_steps),
-        stage("up", True, after, config.move_steps),
+        Stage(f"{kind}: above", at(True, before), config.move_steps, revisable=True),
+        Stage(f"{kind}: down", at(False, before), config.move_steps),
+        Stage(f"{kind}: {act}", at(False, after), config.grip_steps, closes=kind == "grasp"),
+        Stage(f"{kind}: up", at(True, after), config.move_steps),
     ]
 
 
@@ -96,15 +99,8 @@ class HierarchicalAgent(PlanningAgent):
 
     @torch.inference_mode()
     def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
-        if not self._goals:
-            raise RuntimeError("reset(goals, seed) must be called before act()")
         began = time.monotonic()
-        image = torch.from_numpy(self._image(observation["image"], "image"))
-        state = torch.from_numpy(check_state(observation["state"])).float()
-        tokens = self.encoder.encode_frames(image[None])
-        read = self._read(tokens)
-        shown = None if read is None else read[0]
-
+        tokens, state, shown = self._observe(observation)
         self._decide(tokens, state)
         objective, progress = self._towards(tokens, state, shown)
         if self._steps and self._stage_done(progress):
@@ -129,8 +125,7 @@ class HierarchicalAgent(PlanningAgent):
 
     def _decide(self, tokens: Tensor, state: Tensor) -> None:
         """Choose the next event, or refine it while the hand is still on its way there."""
-        settled = self._stages and not self._stages[0].name.endswith((": above", "goal image"))
-        if settled:
+        if self._stages and not self._stages[0].revisable:
             return
         features = self.subgoals.features(tokens.float())
         seen = state[None] if self.calibration is None else self.calibration.to_model(state[None])
@@ -149,7 +144,8 @@ class HierarchicalAgent(PlanningAgent):
             self._recent, self._steps = [], 0
         self._kind = kind
         if kind == "none":
-            self._stages = [Stage("goal image", None, self.config.subgoals.last_steps)]
+            last = self.config.subgoals.last_steps
+            self._stages = [Stage("goal image", None, last, revisable=True)]
             return
         self._recent = [*self._recent, poses[0]][-self.hierarchy.refine :]
         pose = self._recent[-1].clone()
@@ -160,10 +156,10 @@ class HierarchicalAgent(PlanningAgent):
         """Go on; a grasp that closed on nothing goes up again with open fingers."""
         stage = self._stages.pop(0)
         self._steps = 0
-        if stage.name == "goal image":
+        if stage.pose is None:
             self.sequence.finished = True
             self._stages.insert(0, stage)
-        elif stage.name == "grasp: close" and state[6] > self.hierarchy.empty_closedness:
+        elif stage.closes and state[6] > self.hierarchy.empty_closedness:
             up = self._stages[0].pose
             assert up is not None
             up[6] = 0.0

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from configs.agents import PolicyConfig, make_agent
+from configs.cells import Cell, Outcome, OutcomeLog, jobs_of, run_jobs, summary
 from configs.cli import main
 from configs.commands import Evaluate
-from configs.evaluation import Cell, Outcome, OutcomeLog, jobs_of, run_jobs, summary
 from configs.table import markdown, overview, table_cells
 
 QUICK = Cell("quick", "reach", policy=PolicyConfig(policy="random"), episodes=3, max_steps=3)

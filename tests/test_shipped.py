@@ -9,7 +9,6 @@ import torch
 
 from configs.agents import PolicyConfig, make_agent
 from configs.calibrating import calibrate
-from planners.agent import AgentConfig, PlanningAgent
 from planners.loop import run_episode
 from planners.objective import l1
 from robot_data.pose import diff
@@ -35,10 +34,7 @@ def models():
 
 
 def agent():
-    encoder = checkpoint.load_encoder(checkpoint.SHIPPED)
-    predictor = checkpoint.load_predictor(checkpoint.SHIPPED, encoder)
-    readout = checkpoint.load_readout(checkpoint.SHIPPED, encoder)
-    return PlanningAgent(encoder, predictor, readout, AgentConfig())
+    return make_agent(PolicyConfig())
 
 
 def test_weights_are_small_and_documented():
@@ -114,13 +110,9 @@ def test_imagined_latents_rank_the_true_action_high(models, unseen):
     assert np.median(ranks) < 0.1  # 0.5 is chance
 
 
-def single_goal_agent():
-    return make_agent(PolicyConfig(goal="single"))
-
-
 @pytest.mark.slow
 def test_one_goal_image_is_enough_to_pick_and_place():
-    env, planner = MujocoArm(task="pick_and_place"), single_goal_agent()
+    env, planner = MujocoArm(task="pick_and_place"), make_agent(PolicyConfig(goal="single"))
     results = [
         run_episode(env, planner, seed, 60, "single") for seed in range(7_200_000, 7_200_004)
     ]

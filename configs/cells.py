@@ -29,7 +29,7 @@ Pool = Literal["processes", "ray"]
 
 @dataclass(frozen=True)
 class Cell:
-    """task, environment and policy of one row; ``seeds`` episodes from ``first_seed``."""
+    """Task, environment, policy and number of episodes of one row."""
 
     name: str
     task: str
