@@ -256,7 +256,7 @@ class BulletArm(Arm):
         if camera == "exo":
             config = self.config.scene
             eye, turn = scene.exo_camera_pose(
-                config.camera_lookat_m, config.camera_distance_m,
+                look.camera_lookat_m, look.camera_distance_m,
                 look.camera_azimuth_deg, look.camera_elevation_deg,
             )
             fovy = config.camera_fovy_deg

@@ -18,13 +18,16 @@ import mujoco
 import numpy as np
 
 from sims.meshes import decimate_visuals
+from sims.textures import COUNT, table_textures
 
 ObjectKind = Literal["box", "cup", "cylinder"]
 Look = Literal["train", "unseen"]
 CUP_WALLS = 12
 WRIST_FOVY_DEG = 56.74  # of the rig's wrist camera
-TEXTURES = ("plain", "checker", "speckle", "contrast")  # the last is never in training data
-TRAIN_TEXTURES = 3
+TEXTURES = ("plain", "checker", "speckle")
+CONTRAST = "contrast"  # a checker that is never in training data
+VARIED = tuple(f"varied{i}" for i in range(COUNT))
+FLOOR_RGB = (0.45, 0.46, 0.48)
 PALETTE = (
     (0.85, 0.12, 0.10),
     (0.10, 0.30, 0.85),
@@ -48,7 +51,9 @@ class SceneConfig:
     """What is on the table and how much of it is drawn anew for every episode.
 
     palette, table, light: "unseen" draws from colours, a texture and lamp positions and levels
-    that training data never have.
+    that training data never have; table "varied" draws from many textures and floor colours.
+    camera_jitter_deg: uniform, on azimuth and elevation; camera_jitter_m: uniform, on the look-at
+    point and the distance; both once per episode.
     """
 
     object: ObjectKind = "box"
@@ -58,7 +63,7 @@ class SceneConfig:
     cylinder_radius_m: tuple[float, float] = (0.021, 0.027)
     cylinder_height_m: tuple[float, float] = (0.042, 0.054)
     palette: Look = "train"
-    table: Look = "train"
+    table: Literal["train", "varied", "unseen"] = "train"
     light: Look = "train"
     randomise_colour: bool = True
     randomise_table: bool = True
@@ -69,7 +74,8 @@ class SceneConfig:
     camera_azimuth_deg: float = 145.0  # 90 looks along +y, 180 looks back at the robot
     camera_elevation_deg: float = -28.0
     camera_fovy_deg: float = 35.0
-    camera_jitter_deg: float = 0.0  # uniform, on azimuth and elevation, once per episode
+    camera_jitter_deg: float = 0.0
+    camera_jitter_m: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,12 @@ class SceneDraw:
     size_m: tuple[float, float]  # box: half edge twice; cup: radius, height
     object_rgb: tuple[float, float, float]
     table_rgb: tuple[float, float, float]
-    texture: int
+    texture: str
+    floor_rgb: tuple[float, float, float]
     light_pos_m: tuple[float, float, float]
     light_level: float
+    camera_lookat_m: tuple[float, float, float]
+    camera_distance_m: float
     camera_azimuth_deg: float
     camera_elevation_deg: float
     distractor_xy_yaw: tuple[tuple[float, float, float], ...]
@@ -127,22 +136,25 @@ def build(config: SceneConfig, image_size: int, timestep_s: float, light: bool =
     spec.visual.map.znear = 0.01
     world = spec.worldbody
 
-    for name in TEXTURES:
+    for name in (*TEXTURES, CONTRAST):
         texture = spec.add_texture(
             name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=256, height=256,
-            builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER if name == "checker"
+            builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER if name in ("checker", CONTRAST)
             else mujoco.mjtBuiltin.mjBUILTIN_FLAT,
-            rgb1=[1.0, 1.0, 1.0], rgb2=[0.82, 0.82, 0.82],
+            rgb1=[1.0, 1.0, 1.0], rgb2=[0.35] * 3 if name == CONTRAST else [0.82] * 3,
         )
-        if name == "contrast":
-            texture.builtin = mujoco.mjtBuiltin.mjBUILTIN_CHECKER
-            texture.rgb2 = [0.35, 0.35, 0.35]
         if name == "speckle":
             texture.mark = mujoco.mjtMark.mjMARK_RANDOM
             texture.random = 0.04
             texture.markrgb = [0.6, 0.6, 0.6]
-        material = spec.add_material(name=f"table_{name}", texrepeat=[6.0, 6.0], specular=0.0)
-        material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
+        _add_table_material(spec, name, 6.0)
+    for i, image in enumerate(table_textures()):
+        texture = spec.add_texture(
+            name=VARIED[i], type=mujoco.mjtTexture.mjTEXTURE_2D, nchannel=3,
+            width=image.shape[1], height=image.shape[0],
+        )
+        texture.data = image.tobytes()
+        _add_table_material(spec, VARIED[i], 1.0 + i % 4)
 
     world.add_geom(
         name="table", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.45, 0.6, 0.02],
@@ -151,7 +163,7 @@ def build(config: SceneConfig, image_size: int, timestep_s: float, light: bool =
     )
     world.add_geom(
         name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[3.0, 3.0, 0.1],
-        pos=[0.0, 0.0, -0.75], rgba=[0.45, 0.46, 0.48, 1.0], contype=2, conaffinity=3,
+        pos=[0.0, 0.0, -0.75], rgba=[*FLOOR_RGB, 1.0], contype=2, conaffinity=3,
     )
     world.add_light(
         name="lamp", type=mujoco.mjtLightType.mjLIGHT_SPOT, pos=[0.8, -0.6, 1.6],
@@ -163,6 +175,11 @@ def build(config: SceneConfig, image_size: int, timestep_s: float, light: bool =
     for i in range(config.distractors):
         _add_object(spec, "box", f"distractor{i}", mass_kg=0.08)
     return spec.compile()
+
+
+def _add_table_material(spec: mujoco.MjSpec, texture: str, repeat: float) -> None:
+    material = spec.add_material(name=f"table_{texture}", texrepeat=[repeat] * 2, specular=0.0)
+    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = texture
 
 
 def _add_object(spec: mujoco.MjSpec, kind: str, name: str, mass_kg: float) -> None:
@@ -182,6 +199,7 @@ def _add_object(spec: mujoco.MjSpec, kind: str, name: str, mass_kg: float) -> No
 
 def draw(config: SceneConfig, rng: np.random.Generator) -> SceneDraw:
     """Draw one episode's look; always consumes the same amount of randomness."""
+    extra = rng.spawn(1)[0]  # for what came later, so that the rest stays as it was
     if config.object == "box":
         half = float(rng.uniform(*config.box_half_m))
         size = (half, half)
@@ -194,7 +212,7 @@ def draw(config: SceneConfig, rng: np.random.Generator) -> SceneDraw:
     colour = palette[int(rng.integers(len(palette)))]
     tint = rng.uniform(-0.08, 0.08, 3)
     table = rng.uniform(0.35, 0.85) + rng.uniform(-0.06, 0.06, 3)
-    texture = int(rng.integers(TRAIN_TEXTURES))
+    texture = TEXTURES[int(rng.integers(len(TEXTURES)))]
     light_xy = rng.uniform(-0.8, 0.8, 2)
     light_z, level = rng.uniform(1.3, 2.0), rng.uniform(0.35, 0.75)
     jitter = rng.uniform(-1.0, 1.0, 2) * config.camera_jitter_deg
@@ -204,27 +222,35 @@ def draw(config: SceneConfig, rng: np.random.Generator) -> SceneDraw:
         places.append((rng.uniform(0.35, 0.65), side * rng.uniform(0.22, 0.3), rng.uniform(-3, 3)))
     # -- what training never shows; drawn last, so that the rest stays as it is
     if config.table == "unseen":
-        table, texture = rng.uniform(0.1, 0.95, 3), TRAIN_TEXTURES
+        table, texture = rng.uniform(0.1, 0.95, 3), CONTRAST
     if config.light == "unseen":
         light_xy = rng.uniform(0.9, 1.4, 2) * rng.choice([-1.0, 1.0], 2)
         level = rng.choice([rng.uniform(0.1, 0.25), rng.uniform(0.9, 1.1)])
+    shift = extra.uniform(-1.0, 1.0, 4) * config.camera_jitter_m
+    floor = FLOOR_RGB
+    if config.table == "varied":
+        table, texture = extra.uniform(0.7, 1.0, 3), VARIED[int(extra.integers(len(VARIED)))]
+        floor = _three(np.clip(extra.uniform(0.1, 0.8) + extra.uniform(-0.1, 0.1, 3), 0, 1))
     return SceneDraw(
         size_m=size,
-        object_rgb=_rgb(np.clip(colour + tint, 0, 1) if config.randomise_colour else PALETTE[0]),
-        table_rgb=_rgb(np.clip(table, 0, 1) if config.randomise_table else (0.6, 0.6, 0.6)),
-        texture=texture if config.randomise_table else 0,
+        object_rgb=_three(np.clip(colour + tint, 0, 1) if config.randomise_colour else PALETTE[0]),
+        table_rgb=_three(np.clip(table, 0, 1) if config.randomise_table else (0.6, 0.6, 0.6)),
+        texture=texture if config.randomise_table else TEXTURES[0],
+        floor_rgb=floor,
         light_pos_m=(0.5 + light_xy[0], light_xy[1], light_z)
         if config.randomise_light else (0.8, -0.6, 1.6),
         light_level=float(level) if config.randomise_light else 0.6,
+        camera_lookat_m=_three(np.asarray(config.camera_lookat_m) + shift[:3]),
+        camera_distance_m=config.camera_distance_m + float(shift[3]),
         camera_azimuth_deg=config.camera_azimuth_deg + float(jitter[0]),
         camera_elevation_deg=config.camera_elevation_deg + float(jitter[1]),
         distractor_xy_yaw=tuple((float(x), float(y), float(a)) for x, y, a in places),
     )
 
 
-def _rgb(colour) -> tuple[float, float, float]:
-    r, g, b = (float(c) for c in colour)
-    return r, g, b
+def _three(values) -> tuple[float, float, float]:
+    a, b, c = (float(v) for v in values)
+    return a, b, c
 
 
 def apply(model: mujoco.MjModel, config: SceneConfig, look: SceneDraw) -> None:
@@ -238,15 +264,16 @@ def apply(model: mujoco.MjModel, config: SceneConfig, look: SceneDraw) -> None:
             start, count = model.body_geomadr[i], model.body_geomnum[i]
             model.geom_rgba[start : start + count, :3] = look.object_rgb
     table = model.geom("table")
-    table.matid = model.material(f"table_{TEXTURES[look.texture]}").id
+    table.matid = model.material(f"table_{look.texture}").id
     model.mat_rgba[table.matid, :3] = look.table_rgb
+    model.geom("floor").rgba[:3] = look.floor_rgb
     lamp = model.light("lamp")
     lamp.pos = look.light_pos_m
     aim = np.array([0.5, 0.0, 0.0]) - look.light_pos_m
     lamp.dir = aim / np.linalg.norm(aim)
     lamp.diffuse = look.light_level
     place_camera(
-        model, config.camera_lookat_m, config.camera_distance_m,
+        model, look.camera_lookat_m, look.camera_distance_m,
         look.camera_azimuth_deg, look.camera_elevation_deg,
     )
 

@@ -15,6 +15,7 @@ from robot_data.schema import DataError, check_image, check_state
 from sims import scene, tasks
 from sims.arm import ArmConfig
 from sims.mujoco_arm import MujocoArm
+from sims.textures import table_textures
 
 ENVIRONMENTS = [
     "arm_worldmodel/MujocoArm-v0",
@@ -221,9 +222,11 @@ def test_scene_randomisation_is_configurable():
     c, d = (scene.draw(scene.SceneConfig(), np.random.default_rng(s)) for s in (0, 1))
     assert c.object_rgb != d.object_rgb
     assert c.table_rgb != d.table_rgb
-    moved = replace(plain, camera_jitter_deg=5.0)
+    moved = replace(plain, camera_jitter_deg=5.0, camera_jitter_m=0.03)
     e = scene.draw(moved, np.random.default_rng(0))
-    assert e.camera_azimuth_deg != moved.camera_azimuth_deg
+    assert 0 < abs(e.camera_azimuth_deg - moved.camera_azimuth_deg) <= 5.0
+    assert 0 < abs(e.camera_distance_m - moved.camera_distance_m) <= 0.03
+    assert e.camera_lookat_m != moved.camera_lookat_m
 
 
 def test_distractors_are_on_the_table():
@@ -246,6 +249,29 @@ def test_unseen_looks_change_only_what_they_name():
         }
         expected = {"palette": "object_rgb", "table": "table_rgb", "light": "light_level"}[name]
         assert changed == {expected}
+
+
+def test_varied_tables_change_the_surroundings_and_nothing_else():
+    varied = scene.SceneConfig(table="varied")
+    looks = [scene.draw(varied, np.random.default_rng(s)) for s in range(200)]
+    assert {look.texture for look in looks} == set(scene.VARIED)
+    assert len({look.floor_rgb for look in looks}) == 200
+    for seed, look in enumerate(looks[:20]):
+        plain = scene.draw(scene.SceneConfig(), np.random.default_rng(seed))
+        assert plain.floor_rgb == scene.FLOOR_RGB
+        same = {"table_rgb": look.table_rgb, "texture": look.texture, "floor_rgb": look.floor_rgb}
+        assert replace(plain, **same) == look  # pyright: ignore[reportArgumentType]
+
+
+def test_table_textures_are_the_same_everywhere_and_tile():
+    images, again = table_textures(), table_textures()
+    assert len(images) == len(scene.VARIED)
+    for image, other in zip(images, again, strict=True):
+        assert image.dtype == np.uint8
+        np.testing.assert_array_equal(image, other)
+        inside = np.abs(np.diff(image.astype(float), axis=0)).mean(axis=(1, 2))
+        across = np.abs(image[0].astype(float) - image[-1]).mean()
+        assert across <= inside.max() + 1  # the seam is a row like any other
 
 
 def test_simulators_agree_on_kinematics_and_draws():
