@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robot_data.episodes import EpisodeStore, WindowSampler
+from robot_data.episodes import EpisodeStore
 from robot_data.events import gripper_events, next_event
 from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.pose import diff
+from robot_data.windows import WindowSampler
 from worldmodel.goal_conditioned import EVENTS
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STATE_FIELDS = ("x_m", "y_m", "z_m", "roll_rad", "pitch_rad", "yaw_rad", "closedness")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class DataError(ValueError):
@@ -81,10 +81,14 @@ def _check_vector(value: Any, name: str) -> NDArray[np.float64]:
 class Episode:
     """One recorded episode of T frames.
 
-    images: uint8 [T, H, W, 3]; states: float64 [T, 7]; actions: float64 [T, 7], the action
-    given at each frame (the last row is zero); commanded_closedness: float64 [T], what the
-    gripper was told, which exceeds the measured closedness while it squeezes an object;
-    privileged: further float arrays [T, ...] such as ``object_pose``, for probes only.
+    images: uint8 [T, H, W, 3], the camera the model looks through; states: float64 [T, 7];
+    actions: float64 [T, 7], the action given at each frame (the last row is zero);
+    commanded_closedness: float64 [T], what the gripper was told, which exceeds the measured
+    closedness while it squeezes an object; privileged: further float arrays [T, ...] such as
+    ``object_pose``, for probes only; timestamps_ns: int64 [T], when each frame was taken,
+    increasing, on the source's clock (None: not recorded); cameras: further views, uint8
+    [T, h, w, 3]; raw: whatever else the source held, verbatim, of any type and length;
+    meta: JSON.
     """
 
     images: NDArray[np.uint8]
@@ -93,6 +97,9 @@ class Episode:
     commanded_closedness: NDArray[np.float64]
     privileged: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    timestamps_ns: NDArray[np.int64] | None = None
+    cameras: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    raw: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -105,6 +112,26 @@ class Episode:
         if self.images.ndim != 4:
             raise DataError(f"images has shape {self.images.shape}; expected [T, H, W, 3]")
         check_image(self.images[0], "images[0]")
+        self._check_numbers(length)
+        for t, state in enumerate(self.states):
+            check_state(state, f"states[{t}]")
+        for name, value in (*self.privileged.items(), *self.cameras.items()):
+            if len(value) != length:
+                raise DataError(f"{name} has {len(value)} rows; expected {length}")
+        for name, view in self.cameras.items():
+            if view.dtype != np.uint8 or view.ndim != 4 or view.shape[3] != 3:
+                raise DataError(
+                    f"camera '{name}' is {view.dtype} {view.shape}; expected uint8 [T, h, w, 3]"
+                )
+        if self.timestamps_ns is not None:
+            self._check_times(self.timestamps_ns, length)
+        for name, value in self.raw.items():
+            if value.dtype.kind not in "biuf":
+                raise DataError(
+                    f"raw '{name}' has dtype {value.dtype}; expected numbers: text goes to meta"
+                )
+
+    def _check_numbers(self, length: int) -> None:
         shapes = {"states": (length, 7), "actions": (length, 7), "commanded_closedness": (length,)}
         for name, shape in shapes.items():
             value = getattr(self, name)
@@ -113,8 +140,16 @@ class Episode:
             if not np.isfinite(value).all():
                 row = int(np.argwhere(~np.isfinite(value))[0][0])
                 raise DataError(f"{name} is not finite at frame {row}; drop or repair the episode")
-        for t, state in enumerate(self.states):
-            check_state(state, f"states[{t}]")
-        for name, value in self.privileged.items():
-            if len(value) != length:
-                raise DataError(f"{name} has {len(value)} rows; expected {length}")
+
+    @staticmethod
+    def _check_times(times: NDArray[np.int64], length: int) -> None:
+        if times.dtype != np.int64 or times.shape != (length,):
+            raise DataError(
+                f"timestamps_ns is {times.dtype} {times.shape}; expected int64 ({length},) in ns"
+            )
+        if (np.diff(times) <= 0).any():
+            row = int(np.argmax(np.diff(times) <= 0)) + 1
+            raise DataError(
+                f"timestamps_ns does not increase at frame {row}; sort the frames by time and "
+                "drop the doubled ones"
+            )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # third-party import-time warnings are not ours
@@ -43,5 +44,20 @@ def make_episode(frames: int = 20, seed: int = 0, side: int = 32) -> Episode:
         actions=rng.normal(0, 0.01, (frames, 7)),
         commanded_closedness=rng.uniform(0, 1, frames),
         privileged={"object_pose": rng.normal(0, 1, (frames, 7))},
-        meta={"seed": seed},
+        meta={"seed": seed, "text": "put the cup \u2013 gently"},
+        timestamps_ns=np.cumsum(rng.integers(1, 10**9, frames)) + 1_700_000_000 * 10**9,
+        cameras={"wrist": rng.integers(0, 256, (frames, 24, 40, 3), dtype=np.uint8)},
+        raw={
+            "joint_positions": rng.normal(0, 1, (frames, 7)).astype(np.float32),
+            "clock": rng.integers(-(2**62), 2**62, 3), "empty": np.zeros((0, 4)),
+            "held": np.array(True),
+        },
     )
+
+
+def smooth_images(frames: int, side: int, seed: int = 0) -> np.ndarray:
+    """Pictures with the smoothness of camera images, uint8 [T, side, side, 3]."""
+    rng = np.random.default_rng(seed)
+    field = gaussian_filter(rng.normal(0, 1, (frames, side, side, 3)), (1, 4, 4, 0))
+    field = (field - field.min()) / (field.max() - field.min())
+    return (255 * field).astype(np.uint8)

@@ -5,20 +5,33 @@ import subprocess
 import sys
 import time
 
+import fsspec
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robot_data.episodes import (
-    DamagedEpisode,
-    DamagedEpisodeWarning,
-    EpisodeStore,
-    WindowSampler,
-)
+from robot_data.episodes import DamagedEpisodeWarning, EpisodeStore
+from robot_data.layout import DamagedEpisode
 from robot_data.pose import diff
 from robot_data.schema import DataError
-from tests.conftest import make_episode
+from robot_data.windows import WindowDataset, WindowSampler
+from tests.conftest import make_episode, smooth_images
+
+
+def assert_same_numbers(read, episode):
+    """Everything but the pictures, bit for bit."""
+    for name in ("states", "actions", "commanded_closedness", "timestamps_ns"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(episode, name))
+    for group in ("privileged", "raw"):
+        ours, theirs = getattr(read, group), getattr(episode, group)
+        assert ours.keys() == theirs.keys()
+        for key in theirs:
+            assert ours[key].dtype == theirs[key].dtype
+            np.testing.assert_array_equal(ours[key], theirs[key])
+    assert read.cameras.keys() == episode.cameras.keys()
+    assert read.meta == episode.meta
 
 
 @given(st.integers(2, 30), st.integers(0, 1000))
@@ -28,12 +41,57 @@ def test_what_is_written_is_read(tmp_path_factory, frames, seed):
     episode = make_episode(frames, seed)
     store.write("a", episode)
     read = store.read("a")
-    for name in ("images", "states", "actions", "commanded_closedness"):
-        np.testing.assert_array_equal(getattr(read, name), getattr(episode, name))
-    np.testing.assert_array_equal(
-        read.privileged["object_pose"], episode.privileged["object_pose"]
+    assert_same_numbers(read, episode)
+    np.testing.assert_array_equal(read.images, episode.images)
+    np.testing.assert_array_equal(read.cameras["wrist"], episode.cameras["wrist"])
+
+
+@given(st.integers(2, 30), st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_jpeg_store_keeps_numbers_exactly_and_pictures_to_40_db(tmp_path_factory, frames, seed):
+    store = EpisodeStore(tmp_path_factory.mktemp("store"), codec="jpeg")
+    episode = make_episode(frames, seed)
+    episode.images = smooth_images(frames, 64, seed)
+    store.write("a", episode)
+    read = store.read("a")
+    assert_same_numbers(read, episode)
+    error = (read.images.astype(float) - episode.images) ** 2
+    assert 10 * np.log10(255**2 / error.mean()) > 40
+    assert read.cameras["wrist"].shape == episode.cameras["wrist"].shape
+
+
+def test_episodes_of_the_first_schema_are_read(tmp_path):
+    store = EpisodeStore(tmp_path)
+    episode = make_episode()
+    episode.timestamps_ns, episode.cameras, episode.raw = None, {}, {}
+    store.write("a", episode)
+    path = tmp_path / "a" / "zarr.json"
+    meta = json.loads(path.read_text())
+    meta["attributes"]["schema_version"] = 1
+    del meta["attributes"]["codec"]
+    path.write_text(json.dumps(meta))
+    np.testing.assert_array_equal(store.read("a").images, episode.images)
+    meta["attributes"]["schema_version"] = 99
+    path.write_text(json.dumps(meta))
+    with pytest.raises(DamagedEpisode, match="schema 99"):
+        store.read("a")
+
+
+def test_remote_store_keeps_the_same_promises():
+    store = EpisodeStore("memory://lab/robot", codec="jpeg")
+    assert store.names() == []
+    episode = make_episode()
+    store.write("a", episode)
+    with pytest.raises(DataError, match="immutable"):
+        store.write("a", episode)
+    assert_same_numbers(store.read("a"), episode)
+    files, root = fsspec.url_to_fs("memory://lab/robot")
+    files.pipe(f"{root}/b/zarr.json", files.cat(f"{root}/a/zarr.json")[:40])  # died while writing
+    assert store.names() == ["a"]
+    store.write("b", make_episode(seed=1))
+    assert WindowSampler(store, 4, verify=False).sample(np.random.default_rng(0)).images.shape == (
+        4, 32, 32, 3
     )
-    assert read.meta == episode.meta
 
 
 def test_episodes_are_immutable(tmp_path):
@@ -142,6 +200,22 @@ def test_same_generator_gives_same_window(tmp_path):
     sampler = WindowSampler(store, 5)
     a, b = (sampler.sample(np.random.default_rng(7)) for _ in range(2))
     np.testing.assert_array_equal(a.images, b.images)
+
+
+@pytest.mark.parametrize("codec", ["raw", "jpeg"])
+def test_forked_workers_give_the_windows_of_the_parent(tmp_path, codec):
+    store = EpisodeStore(tmp_path, codec=codec)
+    for i in range(3):
+        store.write(f"e{i}", make_episode(seed=i))
+    dataset = WindowDataset(WindowSampler(store, 5, stride=2), 12, seed=3)
+    here = [dataset[i] for i in range(len(dataset))]  # used before the fork
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=4, num_workers=2, multiprocessing_context="fork", timeout=60
+    )
+    batches = list(loader)
+    for key in ("images", "states", "actions"):
+        there = torch.cat([batch[key] for batch in batches]).numpy()
+        np.testing.assert_array_equal(there, np.stack([w[key] for w in here]))
 
 
 WRITER = """

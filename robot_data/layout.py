@@ -1,0 +1,131 @@
+"""How an episode lies in a zarr group: which arrays, which chunks, and the way back.
+
+Images are raw chunks of 8 frames (``codec`` "raw", for simulation) or JPEG bytes with offsets
+("jpeg", for real cameras; see ``robot_data.images``).  The attributes hold the frame count, the
+codec, a CRC-32 of every array and the episode's meta; they are written last.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from robot_data.images import decode_jpeg, encode_jpeg
+from robot_data.schema import SCHEMA_VERSION, DataError, Episode
+
+Codec = Literal["raw", "jpeg"]
+CHUNK_FRAMES = 8
+CHUNK_BYTES = 2**17  # of JPEG data
+READABLE_VERSIONS = (1, 2)  # 1: without timestamps, cameras, raw and JPEG
+
+
+class DamagedEpisode(DataError):
+    """An episode whose bytes, schema or files are not what was committed."""
+
+
+def checksum(array: NDArray[Any]) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+def write_group(group: zarr.Group, episode: Episode, codec: Codec) -> None:
+    """Fill an empty group with a valid episode."""
+    arrays: dict[str, NDArray[Any]] = {
+        "states": episode.states,
+        "actions": episode.actions,
+        "commanded_closedness": episode.commanded_closedness,
+        **{f"privileged/{k}": v for k, v in episode.privileged.items()},
+        **{f"raw/{k}": v for k, v in episode.raw.items()},
+    }
+    if episode.timestamps_ns is not None:
+        arrays["timestamps_ns"] = episode.timestamps_ns
+    chunks: dict[str, tuple[int, ...]] = {}
+    views = {"images": episode.images, **{f"cameras/{k}": v for k, v in episode.cameras.items()}}
+    for key, images in views.items():
+        if codec == "jpeg":
+            arrays[key], arrays[f"offsets/{key}"] = encode_jpeg(images)
+            chunks[key] = (CHUNK_BYTES,)
+        else:
+            arrays[key] = images
+            chunks[key] = (CHUNK_FRAMES, *images.shape[1:])
+    for key, array in arrays.items():
+        whole = tuple(max(1, side) for side in array.shape)
+        group.create_array(
+            key, data=np.asarray(array, order="C"), chunks=chunks.get(key, whole), compressors=None
+        )
+    group.attrs.update(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "frames": len(episode),
+            "codec": codec,
+            "crc32": {key: checksum(array) for key, array in arrays.items()},
+            "meta": episode.meta,
+        }
+    )
+
+
+def read_group(group: zarr.Group, where: str) -> Episode:
+    """The verified episode at ``where``; :class:`DamagedEpisode` says what is wrong with it."""
+    try:
+        version = group.attrs["schema_version"]
+        sums: dict[str, int] = dict(group.attrs["crc32"])  # pyright: ignore
+        arrays: dict[str, Any] = {k: np.asarray(group[k][...]) for k in sums}  # pyright: ignore
+    except Exception as error:  # zarr raises many types on torn data
+        raise DamagedEpisode(f"{where} is incomplete: {error}") from error
+    if version not in READABLE_VERSIONS:
+        raise DamagedEpisode(
+            f"{where} has schema {version}; this version reads {READABLE_VERSIONS}"
+        )
+    for key, array in arrays.items():
+        if checksum(array) != sums[key]:
+            raise DamagedEpisode(f"{where}: array '{key}' does not match its checksum")
+    try:
+        if group.attrs.get("codec", "raw") == "jpeg":
+            for key in [k for k in arrays if f"offsets/{k}" in arrays]:
+                arrays[key] = decode_jpeg(arrays[key], arrays.pop(f"offsets/{key}"))
+        episode = Episode(
+            images=arrays["images"],
+            states=arrays["states"],
+            actions=arrays["actions"],
+            commanded_closedness=arrays["commanded_closedness"],
+            privileged=_under(arrays, "privileged/"),
+            meta=dict(group.attrs["meta"]),  # pyright: ignore
+            timestamps_ns=arrays.get("timestamps_ns"),
+            cameras=_under(arrays, "cameras/"),
+            raw=_under(arrays, "raw/"),
+        )
+        episode.validate()
+    except (KeyError, ValueError) as error:
+        raise DamagedEpisode(f"{where} breaks the schema: {error}") from error
+    return episode
+
+
+def _under(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+class FrameReader:
+    """Random access to the images and states of one committed episode, without verifying it."""
+
+    def __init__(self, group: zarr.Group) -> None:
+        self._images: Any = group["images"]
+        self._offsets: NDArray[np.int64] | None = None
+        if group.attrs.get("codec", "raw") == "jpeg":
+            self._offsets = np.asarray(group["offsets/images"][...])  # pyright: ignore
+        self.states: NDArray[np.float64] = np.asarray(group["states"][...])  # pyright: ignore
+
+    def images(self, start: int, stop: int, stride: int = 1) -> NDArray[np.uint8]:
+        """Frames ``start:stop:stride`` as uint8 [T, H, W, 3]."""
+        if self._offsets is None:
+            return np.asarray(self._images[start:stop])[::stride]
+        rows = range(start, stop, stride)
+        first = self._offsets[start]
+        data = np.asarray(self._images[int(first) : int(self._offsets[rows[-1] + 1])])
+        if stride == 1:
+            return decode_jpeg(data, self._offsets[start : stop + 1])
+        return np.concatenate([
+            decode_jpeg(data[self._offsets[t] - first :], self._offsets[t : t + 2]) for t in rows
+        ])
