@@ -16,6 +16,18 @@ from sims.rendering import RenderingUnavailable
 COMMANDS = {
     "collect": ("configs.collecting:Collect", "configs.collecting:run_collect",
                 "record episodes in the simulator"),
+    "import": ("configs.importing:Import", "configs.importing:run_import",
+               "bring recordings of other formats into a store"),
+    "export": ("configs.importing:Export", "configs.importing:run_export",
+               "write a store in another format"),
+    "data info": ("configs.datasets:DataInfo", "configs.datasets:run_info",
+                  "what a store holds: hours, rates, ranges, sources, licences"),
+    "data check": ("configs.datasets:DataCheck", "configs.datasets:run_check",
+                   "damage, duplicates, gaps, jumps and suspicious units"),
+    "data repair": ("configs.datasets:DataRepair", "configs.datasets:run_repair",
+                    "move unusable episodes aside"),
+    "data split": ("configs.datasets:DataSplit", "configs.datasets:run_split",
+                   "hold out a share of the episodes"),
     "pretrain": ("configs.commands:Pretrain", "configs.training:run_pretrain",
                  "masked latent pre-training of the encoder"),
     "encode": ("configs.commands:Encode", "configs.training:run_encode",
@@ -32,6 +44,8 @@ COMMANDS = {
                   "map the model's idea of space to the robot's by random moves"),
     "diagnose": ("configs.commands:Diagnose", "configs.diagnosing:run_diagnose",
                  "does the model listen to actions: energies, ranks, drift"),
+    "replay": ("configs.commands:Replay", "configs.replaying:run_replay",
+               "what would the agent do on recorded episodes"),
     "parity": ("configs.commands:Parity", "configs.parity:run_parity",
                "compare our models with vectors of the released code"),
     "info": ("configs.commands:Info", "configs.info:run_info",
@@ -47,7 +61,7 @@ def find(target: str) -> Any:
 
 def usage() -> str:
     lines = ["usage: worldmodel <command> [key=value ...]", ""]
-    lines += [f"  {name:10}{text}" for name, (_, _, text) in COMMANDS.items()]
+    lines += [f"  {name:12}{text}" for name, (_, _, text) in COMMANDS.items()]
     return "\n".join([*lines, "", "worldmodel <command> --help lists its settings"])
 
 
@@ -55,7 +69,12 @@ def command_help(name: str) -> str:
     kind = find(COMMANDS[name][0])
     lines = [(kind.__doc__ or "").strip(), ""]
     lines += [f"  {f.name}: {f.type}" for f in fields(kind)]
-    return "\n".join([*lines, "", f"defaults: configs/{name}.yaml; nested keys with dots"])
+    return "\n".join([*lines, "", f"defaults: configs/{yaml_name(name)}.yaml; nested keys with dots"])
+
+
+def yaml_name(name: str) -> str:
+    """The file of a command's defaults, without its suffix."""
+    return name.replace(" ", "_")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0 if arguments else 2
-    name, *overrides = arguments
+    words = 2 if " ".join(arguments[:2]) in COMMANDS else 1
+    name, overrides = " ".join(arguments[:words]), arguments[words:]
     if name not in COMMANDS:
         print(f"worldmodel: unknown command '{name}'; valid: {', '.join(COMMANDS)}",
               file=sys.stderr)
@@ -77,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from configs.settings import load
 
-        settings = load(find(kind), name, overrides)
+        settings = load(find(kind), yaml_name(name), overrides)
         find(function)(settings)
     except (ValueError, ImportError, OSError, RenderingUnavailable, BrokenExecutor) as error:
         if os.environ.get("WORLDMODEL_TRACEBACK"):

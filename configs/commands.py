@@ -10,6 +10,7 @@ from typing import Literal
 
 from configs.agents import PolicyConfig, Simulator
 from configs.cells import Pool
+from planners.agent import AgentConfig
 from sims.arm import ArmConfig
 from worldmodel.encoder import EncoderConfig
 from worldmodel.predictor import PredictorConfig
@@ -134,14 +135,12 @@ class Calibrate:
 
 
 @dataclass(frozen=True)
-class Diagnose:
-    """Does the model listen to actions?  On windows of recorded episodes that move at least
-    ``least_move_m`` in a step; energies of ``candidates`` random and shuffled actions, energy
-    landscapes ``reach_m`` around the true action, drift over ``horizon`` steps."""
+class Listening:
+    """Windows of recorded episodes that move at least ``least_move_m`` in a step; energies of
+    ``candidates`` random and shuffled actions, energy landscapes ``reach_m`` around the true
+    action, drift over ``horizon`` steps."""
 
     data: str
-    out: str = "outputs/diagnose"
-    checkpoint: str | None = None
     episodes: int = 60
     windows: int = 4
     candidates: int = 100
@@ -150,6 +149,34 @@ class Diagnose:
     side: int = 9
     least_move_m: float = 0.02
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Diagnose(Listening):
+    """Does the model listen to actions?  Measured on recorded episodes (see ``Listening``)."""
+
+    out: str = "outputs/diagnose"
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class Replay(Listening):
+    """What would the agent do, on recorded episodes?  In every window it plans towards the frame
+    ``ahead`` and its action is compared with the recorded one; and all that ``diagnose`` measures.
+
+    model: a checkpoint folder (empty: the shipped one), or vjepa2-ac with weights=PATH of Meta's
+    vjepa2-ac-vitg.pt; meta_encoder, meta_predictor: the sizes in that file.  shown: episodes
+    written for rerun.
+    """
+
+    out: str = "outputs/replay"
+    model: str = ""
+    weights: str = ""
+    meta_encoder: str = "vit_giant"
+    meta_predictor: str = "vjepa2_ac"
+    ahead: int = 1
+    shown: int = 2
+    agent: AgentConfig = field(default_factory=AgentConfig)
 
 
 @dataclass(frozen=True)

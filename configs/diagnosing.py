@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,69 +30,104 @@ def run_diagnose(settings: commands.Diagnose) -> dict[str, Any]:
     encoder = checkpoint.load_encoder(folder)
     predictor = checkpoint.load_predictor(folder, encoder).to(torch.bfloat16)  # as it plans
     episodes = fill_cache(settings.data, encoder).episodes()[: settings.episodes]
-    per_episode: list[dict[str, float]] = []
-    drifts, copies, planes = [], [], []
+    heard = Heard(settings)
     for number, episode in enumerate(tqdm(episodes, desc="diagnose", unit="episode")):
-        found = _episode(predictor, episode, settings, number)
-        if found is None:
-            continue
-        figures, landscape, (error, copied) = found
-        per_episode.append({"episode": float(number), **figures})
-        planes.append(landscape)
-        drifts.append(error)
-        copies.append(copied)
-    if not per_episode:
-        raise DataError(
-            f"no window of {settings.data} moves more than {settings.least_move_m} m; lower "
-            "least_move_m or give other data"
-        )
-    summary = {
-        name: _interval([figures[name] for figures in per_episode])
-        for name in per_episode[0] if name != "episode"
-    }
-    by_horizon = [
-        {"horizon": h + 1, "imagined": _interval([d[h] for d in drifts]),
-         "copy_first_frame": _interval([c[h] for c in copies])}
-        for h in range(settings.horizon)
-    ]
-    report = {
-        "episodes": len(per_episode), "windows_per_episode": settings.windows,
-        "random_actions": settings.candidates, "summary": summary, "by_horizon": by_horizon,
-        "settings": asdict(settings),
-    }
+        heard.add(listen(predictor, episode, settings, number))
+    report = {**heard.report(), "settings": asdict(settings)}
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
-    _figure(out / "diagnose.png", np.mean(planes, axis=0), by_horizon, settings.reach_m)
+    heard.draw(out / "diagnose.png")
     path = write_report(out, report)
-    print(_table(summary, by_horizon, len(per_episode)))
+    print(heard.table())
     print(f"figure: {out / 'diagnose.png'}  report: {path}")
     return report
 
 
-def _interval(values: list[float]) -> dict[str, float]:
+def interval(values: list[float]) -> dict[str, float]:
+    """Mean and bootstrap interval; the values are of episodes, the unit of chance."""
     low, high = bootstrap_95(np.asarray(values))
     return {"mean": float(np.mean(values)), "low_95": low, "high_95": high}
 
 
-def _episode(
-    predictor: Predictor, episode: LatentEpisode, settings: commands.Diagnose, number: int
-) -> tuple[dict[str, float], NDArray[np.float64], tuple[list[float], list[float]]] | None:
-    """Figures of one episode, averaged over its windows; None where it hardly moves."""
+@dataclass(frozen=True)
+class EpisodeFigures:
+    """Of one episode: figures averaged over its windows, landscapes [planes, side, side], and
+    drift of imagined and copied latents by horizon [horizon] (NaN beyond the recording)."""
+
+    name: str
+    figures: dict[str, float]
+    landscape: NDArray[np.float64]
+    drift: NDArray[np.float64]
+    copied: NDArray[np.float64]
+
+
+class Heard:
+    """What was heard over all episodes."""
+
+    def __init__(self, settings: commands.Listening) -> None:
+        self.settings = settings
+        self.episodes: list[EpisodeFigures] = []
+
+    def add(self, episode: EpisodeFigures | None) -> None:
+        if episode is not None:
+            self.episodes.append(episode)
+
+    def report(self) -> dict[str, Any]:
+        if not self.episodes:
+            raise DataError(
+                f"no window of {self.settings.data} moves more than "
+                f"{self.settings.least_move_m} m; lower least_move_m or give other data"
+            )
+        names = self.episodes[0].figures
+        self.summary = {n: interval([e.figures[n] for e in self.episodes]) for n in names}
+        self.by_horizon = []
+        for h in range(self.settings.horizon):
+            imagined = [float(e.drift[h]) for e in self.episodes if np.isfinite(e.drift[h])]
+            copied = [float(e.copied[h]) for e in self.episodes if np.isfinite(e.copied[h])]
+            if imagined:
+                self.by_horizon.append({
+                    "horizon": h + 1, "imagined": interval(imagined),
+                    "copy_first_frame": interval(copied),
+                })
+        return {
+            "episodes": len(self.episodes), "windows_per_episode": self.settings.windows,
+            "random_actions": self.settings.candidates, "summary": self.summary,
+            "by_horizon": self.by_horizon,
+            "per_episode": [{"episode": e.name, **e.figures} for e in self.episodes],
+        }
+
+    def table(self) -> str:
+        return _table(self.summary, self.by_horizon, len(self.episodes))
+
+    def draw(self, path: Path) -> None:
+        fields = np.mean([e.landscape for e in self.episodes], axis=0)
+        _figure(path, fields, self.by_horizon, self.settings.reach_m)
+
+
+def motion_windows(
+    states: NDArray[np.float64], settings: commands.Listening, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """First frames of at most ``windows`` windows whose first step moves the hand."""
+    moves = np.linalg.norm(np.diff(states[:, :3], axis=0), axis=1)
+    starts = np.flatnonzero(moves >= settings.least_move_m)
+    if len(starts) == 0:
+        return starts
+    return np.sort(rng.choice(starts, min(settings.windows, len(starts)), replace=False))
+
+
+def listen(
+    predictor: Predictor, episode: LatentEpisode, settings: commands.Listening, number: int
+) -> EpisodeFigures | None:
+    """What one episode says; None where it hardly moves."""
     rng = np.random.default_rng([settings.seed, number])
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)
     states = torch.from_numpy(np.asarray(episode.states)).float()
     actions = torch.from_numpy(diff(episode.states[:-1], episode.states[1:])).float()
-    moving = np.flatnonzero(
-        np.linalg.norm(actions[:, :3].numpy(), axis=1) >= settings.least_move_m
-    )
-    starts = moving[moving + settings.horizon < len(states)]
-    if len(starts) == 0:
-        return None
-    chosen = rng.choice(starts, min(settings.windows, len(starts)), replace=False)
     limit = torch.tensor(CEMConfig().limit)
     rows, planes, errors, copies = [], [], [], []
-    for t in chosen:
-        tokens = _tokens(episode, int(t), settings.horizon)
+    for t in motion_windows(episode.states, settings, rng).tolist():
+        horizon = min(settings.horizon, len(states) - 1 - t)
+        tokens = _tokens(episode, t, horizon)
         others = actions[torch.from_numpy(rng.choice(len(actions), settings.candidates))]
         tried = torch.cat([
             actions[t][None], torch.zeros(1, 7),
@@ -113,14 +148,24 @@ def _episode(
         })
         planes.append(_landscape(predictor, tokens, states[t], actions[t], settings))
         error, copied = diagnostics.drift(
-            predictor, tokens, states[t : t + settings.horizon + 1],
-            actions[t : t + settings.horizon],
+            predictor, tokens, states[t : t + horizon + 1], actions[t : t + horizon]
         )
-        errors.append(error.numpy())
-        copies.append(copied.numpy())
+        beyond = np.full(settings.horizon - horizon, np.nan)
+        errors.append(np.r_[error.numpy(), beyond])
+        copies.append(np.r_[copied.numpy(), beyond])
+    if not rows:
+        return None
     figures = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    drift = (np.mean(errors, axis=0).tolist(), np.mean(copies, axis=0).tolist())
-    return figures, np.mean(planes, axis=0), drift
+    return EpisodeFigures(
+        episode.name, figures, np.mean(planes, axis=0), _mean(errors), _mean(copies)
+    )
+
+
+def _mean(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Mean over windows by horizon; NaN where no window reaches."""
+    table = np.stack(rows)
+    counts = np.isfinite(table).sum(axis=0)
+    return np.where(counts > 0, np.nansum(table, axis=0) / np.maximum(counts, 1), np.nan)
 
 
 def _tokens(episode: LatentEpisode, start: int, horizon: int) -> Tensor:
@@ -129,7 +174,7 @@ def _tokens(episode: LatentEpisode, start: int, horizon: int) -> Tensor:
 
 def _landscape(
     predictor: Predictor, tokens: Tensor, state: Tensor, action: Tensor,
-    settings: commands.Diagnose,
+    settings: commands.Listening,
 ) -> NDArray[np.float64]:
     """Energies [planes, side, side] around the true action, less that of the true action."""
     found = []

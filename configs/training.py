@@ -140,7 +140,7 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
             embed_dim=shape.embed_dim,
         )
         predictor = (
-            _trainable(checkpoint.load_predictor(settings.start_from, encoder))
+            _trainable(_beside(checkpoint.load_predictor, settings.start_from))
             if settings.start_from else Predictor(fitted)
         )
         post_train(predictor, feed.windows, train, settings.out, settings.rollout_steps)
@@ -157,7 +157,7 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
             tokens=encoder.config.tokens_per_frame,
         )
         readout = (
-            _trainable(checkpoint.load_readout(settings.start_from, encoder))
+            _trainable(_beside(checkpoint.load_readout, settings.start_from))
             if settings.start_from else Readout(sized)
         )
         train_readout(readout, feed.frames, train, settings.out)
@@ -180,6 +180,11 @@ def _trainable(module: M) -> M:
     return module.requires_grad_(True)
 
 
+def _beside(load: Callable[[str, Encoder], M], folder: str) -> M:
+    """Weights to start from with the encoder beside them: it may differ from the present one."""
+    return load(folder, checkpoint.load_encoder(folder))
+
+
 GOAL_NETWORKS: dict[str, tuple[type[GoalConditioned], Callable[[GoalPairs], Any]]] = {
     "subgoals": (SubgoalPredictor, lambda pairs: (pairs.kind, pairs.event_pose)),
     "inverse_dynamics": (InverseDynamics, lambda pairs: (pairs.moved,)),
@@ -199,7 +204,7 @@ def _train_goal_conditioned(
             SubgoalPredictor: checkpoint.load_subgoal_predictor,
             InverseDynamics: checkpoint.load_inverse_dynamics,
         }[kind]
-        network = _trainable(load(settings.start_from, encoder))
+        network = _trainable(_beside(load, settings.start_from))
     else:
         network = _from_readout(kind, settings, encoder)
     feed = HindsightFeed(cache, train.batch_size, train.seed, extra)

@@ -76,18 +76,22 @@ class StateConvention:
         """``values`` [..., columns] in this convention -> states [..., 7] in ours."""
         values = self._rows(values, self.columns)
         place = values[..., :3] * METRES[self.position]
-        turn = to_rotation(values[..., 3:-1], self.rotation).as_euler("xyz")
+        turned = values[..., 3:-1]
+        if self.rotation != "euler_xyz":  # ours: bit for bit as it came
+            turned = to_rotation(turned, self.rotation).as_euler("xyz")
         grip = to_closedness(values[..., -1], self.gripper, self.max_width_m)
         return np.concatenate(
-            [place, turn.reshape((*place.shape[:-1], 3)), grip[..., None]], axis=-1
+            [place, turned.reshape((*place.shape[:-1], 3)), grip[..., None]], axis=-1
         )
 
     def from_state(self, states: ArrayLike) -> Array:
         """States [..., 7] in ours -> [..., columns] in this convention."""
         states = self._rows(states, 7)
         place = states[..., :3] / METRES[self.position]
-        turn = Rotation.from_euler("xyz", states[..., 3:6].reshape(-1, 3))
-        turned = from_rotation(turn, self.rotation).reshape((*place.shape[:-1], -1))
+        turned = states[..., 3:6]
+        if self.rotation != "euler_xyz":
+            turn = Rotation.from_euler("xyz", turned.reshape(-1, 3))
+            turned = from_rotation(turn, self.rotation).reshape((*place.shape[:-1], -1))
         grip = from_closedness(states[..., 6], self.gripper, self.max_width_m)
         return np.concatenate([place, turned, grip[..., None]], axis=-1)
 

@@ -4,7 +4,7 @@ from typing import Literal
 import pytest
 
 from configs import commands, settings
-from configs.cli import COMMANDS, find
+from configs.cli import COMMANDS, find, yaml_name
 from configs.settings import SettingsError
 
 
@@ -25,9 +25,9 @@ class Outer:
 @pytest.mark.parametrize("command", list(COMMANDS))
 def test_every_yaml_fits_its_command(command):
     kind = find(COMMANDS[command][0])
-    needed = {"out=x", "data=x", "validation=x", "golden=x"}
+    needed = {"out=x", "data=x", "validation=x", "golden=x", "src=x", "format=npz"}
     given = [n for n in needed if n.split("=")[0] in kind.__dataclass_fields__]
-    assert isinstance(settings.load(kind, command, given), kind)
+    assert isinstance(settings.load(kind, yaml_name(command), given), kind)
 
 
 def test_overrides_reach_nested_fields():

@@ -1,0 +1,201 @@
+"""What a store holds, what is wrong with it, and what can be mended without losing anything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_data.episodes import EpisodeStore
+from robot_data.layout import DamagedEpisode
+from robot_data.pose import diff
+from robot_data.schema import STATE_FIELDS, DataError, Episode
+
+REACH_M = 2.0  # no table-top arm's hand is further from its base
+JUMP_M = 0.3  # nor moves further between two frames
+GAP = 2.5  # times the usual time between frames
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``error``: the episode cannot or must not be used; ``warning``: look at it."""
+
+    name: str
+    level: Literal["error", "warning"]
+    text: str
+
+
+@dataclass
+class Summary:
+    """Running totals over episodes; ``report`` gives plain numbers."""
+
+    episodes: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    shapes: Counter[str] = field(default_factory=Counter)
+    cameras: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
+    licences: Counter[str] = field(default_factory=Counter)
+    rates_hz: list[float] = field(default_factory=list)
+    states: list[NDArray[np.float64]] = field(default_factory=list)
+    actions: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def add(self, episode: Episode) -> None:
+        self.episodes += 1
+        self.frames += len(episode)
+        height, width = episode.images.shape[1:3]
+        self.shapes[f"{height}x{width}"] += 1
+        self.cameras.update([str(episode.meta.get("camera", "exo")), *episode.cameras])
+        imported = episode.meta.get("import", {}).get("format")
+        self.sources[str(imported or episode.meta.get("source", "unknown"))] += 1
+        self.licences[str(episode.meta.get("licence") or "not stated")] += 1
+        rate = rate_hz(episode)
+        if rate:
+            self.rates_hz.append(rate)
+            self.seconds += len(episode) / rate
+        self.states.append(episode.states)
+        self.actions.append(diff(episode.states[:-1], episode.states[1:]))
+
+    def report(self) -> dict[str, Any]:
+        """Counts, and per field the least, mean, deviation and greatest of states and moves."""
+        return {
+            "episodes": self.episodes, "frames": self.frames, "hours": self.seconds / 3600,
+            "rate_hz": _range(self.rates_hz), "image_sizes": dict(self.shapes),
+            "cameras": dict(self.cameras), "sources": dict(self.sources),
+            "licences": dict(self.licences),
+            "state": _statistics(self.states), "move": _statistics(self.actions),
+        }
+
+
+def rate_hz(episode: Episode) -> float | None:
+    if episode.timestamps_ns is not None:
+        return 1e9 / float(np.median(np.diff(episode.timestamps_ns)))
+    rate = episode.meta.get("control_hz")
+    return float(rate) if rate else None
+
+
+def _range(values: list[float]) -> list[float]:
+    return [min(values), max(values)] if values else []
+
+
+def _statistics(parts: list[NDArray[np.float64]]) -> dict[str, dict[str, float]]:
+    if not parts:
+        return {}
+    rows = np.concatenate(parts)
+    columns = {"min": rows.min(0), "mean": rows.mean(0), "std": rows.std(0), "max": rows.max(0)}
+    return {
+        name: {key: float(value[i]) for key, value in columns.items()}
+        for i, name in enumerate(STATE_FIELDS)
+    }
+
+
+def inspect(store: EpisodeStore, summary: Summary) -> Iterator[tuple[str, list[Finding]]]:
+    """Reads every episode once: its findings, and ``summary`` filled with the sound ones."""
+    seen: dict[int, str] = {}
+    for name in store.require():
+        try:
+            episode = store.read(name)
+        except DamagedEpisode as error:
+            yield name, [Finding(name, "error", f"damaged: {error}")]
+            continue
+        findings = list(_findings(name, episode))
+        digest = zlib.crc32(episode.states.tobytes(), zlib.crc32(episode.images.tobytes()))
+        if digest in seen:
+            findings.append(Finding(name, "error", f"duplicate of {seen[digest]}"))
+        seen.setdefault(digest, name)
+        summary.add(episode)
+        yield name, findings
+
+
+def _findings(name: str, episode: Episode) -> Iterator[Finding]:
+    def warning(text: str) -> Finding:
+        return Finding(name, "warning", text)
+
+    states = episode.states
+    far = np.linalg.norm(states[:, :3], axis=1).max()
+    if far > REACH_M:
+        yield warning(f"the hand is {far:.3g} m from the base; are positions in metres?")
+    moves = np.linalg.norm(np.diff(states[:, :3], axis=0), axis=1)
+    if moves.max() > JUMP_M:
+        yield warning(f"the hand jumps {moves.max():.2f} m at frame {int(moves.argmax()) + 1}")
+    if moves.max() < 1e-4:
+        yield warning("the hand never moves")
+    if np.abs(states[:, 3:6]).max() > 2 * np.pi + 0.01:
+        yield warning("Euler angles beyond a full turn; are they in radians?")
+    if episode.timestamps_ns is not None:
+        steps = np.diff(episode.timestamps_ns)
+        gaps = np.flatnonzero(steps > GAP * np.median(steps))
+        if len(gaps):
+            yield warning(f"{len(gaps)} gaps in time, the longest {steps.max() / 1e9:.2f} s")
+    same = (episode.images[1:] == episode.images[:-1]).all(axis=(1, 2, 3))
+    stale = same & (moves > 0.01)
+    if stale.any():
+        yield warning(f"{int(stale.sum())} frames repeat the picture while the hand moves")
+    dark = episode.images.reshape(len(episode), -1).max(axis=1) < 8
+    if dark.any():
+        yield warning(f"{int(dark.sum())} black frames")
+
+
+def repair(store: EpisodeStore, findings: list[Finding]) -> dict[str, str]:
+    """Move every episode with an error to ``.removed`` and clear what crashed writers left.
+
+    Returns where each went.  Nothing is deleted that was committed.
+    """
+    if store.remote:
+        raise DataError(f"{store.url} is remote; repair a local copy")
+    store.remove_staged()
+    moved: dict[str, str] = {}
+    for finding in findings:
+        if finding.level == "error" and finding.name not in moved:
+            target = store.root / ".removed" / finding.name
+            target.parent.mkdir(exist_ok=True)
+            shutil.move(store.root / finding.name, target)
+            moved[finding.name] = str(target)
+    return moved
+
+
+def is_validation(name: str, share: float, seed: int) -> bool:
+    """Whether an episode is held out: by its name, so that new episodes move no old one."""
+    return zlib.crc32(f"{seed}/{name}".encode()) / 2**32 < share
+
+
+def split(
+    store: EpisodeStore, out: Path, share: float, seed: int
+) -> dict[Literal["train", "validation"], list[str]]:
+    """Two stores of links under ``out``, ``train`` and ``validation``, by episode."""
+    if store.remote:
+        raise DataError(f"{store.url} is remote; links need a local store")
+    if not 0 < share < 1:
+        raise DataError(f"share={share}; expected a part between 0 and 1")
+    names = store.require()
+    chosen = {n for n in names if is_validation(n, share, seed)}
+    if not chosen or len(chosen) == len(names):
+        raise DataError(
+            f"share={share} of {len(names)} episodes leaves one side empty; choose another share= "
+            "or seed="
+        )
+    parts: dict[Literal["train", "validation"], list[str]] = {
+        "train": [n for n in names if n not in chosen], "validation": sorted(chosen),
+    }
+    for part, members in parts.items():
+        folder = out / part
+        folder.mkdir(parents=True, exist_ok=True)
+        strangers = sorted({p.name for p in folder.iterdir() if p.name[0] != "."} - set(members))
+        if strangers:
+            raise DataError(
+                f"{folder} already holds {strangers[0]}, which is not of this split; choose "
+                "another out="
+            )
+        for name in members:
+            link = folder / name
+            if not link.exists():
+                link.symlink_to(os.path.relpath(store.root / name, folder))
+    return parts

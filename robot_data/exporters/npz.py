@@ -1,0 +1,57 @@
+"""One ``.npz`` per episode in the layout of the V-JEPA 2 example, with everything else beside:
+``robot_data.importers.npz`` brings it back exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_data.episodes import EpisodeStore
+from robot_data.schema import Episode
+
+
+def export_npz(store: EpisodeStore, out: Path) -> Iterator[str]:
+    """Writes ``out/<name>.npz`` for every episode that is not there yet; yields the names."""
+    out.mkdir(parents=True, exist_ok=True)
+    held = {path.stem for path in out.glob("*.npz")}
+    for name, episode in store.episodes(skip=held):
+        save_whole(out / f"{name}.npz", _fields(episode))
+        yield name
+
+
+def _fields(episode: Episode) -> dict[str, NDArray[Any]]:
+    fields: dict[str, NDArray[Any]] = {
+        "observations": episode.images[None],
+        "states": episode.states[None],
+        "actions": episode.actions[None],
+        "commanded_closedness": episode.commanded_closedness[None],
+        **{f"cameras/{k}": v[None] for k, v in episode.cameras.items()},
+        **{f"privileged/{k}": v[None] for k, v in episode.privileged.items()},
+        **leftovers(episode),
+    }
+    if episode.timestamps_ns is not None:
+        fields["timestamps_ns"] = episode.timestamps_ns[None]
+    return fields
+
+
+def leftovers(episode: Episode) -> dict[str, NDArray[Any]]:
+    """What other formats have no place for: raw arrays and the meta as JSON."""
+    return {
+        **{f"raw/{k}": v for k, v in episode.raw.items()},
+        "meta": np.array(json.dumps(episode.meta)),
+    }
+
+
+def save_whole(path: Path, fields: dict[str, NDArray[Any]]) -> None:
+    """Write aside and rename, so that the file is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".tmp-{uuid.uuid4().hex}.npz")
+    np.savez(staged, **fields)  # pyright: ignore[reportArgumentType]
+    os.replace(staged, path)

@@ -1,0 +1,1 @@
+"""Recordings of other ecosystems, brought into the episode store."""

@@ -1,0 +1,227 @@
+"""LeRobot datasets, v2.0, v2.1 and v3.0: parquet tables, frames in MP4 files or in the table.
+
+Column meaning differs from robot to robot, so the columns of the state are named by the caller
+(``columns.ColumnConfig``); everything else in the table is kept verbatim.  A dataset exported by
+this project also has ``meta/arm_worldmodel`` and comes back exactly.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+from robot_data.conventions import StateConvention
+from robot_data.importers.columns import ColumnConfig
+from robot_data.importers.source import SourceEpisode, View
+from robot_data.importers.video import frame_count, frames_by_number, frames_by_time
+from robot_data.schema import DataError
+
+VERSIONS = ("v2.0", "v2.1", "v3.0")
+SIDECAR = "meta/arm_worldmodel"
+
+
+class LeRobotImporter:
+    """One dataset folder (the one with ``meta/info.json``)."""
+
+    def __init__(
+        self, root: Path, convention: StateConvention, columns: ColumnConfig | None = None
+    ) -> None:
+        self.root, self.convention = root, convention
+        self.columns = columns or ColumnConfig()
+        try:
+            self.info: dict[str, Any] = json.loads((root / "meta" / "info.json").read_text())
+            self.version = str(self.info["codebase_version"])
+            self.features: dict[str, dict[str, Any]] = dict(self.info["features"])
+            self.fps = float(self.info["fps"])
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{root}/meta/info.json is not that of a LeRobot dataset "
+                f"({type(error).__name__}: {error}); src= names the dataset's folder"
+            ) from None
+        if self.version not in VERSIONS:
+            raise DataError(
+                f"LeRobot codebase_version {self.version}; this reads {', '.join(VERSIONS)}"
+            )
+
+    # -- what there is -----------------------------------------------------------------------
+
+    @cached_property
+    def episodes(self) -> dict[int, dict[str, Any]]:
+        """Metadata of every episode, by its index."""
+        if self.version != "v3.0":
+            lines = (self.root / "meta" / "episodes.jsonl").read_text().splitlines()
+            rows = [json.loads(line) for line in lines if line.strip()]
+        else:
+            rows = []
+            for path in sorted((self.root / "meta" / "episodes").rglob("*.parquet")):
+                names = [n for n in pq.read_schema(path).names if not n.startswith("stats/")]
+                rows += pq.read_table(path, columns=names).to_pylist()
+        return {int(row["episode_index"]): row for row in rows}
+
+    def keys(self) -> list[str]:
+        try:
+            return [f"episode_{index:06d}" for index in sorted(self.episodes)]
+        except Exception as error:  # torn tables raise many types
+            raise DataError(
+                f"the episode list under {self.root}/meta is unreadable: {error}"
+            ) from error
+
+    def _row(self, key: str) -> dict[str, Any]:
+        return self.episodes[int(key.removeprefix("episode_"))]
+
+    def files(self, key: str) -> list[Path]:
+        row = self._row(key)
+        videos = [self._video_path(row, name) for name in self._of_kind("video")]
+        side = self._sidecar(row)
+        return [self._data_path(row), *videos, *([side] if side.exists() else [])]
+
+    def _of_kind(self, kind: str) -> list[str]:
+        return [name for name, f in self.features.items() if f.get("dtype") == kind]
+
+    def _inside(self, template: str, **values: Any) -> Path:
+        path = (self.root / template.format(**values)).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise DataError(f"info.json names a file outside the dataset: {path}")
+        return path
+
+    def _data_path(self, row: dict[str, Any]) -> Path:
+        index = int(row["episode_index"])
+        if self.version == "v3.0":
+            chunk, file = row["data/chunk_index"], row["data/file_index"]
+            return self._inside(self.info["data_path"], chunk_index=chunk, file_index=file)
+        chunk = index // int(self.info["chunks_size"])
+        return self._inside(self.info["data_path"], episode_chunk=chunk, episode_index=index)
+
+    def _video_path(self, row: dict[str, Any], name: str) -> Path:
+        index = int(row["episode_index"])
+        if self.version == "v3.0":
+            return self._inside(
+                self.info["video_path"], video_key=name,
+                chunk_index=row[f"videos/{name}/chunk_index"],
+                file_index=row[f"videos/{name}/file_index"],
+            )
+        chunk = index // int(self.info["chunks_size"])
+        return self._inside(
+            self.info["video_path"], video_key=name, episode_chunk=chunk, episode_index=index
+        )
+
+    def _sidecar(self, row: dict[str, Any]) -> Path:
+        return self.root / SIDECAR / f"episode_{int(row['episode_index']):06d}.npz"
+
+    # -- one episode -------------------------------------------------------------------------
+
+    def read(self, key: str) -> SourceEpisode:
+        row = self._row(key)
+        table = self._table(row)
+        views = {}
+        for name in self._of_kind("image"):
+            views[_camera_name(name)] = _table_view(table[name].to_pylist())
+            table = table.drop_columns([name])
+        for name in self._of_kind("video"):
+            views[_camera_name(name)] = self._video_view(row, name)
+        arrays, text = _numbers(table)
+        source = SourceEpisode(
+            self.columns.states(arrays, self.convention), views, _times(arrays),
+            commanded_closedness=self.columns.commanded(arrays, self.convention), raw=arrays,
+            meta={
+                "language": " ".join(map(str, row.get("tasks") or [])),
+                "robot": str(self.info.get("robot_type") or ""), "control_hz": self.fps,
+                "lerobot": {"version": self.version, "text": text},
+            },
+        )
+        if self._sidecar(row).exists():
+            self._add_ours(source, arrays, self._sidecar(row))
+        return source
+
+    def _table(self, row: dict[str, Any]) -> pa.Table:
+        index = int(row["episode_index"])
+        path = self._data_path(row)
+        table = pq.read_table(path, filters=[("episode_index", "=", index)])
+        length = int(row.get("length", table.num_rows))
+        if table.num_rows == 0 or table.num_rows != length:
+            raise DataError(f"{path.name} has {table.num_rows} rows of it; expected {length}")
+        return table
+
+    def _video_view(self, row: dict[str, Any], name: str) -> View:
+        path = self._video_path(row, name)
+        length = int(row["length"])
+        if self.version != "v3.0":
+            return View(frame_count(path), lambda rows: frames_by_number(path, rows))
+        start = float(row[f"videos/{name}/from_timestamp"])
+
+        def frames(rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+            times = [start + number / self.fps for number in rows]
+            return frames_by_time(path, times, 0.5 / self.fps)
+
+        return View(length, frames)
+
+    @staticmethod
+    def _add_ours(source: SourceEpisode, arrays: dict[str, NDArray[Any]], path: Path) -> None:
+        source.actions = arrays["action"]
+        source.commanded_closedness = arrays["observation.commanded_closedness"][:, 0]
+        source.raw = {}
+        with np.load(path, allow_pickle=False) as data:
+            source.meta = {"camera": "exo", **json.loads(str(data["meta"]))}
+            for name in data.files:
+                kind, _, rest = name.partition("/")
+                if kind in ("raw", "privileged"):
+                    getattr(source, kind)[rest] = data[name]
+            source.times_ns = data.get("timestamps_ns", None)
+
+
+def _camera_name(feature: str) -> str:
+    return feature.removeprefix("observation.images.").removeprefix("observation.")
+
+
+def _table_view(cells: list[Any]) -> View:
+    def frames(rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        for row in rows:
+            with Image.open(io.BytesIO(cells[row]["bytes"])) as image:
+                yield np.asarray(image.convert("RGB"))
+
+    return View(len(cells), frames)
+
+
+def _numbers(table: pa.Table) -> tuple[dict[str, NDArray[Any]], dict[str, list[str]]]:
+    """Numeric columns as arrays [T, width] of their own type, and the others as text."""
+    arrays: dict[str, NDArray[Any]] = {}
+    text: dict[str, list[str]] = {}
+    for name in table.column_names:
+        value = _numeric(table[name])
+        if value is None:
+            text[name] = [str(cell) for cell in table[name].to_pylist()]
+        else:
+            arrays[name] = value
+    return arrays, text
+
+
+def _numeric(column: pa.ChunkedArray) -> NDArray[Any] | None:
+    values: Any = column.combine_chunks()
+    length, kinds = len(values), pa.types
+    while kinds.is_list(values.type) or kinds.is_fixed_size_list(values.type):
+        if len(pc.unique(pc.list_value_length(values))) > 1:  # pyright: ignore
+            return None  # ragged
+        values = values.flatten()
+    kind = values.type
+    if values.null_count or not (
+        kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind)
+    ):
+        return None
+    return values.to_numpy(zero_copy_only=False).reshape(length, -1)
+
+
+def _times(arrays: dict[str, NDArray[Any]]) -> NDArray[np.int64] | None:
+    if "timestamp" not in arrays:
+        return None
+    return np.round(arrays["timestamp"][:, 0].astype(np.float64) * 1e9).astype(np.int64)

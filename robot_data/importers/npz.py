@@ -1,0 +1,83 @@
+"""The layout of the V-JEPA 2 example: ``observations`` uint8 [B, T, H, W, 3], ``states``
+[B, T, 7] (its convention is ours).  Files that this project exported also carry times, commands,
+further cameras and leftovers, and come back exactly."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from robot_data.conventions import StateConvention
+from robot_data.importers.source import SourceEpisode, array_view, sorted_paths
+from robot_data.schema import DataError
+
+FIELDS = ("observations", "states")
+OURS = ("actions", "commanded_closedness", "timestamps_ns")
+
+
+class NpzImporter:
+    """One ``.npz`` file, or a folder of them."""
+
+    def __init__(self, root: Path, convention: StateConvention) -> None:
+        self.root, self.convention = root, convention
+
+    def keys(self) -> list[str]:
+        paths = [self.root] if self.root.is_file() else sorted_paths(self.root, "*.npz")
+        keys = []
+        for path in paths:
+            relative = path.name if path == self.root else str(path.relative_to(self.root))
+            keys += [f"{relative}#{i}" for i in range(self._count(path))]
+        return keys
+
+    def _count(self, path: Path) -> int:
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                return len(data["states"]) if data["states"].ndim == 3 else 1
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return 1  # reading it will say what is wrong
+
+    def files(self, key: str) -> list[Path]:
+        name = key.rsplit("#", 1)[0]
+        return [self.root if self.root.is_file() else self.root / name]
+
+    def read(self, key: str) -> SourceEpisode:
+        index = int(key.rsplit("#", 1)[1])
+        with np.load(self.files(key)[0], allow_pickle=False) as data:
+            missing = [name for name in FIELDS if name not in data]
+            if missing:
+                raise DataError(
+                    f"no {' and no '.join(missing)}; found {', '.join(data.files) or 'nothing'}"
+                )
+            images, states = data["observations"], data["states"]
+            if states.ndim == 2:
+                images, states = images[None], states[None]
+            if images.ndim != 5 or len(images) != len(states):
+                raise DataError(
+                    f"observations {images.shape} and states {states.shape}; expected "
+                    "[B, T, H, W, 3] and [B, T, 7]"
+                )
+            source = SourceEpisode(
+                self.convention.to_state(states[index]), {"exo": array_view(images[index])}
+            )
+            if "meta" in data:
+                self._add_ours(source, data)
+        return source
+
+    @staticmethod
+    def _add_ours(source: SourceEpisode, data) -> None:
+        for name, target in zip(OURS, ("actions", OURS[1], "times_ns"), strict=True):
+            if name in data:
+                setattr(source, target, data[name][0])
+        source.meta = {"camera": "exo", **json.loads(str(data["meta"]))}
+        for name in data.files:
+            kind, _, rest = name.partition("/")
+            if kind == "cameras":
+                source.views[rest] = array_view(data[name][0])
+            elif kind == "privileged":
+                source.privileged[rest] = data[name][0]
+            elif kind == "raw":
+                source.raw[rest] = data[name]
+        source.views = {source.meta["camera"]: source.views.pop("exo"), **source.views}

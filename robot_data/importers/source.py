@@ -1,0 +1,78 @@
+"""What every importer gives: one recorded episode, at its own rates, in our convention."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class View:
+    """One camera of N frames.
+
+    ``frames`` takes ascending frame numbers and yields uint8 [h, w, 3] for each, decoding no more
+    than it must.  Which frame belongs to which state: the nearest of times_ns (int64 [N],
+    increasing), or of_state (int64 [T], -1 for none), or with neither frame i to state i.
+    """
+
+    count: int
+    frames: Callable[[Sequence[int]], Iterator[Image]]
+    times_ns: NDArray[np.int64] | None = None
+    of_state: NDArray[np.int64] | None = None
+
+
+@dataclass
+class SourceEpisode:
+    """states: float64 [T, 7], see ``robot_data.pose``; times_ns: int64 [T] or None;
+    commanded_closedness: float64 [T] or None; actions, privileged: as in ``schema.Episode``,
+    kept only where no frame is dropped; raw: verbatim leftovers; notes: what a reader of the
+    import report should know."""
+
+    states: NDArray[np.float64]
+    views: dict[str, View]
+    times_ns: NDArray[np.int64] | None = None
+    commanded_closedness: NDArray[np.float64] | None = None
+    actions: NDArray[np.float64] | None = None
+    privileged: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    raw: dict[str, NDArray[Any]] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class Importer(Protocol):
+    """A source folder or file of one format."""
+
+    def keys(self) -> list[str]:
+        """Every episode of the source, in a stable order."""
+        ...
+
+    def files(self, key: str) -> list[Path]:
+        """The files an episode is read from, for the hash of its source."""
+        ...
+
+    def read(self, key: str) -> SourceEpisode: ...
+
+
+def array_view(images: Image, times_ns: NDArray[np.int64] | None = None) -> View:
+    """A view of frames held in memory (or memory-mapped), [N, h, w, 3]."""
+    return View(len(images), lambda rows: (np.asarray(images[i]) for i in rows), times_ns)
+
+
+@lru_cache(maxsize=1024)
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sorted_paths(root: Path, pattern: str) -> list[Path]:
+    return sorted(p for p in root.rglob(pattern) if not any(q.startswith(".") for q in p.parts))

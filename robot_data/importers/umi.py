@@ -1,0 +1,98 @@
+"""The zarr replay buffers of diffusion_policy and UMI: ``data/<name>`` of all episodes in a row,
+and ``meta/episode_ends``.  A folder or a ``.zip`` of one.
+
+UMI: position in m, rotation vectors, gripper width in m; state columns as in the default below.
+Its images may be JPEG-XL, which needs the ``imagecodecs`` package's numcodecs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.storage import LocalStore, ZipStore
+
+from robot_data.conventions import StateConvention
+from robot_data.importers.columns import ColumnConfig
+from robot_data.importers.source import Image, SourceEpisode, View
+from robot_data.schema import DataError
+
+UMI_COLUMNS = ("robot0_eef_pos", "robot0_eef_rot_axis_angle", "robot0_gripper_width")
+
+
+class UmiImporter:
+    """One replay buffer."""
+
+    def __init__(
+        self, root: Path, convention: StateConvention, columns: ColumnConfig | None = None
+    ) -> None:
+        self.root, self.convention = root, convention
+        self.columns = columns or ColumnConfig(state=UMI_COLUMNS)
+
+    def _open(self) -> zarr.Group:
+        store = LocalStore(self.root, read_only=True)
+        if self.root.is_file():
+            store = ZipStore(self.root, mode="r")
+        return zarr.open_group(store, mode="r")
+
+    def _ends(self, group: zarr.Group) -> NDArray[np.int64]:
+        ends = np.asarray(group["meta/episode_ends"][...]).astype(np.int64)  # pyright: ignore
+        if ends.ndim != 1 or (np.diff(ends, prepend=0) <= 0).any():
+            raise DataError("meta/episode_ends does not increase")
+        return ends
+
+    def keys(self) -> list[str]:
+        try:
+            count = len(self._ends(self._open()))
+        except Exception as error:  # zarr raises many types on foreign or torn data
+            raise DataError(
+                f"{self.root} is no readable replay buffer with meta/episode_ends "
+                f"({type(error).__name__}: {error})"
+            ) from error
+        return [f"episode_{index:06d}" for index in range(count)]
+
+    def files(self, key: str) -> list[Path]:
+        if self.root.is_file():
+            return [self.root]
+        return sorted(p for p in (self.root / "meta").rglob("*") if p.is_file())
+
+    def read(self, key: str) -> SourceEpisode:
+        group = self._open()
+        ends = self._ends(group)
+        index = int(key.removeprefix("episode_"))
+        start, stop = int(ends[index - 1]) if index else 0, int(ends[index])
+        arrays: dict[str, NDArray[Any]] = {}
+        views: dict[str, View] = {}
+        data: Any = group["data"]
+        for name, array in sorted(data.arrays()):
+            rows = array.shape[0]
+            if rows < stop:
+                raise DataError(f"data/{name} has {rows} rows; the episode ends at {stop}")
+            if array.ndim == 4 and array.shape[3] == 3:
+                views[name.removesuffix("_rgb")] = _view(array, start, stop)
+            else:
+                arrays[name] = np.asarray(array[start:stop]).reshape(stop - start, -1)
+        return SourceEpisode(
+            self.columns.states(arrays, self.convention), views,
+            commanded_closedness=self.columns.commanded(arrays, self.convention), raw=arrays,
+        )
+
+
+def _view(array: Any, start: int, stop: int) -> View:
+    def frames(rows):
+        for row in rows:
+            yield _colour(np.asarray(array[start + row]))
+
+    return View(stop - start, frames)
+
+
+def _colour(image: NDArray[Any]) -> Image:
+    """uint8, from floats only where they are whole numbers in 0..255."""
+    if image.dtype == np.uint8:
+        return image
+    if image.min() < 0 or image.max() > 255 or (image != np.round(image)).any():
+        raise DataError(f"images are {image.dtype} and not whole numbers in 0..255")
+    return image.astype(np.uint8)
