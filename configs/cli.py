@@ -69,7 +69,8 @@ def command_help(name: str) -> str:
     kind = find(COMMANDS[name][0])
     lines = [(kind.__doc__ or "").strip(), ""]
     lines += [f"  {f.name}: {f.type}" for f in fields(kind)]
-    return "\n".join([*lines, "", f"defaults: configs/{yaml_name(name)}.yaml; nested keys with dots"])
+    file = f"configs/{yaml_name(name)}.yaml"
+    return "\n".join([*lines, "", f"defaults: {file}; nested keys with dots"])
 
 
 def yaml_name(name: str) -> str:

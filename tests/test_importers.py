@@ -26,6 +26,7 @@ from robot_data.pose import angle_between, diff
 from robot_data.schema import DataError
 from tests import recordings
 from tests.conftest import DATA, make_episode, smooth_images
+from tests.fuzz import trial
 from tests.recordings import FRANKA_HAND, OPEN_IS_ONE, OURS, UMI_HAND
 
 AS_IS = FitConfig(image_size=None)
@@ -300,6 +301,15 @@ def test_import_resumes_and_notices_a_changed_source(tmp_path):
     outcomes = list(import_episodes(importer, "lerobot", store, AS_IS))
     assert "changed" in outcomes[0].reason
     assert not outcomes[1].reason
+
+
+@pytest.mark.parametrize("form", recordings.FORMATS, ids=lambda form: form.name)
+def test_damaged_recordings_are_reported_and_never_half_stored(tmp_path, form):
+    clean = form.write(tmp_path / "clean")  # benchmarks/fuzz_importers.py tries 1,000
+    for number in range(6):
+        work = tmp_path / str(number)
+        work.mkdir()
+        trial(form, clean, work, np.random.default_rng([7, number]))
 
 
 def test_resampling_picks_each_row_at_most_once():
