@@ -216,6 +216,22 @@ def test_lerobot_v2_comes_in_with_named_polarity(tmp_path, codec):
         LeRobotImporter(root, OURS, ColumnConfig(state=("state",))).read("episode_000000")
 
 
+def test_a_dataset_written_by_lerobot_itself_comes_in(tmp_path):
+    importer = LeRobotImporter(DATA / "lerobot_v3", OURS)  # both episodes in one AV1 file
+    _, episodes = bring_in(importer, EpisodeStore(tmp_path), FitConfig("top", None))
+    assert len(episodes) == 2
+    for index, episode in enumerate(episodes):
+        np.testing.assert_allclose(episode.states[:, 0], 0.5 + 0.1 * index, atol=1e-6)
+        np.testing.assert_allclose(episode.states[:, 6], np.arange(6) / 6, atol=1e-6)
+        lossless = episode.cameras["wrist"]
+        assert episode.meta["language"] == f"task {index}"
+        assert psnr(episode.images, lossless) > 28
+        for t in range(6):  # the right frame of the right episode
+            rival = [psnr(episode.images[t], e.cameras["wrist"][u]) for e in episodes
+                     for u in range(6)]
+            assert int(np.argmax(rival)) == 6 * index + t
+
+
 def test_lerobot_does_not_read_outside_its_folder(tmp_path):
     root = recordings.write_lerobot_v2(tmp_path / "data")
     path = root / "meta/info.json"

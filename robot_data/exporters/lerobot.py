@@ -113,7 +113,7 @@ def _numbers(episode: Episode, index: int, start: int, task: int, fps: float):
     frame = np.arange(length, dtype=np.int64)
     return {
         "observation.state": episode.states,
-        "observation.commanded_closedness": episode.commanded_closedness[:, None],
+        "observation.commanded_closedness": episode.commanded_closedness,
         "action": episode.actions,
         "timestamp": (frame / fps).astype(np.float32),
         "frame_index": frame,

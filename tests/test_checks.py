@@ -1,0 +1,131 @@
+import json
+
+import numpy as np
+import pytest
+
+from configs.cli import main
+from robot_data.checks import Summary, inspect, is_validation, split
+from robot_data.episodes import EpisodeStore
+from robot_data.schema import DataError
+from tests.conftest import make_episode
+
+
+def sound_episode(seed: int, frames: int = 12):
+    """Small moves, 5 Hz: nothing to complain about."""
+    episode = make_episode(frames, seed)
+    rng = np.random.default_rng(seed)
+    episode.states[:, :6] = np.cumsum(rng.normal(0, 0.01, (frames, 6)), axis=0)
+    episode.timestamps_ns = np.arange(frames, dtype=np.int64) * 200_000_000 + seed
+    return episode
+
+
+def findings_of(store):
+    return {name: [f.text for f in found] for name, found in inspect(store, Summary())}
+
+
+def test_sound_episodes_have_no_findings(tmp_path):
+    store = EpisodeStore(tmp_path)
+    for seed in range(3):
+        store.write(f"e{seed}", sound_episode(seed))
+    assert findings_of(store) == {"e0": [], "e1": [], "e2": []}
+
+
+def _millimetres(e):
+    e.states[:, :3] *= 1000
+
+
+def _jump(e):
+    e.states[5:, 0] += 1.0
+
+
+def _degrees(e):
+    e.states[:, 5] = 90.0
+
+
+def _gap(e):
+    e.timestamps_ns[6:] += 5 * 10**9
+
+
+def _stale(e):
+    e.images[4] = e.images[3]
+    e.states[4:, 0] += 0.05
+
+
+def _black(e):
+    e.images[2] = 0
+
+
+def _still(e):
+    e.states[:, :3] = 0.3
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [(_millimetres, "metres"), (_jump, "jumps"), (_degrees, "radians"), (_gap, "gaps in time"),
+     (_stale, "repeat the picture"), (_black, "black"), (_still, "never moves")],
+)
+def test_each_suspicion_is_named(tmp_path, change, text):
+    store = EpisodeStore(tmp_path)
+    episode = sound_episode(0)
+    change(episode)
+    store.write("e", episode)
+    assert any(text in found for found in findings_of(store)["e"])
+
+
+def test_check_and_repair_move_what_cannot_be_used_and_delete_nothing(tmp_path, capsys):
+    store = EpisodeStore(tmp_path)
+    for seed in range(3):
+        store.write(f"e{seed}", sound_episode(seed))
+    store.write("twin", sound_episode(1))
+    path = tmp_path / "e2" / "zarr.json"
+    path.write_text(path.read_text()[:40])
+    (tmp_path / ".tmp-dead").mkdir()
+    assert main(["data", "check", f"data={tmp_path}"]) == 2
+    shown = capsys.readouterr()
+    assert "duplicate of e1" in shown.out
+    assert "e2: damaged" in shown.out
+    assert "data repair" in shown.err
+    assert main(["data", "repair", f"data={tmp_path}"]) == 0
+    assert store.names() == ["e0", "e1"]
+    assert {p.name for p in (tmp_path / ".removed").iterdir()} == {"e2", "twin"}
+    assert not (tmp_path / ".tmp-dead").exists()
+    assert main(["data", "check", f"data={tmp_path}", f"out={tmp_path}/.check"]) == 0
+    assert json.loads((tmp_path / ".check" / "report.json").read_text())["findings"] == []
+
+
+def test_info_tells_rates_sources_and_ranges(tmp_path, capsys):
+    store = EpisodeStore(tmp_path)
+    for seed in range(2):
+        episode = sound_episode(seed)
+        episode.meta |= {"licence": "CC BY 4.0", "import": {"format": "droid"}}
+        store.write(f"e{seed}", episode)
+    assert main(["data", "info", f"data={tmp_path}"]) == 0
+    shown = capsys.readouterr().out
+    assert "2 episodes, 24 frames" in shown
+    assert "CC BY 4.0 (2)" in shown
+    assert "droid (2)" in shown
+    assert "closedness" in shown
+
+
+def test_split_is_by_episode_disjoint_and_stable(tmp_path):
+    store = EpisodeStore(tmp_path / "all")
+    names = [f"episode-{i}" for i in range(24)]
+    for i, name in enumerate(names):
+        store.write(name, make_episode(4, i, side=16))
+    parts = split(store, tmp_path / "parts", 0.25, seed=0)
+    assert set(parts["train"]) | set(parts["validation"]) == set(names)
+    assert not set(parts["train"]) & set(parts["validation"])
+    train = EpisodeStore(tmp_path / "parts/train")
+    assert train.names() == parts["train"]
+    np.testing.assert_array_equal(
+        train.read(parts["train"][0]).images, store.read(parts["train"][0]).images
+    )
+    held_out = {name for name in names if is_validation(name, 0.25, 0)}
+    store.write("later", make_episode(4, 99, side=16))
+    again = split(store, tmp_path / "parts", 0.25, seed=0)
+    assert held_out <= set(again["validation"])
+    assert set(again["validation"]) - held_out <= {"later"}
+    with pytest.raises(DataError, match="not of this split"):
+        split(store, tmp_path / "parts", 0.25, seed=1)
+    with pytest.raises(DataError, match="between 0 and 1"):
+        split(store, tmp_path / "x", 1.5, seed=0)
