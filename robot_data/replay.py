@@ -68,8 +68,9 @@ class ReplayEnv(gymnasium.Env[Any, Any]):
         self.goal = self.frame + self.ahead
         image = self.episode.images[self.goal]
         info = {
-            "episode": name, "goal_image": image, "goal_state": self.episode.states[self.goal],
-            "subgoal_images": [image], "subgoal_names": ["recorded"], "goal_reached": True,
+            "episode": name, "goal_image": image.copy(),
+            "goal_state": self.episode.states[self.goal].copy(),
+            "subgoal_images": [image.copy()], "subgoal_names": ["recorded"], "goal_reached": True,
         }
         return self._observation(), {**info, **self._info()}
 
@@ -87,7 +88,7 @@ class ReplayEnv(gymnasium.Env[Any, Any]):
         return self._observation(), float(info["success"]), ended, False, info
 
     def render(self) -> NDArray[np.uint8]:
-        return self.episode.images[self.frame]
+        return self.episode.images[self.frame].copy()
 
     def _observation(self) -> dict[str, NDArray[Any]]:
         return {
