@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
@@ -21,7 +22,8 @@ from configs.agents import MAX_STEPS, PolicyConfig, Simulator, arm_for, make_age
 from configs.report import wilson_95
 from planners.agent import Agent
 from planners.loop import run_episode
-from robot_data.recording import RerunRecorder
+from robot_data.episodes import EpisodeStore
+from robot_data.recording import EpisodeWriter, RerunRecorder, Subscriber
 from sims.arm import Arm, ArmConfig
 
 Pool = Literal["processes", "ray"]
@@ -46,6 +48,15 @@ class Job:
     cell: Cell
     seed: int
     planner_seed: int
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What is kept of the episodes: rerun files of ``failures`` in that folder, and every
+    episode in the store ``record``."""
+
+    failures: str | None = None
+    record: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,25 +102,38 @@ def _agent(cell: Cell, env: Arm) -> Agent:
     return _kept["agent"]
 
 
-def run_job(job: Job, failures: str | None) -> Outcome:
-    """One episode; with ``failures`` the rerun file of an unsuccessful one is kept there."""
+def run_job(job: Job, keep: Keep) -> Outcome:
+    """One episode; ``keep`` says what is left of it besides its outcome."""
     cell = job.cell
     env = _environment(cell)
     agent = _agent(cell, env)
-    path = None
-    if failures is not None:
-        path = Path(failures) / f"{cell.name.replace('/', '-')}-{job.seed}.rrd"
-        path.parent.mkdir(parents=True, exist_ok=True)
+    watchers: list[Subscriber] = []
+    failure = None
+    if keep.failures is not None:
+        failure = Path(keep.failures) / f"{_slug(cell)}-{job.seed}.rrd"
+        failure.parent.mkdir(parents=True, exist_ok=True)
+        watchers.append(RerunRecorder(failure))
+    if keep.record is not None:
+        store = EpisodeStore(keep.record)
+        name = f"{_slug(cell)}-{job.seed:09d}-{job.planner_seed}"
+        if name not in store:  # there after a crash between the episode and its outcome
+            meta = {"task": cell.task, "policy": cell.policy.policy, "source": env.source,
+                    "control_hz": env.config.control_hz}
+            watchers.append(EpisodeWriter(store, name, meta))
     result = run_episode(
         env, agent, job.seed, cell.max_steps or MAX_STEPS[cell.task], cell.policy.goal,
-        [RerunRecorder(path)] if path else [], job.planner_seed,
+        watchers, job.planner_seed,
     )
-    if path and result.success:
-        path.unlink()
+    if failure and result.success:
+        failure.unlink()
     return Outcome(
         cell.name, job.seed, job.planner_seed, result.success, result.distance_m, result.steps,
         result.finished, float(np.median(result.plan_seconds)),
     )
+
+
+def _slug(cell: Cell) -> str:
+    return re.sub(r"[^A-Za-z0-9_+-]+", "-", cell.name).strip("-")
 
 
 def _use_threads(threads: int) -> None:
@@ -120,11 +144,12 @@ def _use_threads(threads: int) -> None:
 
 
 def run_jobs(
-    jobs: Sequence[Job], workers: int | None, pool: Pool, failures: str | None = None
+    jobs: Sequence[Job], workers: int | None, pool: Pool, keep: Keep | None = None
 ) -> Iterator[Outcome]:
     """Outcomes in the order they finish; the same outcomes in either pool."""
+    keep = keep or Keep()
     if pool == "ray":
-        yield from _on_ray(jobs, workers, failures)
+        yield from _on_ray(jobs, workers, keep)
         return
     cores = len(os.sched_getaffinity(0))
     workers = workers or cores
@@ -133,7 +158,7 @@ def run_jobs(
         workers, mp_context=context, initializer=_use_threads,
         initargs=(max(1, cores // workers),),
     ) as executor:
-        pending = [executor.submit(run_job, job, failures) for job in jobs]
+        pending = [executor.submit(run_job, job, keep) for job in jobs]
         try:
             for done in as_completed(pending):
                 yield done.result()
@@ -141,9 +166,7 @@ def run_jobs(
             executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _on_ray(
-    jobs: Sequence[Job], workers: int | None, failures: str | None
-) -> Iterator[Outcome]:
+def _on_ray(jobs: Sequence[Job], workers: int | None, keep: Keep) -> Iterator[Outcome]:
     try:
         import ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -157,7 +180,7 @@ def _on_ray(
 
     def episode(job: Job) -> Outcome:
         _use_threads(1)
-        return run_job(job, failures)
+        return run_job(job, keep)
 
     remote = ray.remote(num_cpus=1, max_retries=3)(episode)
     try:

@@ -104,7 +104,7 @@ class Evaluate(PolicyConfig):
 
     suite=table runs the whole success table instead, ``only`` the rows whose name contains it;
     started again with the same ``out`` it goes on where it stopped.  pool=ray runs on the
-    cluster that RAY_ADDRESS names.
+    cluster that RAY_ADDRESS names.  record: a store every episode is written into.
     """
 
     task: str = "pick_and_place"
@@ -118,6 +118,7 @@ class Evaluate(PolicyConfig):
     max_steps: int | None = None
     workers: int | None = None
     pool: Pool = "processes"
+    record: str | None = None
     arm: ArmConfig = field(default_factory=ArmConfig)
 
 

@@ -65,10 +65,9 @@ def _write(out: str, report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(summary: dict[str, Any]) -> str:
-    rows = [
-        f"{summary['episodes']} episodes, {summary['frames']} frames, "
-        f"{summary['hours']:.2f} h at {'-'.join(f'{r:.3g}' for r in summary['rate_hz'])} Hz",
-    ]
+    rates = sorted({f"{rate:.3g}" for rate in summary["rate_hz"]}, key=float)
+    hours = f"{summary['hours']:.2f} h at {' to '.join(rates)} Hz" if rates else "rate not stated"
+    rows = [f"{summary['episodes']} episodes, {summary['frames']} frames, {hours}"]
     for key in ("image_sizes", "cameras", "sources", "licences"):
         shown = ", ".join(f"{name} ({count})" for name, count in summary[key].items())
         rows.append(f"{key.replace('_', ' '):12} {shown}")

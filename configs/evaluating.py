@@ -15,7 +15,7 @@ from tqdm import tqdm
 from configs import commands
 from configs.agents import arm_for, make_agent, make_env, parts_of, policy_of
 from configs.calibrating import calibrate
-from configs.cells import Cell, Job, Outcome, OutcomeLog, jobs_of, run_jobs, summary
+from configs.cells import Cell, Job, Keep, Outcome, OutcomeLog, jobs_of, run_jobs, summary
 from configs.report import write_report
 from configs.table import table_cells, write_table
 from worldmodel import checkpoint
@@ -43,7 +43,9 @@ def run_cell(settings: commands.Evaluate) -> dict[str, Any]:
     jobs = jobs_of(cell, settings.first_seed, settings.planner_seeds)
     outcomes: list[Outcome] = []
     with tqdm(total=len(jobs), desc=f"evaluate {settings.task}", unit="episode") as bar:
-        for outcome in run_jobs(jobs, settings.workers, settings.pool):
+        for outcome in run_jobs(
+            jobs, settings.workers, settings.pool, Keep(record=settings.record)
+        ):
             outcomes.append(outcome)
             bar.update()
             bar.set_postfix(success=f"{np.mean([o.success for o in outcomes]):.0%}")
@@ -89,7 +91,9 @@ def _run_rows(settings: commands.Evaluate, out: Path) -> dict[str, Any]:
             missing += logs[cell.name].missing(jobs)
     total = sum(c.episodes for c in chosen)
     with tqdm(total=total, initial=total - len(missing), desc="table", unit="episode") as bar:
-        for outcome in run_jobs(missing, settings.workers, settings.pool, str(out / "failures")):
+        for outcome in run_jobs(
+            missing, settings.workers, settings.pool, Keep(str(out / "failures"), settings.record)
+        ):
             logs[outcome.cell].append(outcome)
             bar.update()
             bar.set_postfix_str(outcome.cell)

@@ -59,9 +59,10 @@ def run_plan(settings: commands.Plan) -> dict[str, Any]:
     if settings.record:
         store = EpisodeStore(settings.record)
         name = f"{settings.task}-{settings.goal}-{settings.seed:09d}"
-        if name in store.names():
-            raise DataError(f"{store.root / name} exists; choose another record= or seed=")
-        meta = {"task": settings.task, "policy": settings.policy}
+        if name in store:
+            raise DataError(f"{settings.record}/{name} exists; choose another record= or seed=")
+        meta = {"task": settings.task, "policy": settings.policy, "source": env.source,
+                "control_hz": env.config.control_hz}
         watchers.append(EpisodeWriter(store, name, meta))
     try:
         result = run_episode(

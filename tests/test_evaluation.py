@@ -3,13 +3,24 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from configs.agents import PolicyConfig, make_agent
-from configs.cells import Cell, Outcome, OutcomeLog, jobs_of, run_jobs, summary
+from configs.cells import Cell, Keep, Outcome, OutcomeLog, jobs_of, run_jobs, summary
 from configs.cli import main
 from configs.commands import Evaluate
 from configs.table import markdown, overview, table_cells
+from robot_data.conventions import StateConvention
+from robot_data.episodes import EpisodeStore
+from robot_data.exporters.lerobot import export_lerobot
+from robot_data.exporters.npz import export_npz
+from robot_data.exporters.rosbag import export_rosbag
+from robot_data.importers.assemble import FitConfig
+from robot_data.importers.lerobot import LeRobotImporter
+from robot_data.importers.npz import NpzImporter
+from robot_data.importers.rosbag import RosbagImporter
+from robot_data.importers.run import import_episodes
 
 QUICK = Cell("quick", "reach", policy=PolicyConfig(policy="random"), episodes=3, max_steps=3)
 
@@ -52,9 +63,35 @@ def test_processes_and_ray_give_the_same_outcomes():
 
 
 def test_failures_leave_a_rerun_file(tmp_path):
-    (found,) = run_jobs(jobs_of(replace(QUICK, episodes=1), 0, 1), 1, "processes", str(tmp_path))
+    jobs = jobs_of(replace(QUICK, episodes=1), 0, 1)
+    (found,) = run_jobs(jobs, 1, "processes", Keep(failures=str(tmp_path)))
     assert not found.success
     assert (tmp_path / "quick-0.rrd").stat().st_size > 1000
+
+
+def test_recorded_runs_come_back_from_every_export(tmp_path):
+    store = EpisodeStore(tmp_path / "store")
+    jobs = jobs_of(replace(QUICK, episodes=2), 0, 1)
+    list(run_jobs(jobs, 1, "processes", Keep(record=store.url)))
+    names = store.names()
+    assert len(names) == 2
+    list(run_jobs(jobs, 1, "processes", Keep(record=store.url)))  # after a crash: kept as they are
+    assert store.names() == names
+    exports = {
+        "npz": (export_npz, NpzImporter), "bags": (export_rosbag, RosbagImporter),
+        "lerobot": (export_lerobot, LeRobotImporter),
+    }
+    for folder, (export, importer) in exports.items():
+        list(export(store, tmp_path / folder))
+        back = EpisodeStore(tmp_path / f"{folder}-back")
+        reader = importer(tmp_path / folder, StateConvention())
+        outcomes = list(import_episodes(reader, folder, back, FitConfig(image_size=None)))
+        assert [o.status for o in outcomes] == ["imported"] * 2
+        for name, outcome in zip(names, outcomes, strict=True):
+            ours, theirs = store.read(name), back.read(outcome.name)
+            for field in ("images", "states", "actions", "commanded_closedness"):
+                np.testing.assert_array_equal(getattr(ours, field), getattr(theirs, field))
+            assert {k: theirs.meta[k] for k in ours.meta} == ours.meta
 
 
 def test_the_table_has_every_row_and_names_are_unique():

@@ -2,7 +2,7 @@
 and ``meta/episode_ends``.  A folder or a ``.zip`` of one.
 
 UMI: position in m, rotation vectors, gripper width in m; state columns as in the default below.
-Its images may be JPEG-XL, which needs the ``imagecodecs`` package's numcodecs.
+Images in a codec that numcodecs lacks (UMI's own downloads use JPEG-XL) are reported as unreadable.
 """
 
 from __future__ import annotations
