@@ -31,11 +31,12 @@ class Pretrain:
 
 @dataclass(frozen=True)
 class Encode:
-    """Cache the latents of ``data`` under the encoder of ``checkpoint``; ``augmented``: of
-    photometrically changed images, in a cache of their own."""
+    """Cache the latents of ``data`` under the encoder of ``checkpoint``; and of
+    ``variants`` augmented copies of every episode (``robot_data.augment``), in caches of their
+    own: training then needs no encoder in memory."""
 
     data: str
-    augmented: bool = False
+    variants: int = 0
     out: str = "outputs/encode"
     checkpoint: str | None = None
 
@@ -45,9 +46,11 @@ class Train:
     """Post-train on cached latents: predictor, readout of the robot state, subgoal predictor,
     and the inverse-dynamics baseline.
 
-    Their image size, patch size and input width are those of the encoder.  augmented: all but
-    the predictor also see latents of photometrically changed images (``robot_data.augment``).
-    start_from: a checkpoint folder whose trained parts are trained further (fine-tuning).
+    Their image size, patch size and input width are those of the encoder.  variants: augmented
+    copies of every episode (``robot_data.augment``) to train on besides the recorded one.
+    checkpoint_activations: recompute activations in the predictor's backward pass, for GPUs with
+    little memory.  start_from: a checkpoint folder whose trained parts are trained further
+    (fine-tuning).
     """
 
     data: str
@@ -58,10 +61,11 @@ class Train:
     parts: tuple[str, ...] = ("predictor", "readout", "subgoals", "inverse_dynamics")
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
-    augmented: bool = False
+    variants: int = 0
     window: int = 3
     strides: tuple[int, ...] = (1,)
     rollout_steps: int = 2
+    checkpoint_activations: bool = False
     validation_batches: int = 20
     train: TrainConfig = field(default_factory=TrainConfig)
     readout_train: TrainConfig = field(default_factory=TrainConfig)

@@ -5,6 +5,7 @@ Every feed gives the same batch for the same step (``worldmodel.train``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -45,9 +46,9 @@ class ClipFeed:
         return torch.from_numpy(clips)
 
 
-def _all_episodes(cache: LatentCache, extra: LatentCache | None) -> list[LatentEpisode]:
-    """Episodes of the plain latents, and of the augmented ones if there are any."""
-    return cache.episodes() + (extra.episodes() if extra else [])
+def _all_episodes(caches: Sequence[LatentCache]) -> list[LatentEpisode]:
+    """Episodes of the plain latents and of every augmented variant."""
+    return [episode for cache in caches for episode in cache.episodes()]
 
 
 class LatentFeed:
@@ -58,12 +59,12 @@ class LatentFeed:
     """
 
     def __init__(
-        self, cache: LatentCache, batch_size: int, length: int, seed: int,
-        strides: tuple[int, ...], extra: LatentCache | None = None,
+        self, caches: Sequence[LatentCache], batch_size: int, length: int, seed: int,
+        strides: tuple[int, ...],
     ) -> None:
-        self.cache, self.batch_size, self.length = cache, batch_size, length
+        self.batch_size, self.length = batch_size, length
         self.seed, self.strides = seed, strides
-        self.episodes = _all_episodes(cache, extra)
+        self.episodes = _all_episodes(caches)
 
     def windows(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """tokens [B, T, N, D], actions [B, T-1, 7], states [B, T, 7]."""
@@ -121,10 +122,10 @@ class HindsightFeed:
     """
 
     def __init__(
-        self, cache: LatentCache, batch_size: int, seed: int, extra: LatentCache | None = None,
-        frames: int = 4, busy: float = 3.0,
+        self, caches: Sequence[LatentCache], batch_size: int, seed: int, frames: int = 4,
+        busy: float = 3.0,
     ) -> None:
-        self.episodes = _all_episodes(cache, extra)
+        self.episodes = _all_episodes(caches)
         self.events = [gripper_events(e.states, e.commanded_closedness) for e in self.episodes]
         self.batch_size, self.seed, self.frames, self.busy = batch_size, seed, frames, busy
 

@@ -72,15 +72,13 @@ def _check_side(images: np.ndarray, side: int, data: str) -> None:
         )
 
 
-def open_cache(data: str, encoder: Encoder, augmented: bool = False) -> LatentCache:
+def fill_cache(data: str, encoder: Encoder, variant: int | None = None) -> LatentCache:
+    """Encode what is not cached yet, with a progress bar; ``variant``: of augmented images, one
+    draw per episode and variant."""
     key = checkpoint.state_hash(encoder)
-    return LatentCache(EpisodeStore(data), f"{key}-{augment.VERSION}" if augmented else key)
-
-
-def fill_cache(data: str, encoder: Encoder, augmented: bool = False) -> LatentCache:
-    """Encode what is not cached yet, with a progress bar; ``augmented``: of images under one
-    photometric draw per episode."""
-    cache = open_cache(data, encoder, augmented)
+    cache = LatentCache(
+        EpisodeStore(data), key if variant is None else f"{key}-{augment.VERSION}-{variant}"
+    )
     fast = copy.deepcopy(encoder).to(torch.bfloat16)  # the encoder itself stays exact
 
     side = encoder.config.image_size
@@ -88,9 +86,9 @@ def fill_cache(data: str, encoder: Encoder, augmented: bool = False) -> LatentCa
     @torch.inference_mode()
     def encode(images: np.ndarray) -> np.ndarray:
         _check_side(images, side, data)
-        if augmented:
+        if variant is not None:
             digest = zlib.crc32(images[0].tobytes())  # the same episode, the same draw
-            images = augment.photometric(images, np.random.default_rng(digest))
+            images = augment.changed(images, np.random.default_rng([digest, variant]))
         return fast.encode_frames(torch.from_numpy(images)).half().numpy()
 
     store = EpisodeStore(data)
@@ -100,13 +98,19 @@ def fill_cache(data: str, encoder: Encoder, augmented: bool = False) -> LatentCa
     return cache
 
 
+def fill_caches(data: str, encoder: Encoder, variants: int) -> list[LatentCache]:
+    """The plain latents and ``variants`` augmented ones."""
+    return [fill_cache(data, encoder, variant) for variant in (None, *range(variants))]
+
+
 def run_encode(settings: commands.Encode) -> dict[str, Any]:
     began = time.monotonic()
     encoder = checkpoint.load_encoder(settings.checkpoint or checkpoint.SHIPPED)
-    cache = fill_cache(settings.data, encoder, settings.augmented)
+    caches = fill_caches(settings.data, encoder, settings.variants)
     report = {
-        "encoder_hash": checkpoint.state_hash(encoder), "folder": cache.folder,
-        "episodes": len(cache.episodes()), "seconds": time.monotonic() - began,
+        "encoder_hash": checkpoint.state_hash(encoder),
+        "folders": [str(cache.folder) for cache in caches],
+        "episodes": len(caches[0].episodes()), "seconds": time.monotonic() - began,
     }
     write_report(settings.out, report)
     return report
@@ -122,8 +126,7 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
         raise ValueError(f"unknown parts {sorted(unknown)}; valid: {', '.join(PARTS)}")
     folder = settings.checkpoint or checkpoint.SHIPPED
     encoder = checkpoint.load_encoder(folder)
-    cache = fill_cache(settings.data, encoder)
-    extra = fill_cache(settings.data, encoder, augmented=True) if settings.augmented else None
+    caches = fill_caches(settings.data, encoder, settings.variants)
     held_out = fill_cache(settings.validation, encoder) if settings.validation else None
     report: dict[str, Any] = {
         "encoder_hash": checkpoint.state_hash(encoder), "settings": asdict(settings)
@@ -133,7 +136,7 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
     if "predictor" in settings.parts:
         train = settings.train
         torch.manual_seed(train.seed)
-        feed = LatentFeed(cache, train.batch_size, settings.window, train.seed, settings.strides)
+        feed = LatentFeed(caches, train.batch_size, settings.window, train.seed, settings.strides)
         shape = encoder.config
         fitted = replace(
             settings.predictor, image_size=shape.image_size, patch_size=shape.patch_size,
@@ -143,15 +146,16 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
             _trainable(_beside(checkpoint.load_predictor, settings.start_from))
             if settings.start_from else Predictor(fitted)
         )
+        predictor.checkpoint_activations = settings.checkpoint_activations
         post_train(predictor, feed.windows, train, settings.out, settings.rollout_steps)
         checkpoint.save_predictor(settings.out, predictor, encoder)
         if held_out:
-            check = LatentFeed(held_out, 16, settings.window, 1, settings.strides)
+            check = LatentFeed([held_out], 16, settings.window, 1, settings.strides)
             report["validation"] = validate(predictor, check.windows, settings.validation_batches)
     if "readout" in settings.parts:
         train = settings.readout_train
         torch.manual_seed(train.seed)
-        feed = LatentFeed(cache, train.batch_size, settings.window, train.seed, (1,), extra)
+        feed = LatentFeed(caches, train.batch_size, settings.window, train.seed, (1,))
         sized = replace(
             settings.readout, embed_dim=encoder.config.embed_dim,
             tokens=encoder.config.tokens_per_frame,
@@ -167,7 +171,7 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
             report["readout"] = probes.readout_error(readout, tokens, states)
     for part in ("subgoals", "inverse_dynamics"):
         if part in settings.parts:
-            report[part] = _train_goal_conditioned(settings, part, encoder, cache, held_out, extra)
+            report[part] = _train_goal_conditioned(settings, part, encoder, caches, held_out)
     report["seconds"] = time.monotonic() - began
     write_report(settings.out, report)
     return report
@@ -192,8 +196,8 @@ GOAL_NETWORKS: dict[str, tuple[type[GoalConditioned], Callable[[GoalPairs], Any]
 
 
 def _train_goal_conditioned(
-    settings: commands.Train, part: str, encoder: Encoder, cache: LatentCache,
-    held_out: LatentCache | None, extra: LatentCache | None,
+    settings: commands.Train, part: str, encoder: Encoder, caches: list[LatentCache],
+    held_out: LatentCache | None,
 ) -> dict[str, float]:
     """Train one of ``GOAL_NETWORKS`` from the readout's trunk; validation figures."""
     kind, targets = GOAL_NETWORKS[part]
@@ -207,12 +211,12 @@ def _train_goal_conditioned(
         network = _trainable(_beside(load, settings.start_from))
     else:
         network = _from_readout(kind, settings, encoder)
-    feed = HindsightFeed(cache, train.batch_size, train.seed, extra)
+    feed = HindsightFeed(caches, train.batch_size, train.seed)
     train_goal_conditioned(network, feed, targets, train, settings.out, part)
     checkpoint.save_goal_conditioned(settings.out, network, encoder)
     if held_out is None:
         return {}
-    check = HindsightFeed(held_out, train.batch_size, 1)
+    check = HindsightFeed([held_out], train.batch_size, 1)
     return validate_goal_conditioned(network, check, targets, settings.validation_batches)
 
 

@@ -1,15 +1,40 @@
-"""Photometric augmentation of whole episodes: another camera, lamp, lens and background.
+"""Augmentation of whole episodes: another crop, lamp, lens and background.
 
-One draw per episode, as a change of room would be; geometry stays as it is, so poses stay true.
+One draw per episode, as another camera in another room would be, so that motion within the
+episode stays true.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 
-VERSION = "photometric-1"  # raise it when the draws below change: latents are cached under it
+VERSION = "crop-photometric-2"  # raise it when the draws below change: latents are cached under it
+
+
+CROP_AREA = (0.8, 1.0)  # share of the picture
+CROP_ASPECT = (0.85, 1.18)
+
+
+def changed(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Images [T, H, W, 3] under one random-resized crop and one photometric change."""
+    return photometric(resized_crop(images, rng), rng)
+
+
+def resized_crop(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The same random part of every image, scaled back to the full size."""
+    height, width = images.shape[1:3]
+    area, aspect = rng.uniform(*CROP_AREA), np.exp(rng.uniform(*np.log(CROP_ASPECT)))
+    w = width * min(1.0, np.sqrt(area * aspect))
+    h = height * min(1.0, np.sqrt(area / aspect))
+    left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
+    box = (float(left), float(top), float(left + w), float(top + h))
+    return np.stack([
+        np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, box))
+        for image in images
+    ])
 
 
 def photometric(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -47,7 +47,7 @@ def weights(data):
         "predictor.depth=1", "predictor.num_heads=4", "readout.dim=32",
         "readout.depth=1", "readout.num_heads=4", "train.steps=4", "train.batch_size=4",
         "readout_train.steps=4", "goal_train.steps=4", "goal_train.batch_size=16",
-        "goal_hidden=16", "augmented=true", "validation_batches=1",
+        "goal_hidden=16", "variants=2", "validation_batches=1",
     ]) == 0
     return out
 
@@ -94,7 +94,7 @@ def test_augmented_latents_have_a_cache_of_their_own(data, weights):
     key = checkpoint.state_hash(checkpoint.load_encoder(weights))
     folders = {p.name for p in (data / "train" / ".latents").iterdir()}
     assert key in folders
-    assert any(name.startswith(f"{key}-photometric") for name in folders)
+    assert len([name for name in folders if name.startswith(f"{key}-crop-photometric")]) == 2
 
 
 def test_fine_tuning_starts_from_trained_weights(data, weights, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from worldmodel.encoder import Encoder, EncoderConfig, normalise_tokens
+from worldmodel.losses import post_training_losses
 from worldmodel.masked import MASKS, MaskedPretraining, visible_tokens
 from worldmodel.predictor import Predictor, PredictorConfig
 from worldmodel.readout import Readout, ReadoutConfig, decode, readout_loss
@@ -43,6 +44,20 @@ def test_post_training_learns_to_use_actions(tmp_path):
     result = validate(model, lambda step: windows(10_000 + step), 4)
     assert result["teacher_forcing"] < 0.6 * result["copy"]
     assert result["teacher_forcing"] < 0.7 * result["shuffled_actions"]
+
+
+def test_checkpointed_activations_give_the_same_gradients():
+    torch.manual_seed(0)
+    predictor = Predictor(PredictorConfig(32, 16, 24, 48, 2, 4))
+    tokens, actions, states = torch.randn(2, 3, 4, 24), torch.randn(2, 2, 7), torch.randn(2, 3, 7)
+    gradients = []
+    for predictor.checkpoint_activations in (False, True):
+        predictor.zero_grad()
+        sum(post_training_losses(predictor, tokens, actions, states)).backward()
+        gradients.append([p.grad.clone() for p in predictor.parameters() if p.grad is not None])
+    assert len(gradients[0]) > 10
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_resumed_run_equals_an_uninterrupted_one(tmp_path):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from worldmodel.attention import Block, initialise, rope_table
 
@@ -56,6 +57,7 @@ class Predictor(nn.Module):
     def __init__(self, config: PredictorConfig) -> None:
         super().__init__()
         self.config = config
+        self.checkpoint_activations = False  # recompute them in the backward pass: less memory
         dim = config.predictor_dim
         self.predictor_embed = nn.Linear(config.embed_dim, dim)
         self.action_encoder = nn.Linear(7, dim)
@@ -120,7 +122,10 @@ class Predictor(nn.Module):
         table, mask = self._layout(steps, x.device)
         x = x.flatten(1, 2)
         for block in self.predictor_blocks:
-            x = block(x, table, mask)
+            if self.checkpoint_activations and torch.is_grad_enabled():
+                x = checkpoint(block, x, table, mask, use_reentrant=False)
+            else:
+                x = block(x, table, mask)
         x = x.unflatten(1, (steps, width))[:, :, self.conditioning_tokens :]
         x = self.predictor_proj(self.predictor_norm(x))
         return tokens + x if config.residual else x
