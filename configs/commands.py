@@ -49,8 +49,8 @@ class Train:
     Their image size, patch size and input width are those of the encoder.  variants: augmented
     copies of every episode (``robot_data.augment``) to train on besides the recorded one.
     checkpoint_activations: recompute activations in the predictor's backward pass, for GPUs with
-    little memory.  start_from: a checkpoint folder whose trained parts are trained further
-    (fine-tuning).
+    little memory; frozen_blocks: the predictor's first blocks that are not trained.
+    start_from: a checkpoint folder whose trained parts are trained further (fine-tuning).
     """
 
     data: str
@@ -66,6 +66,7 @@ class Train:
     strides: tuple[int, ...] = (1,)
     rollout_steps: int = 2
     checkpoint_activations: bool = False
+    frozen_blocks: int = 0
     validation_batches: int = 20
     train: TrainConfig = field(default_factory=TrainConfig)
     readout_train: TrainConfig = field(default_factory=TrainConfig)

@@ -147,6 +147,7 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
             if settings.start_from else Predictor(fitted)
         )
         predictor.checkpoint_activations = settings.checkpoint_activations
+        predictor.freeze_blocks(settings.frozen_blocks)
         post_train(predictor, feed.windows, train, settings.out, settings.rollout_steps)
         checkpoint.save_predictor(settings.out, predictor, encoder)
         if held_out:

@@ -60,6 +60,19 @@ def test_checkpointed_activations_give_the_same_gradients():
         torch.testing.assert_close(a, b)
 
 
+def test_frozen_blocks_stay_as_they_are(tmp_path):
+    torch.manual_seed(0)
+    predictor = Predictor(AC)
+    predictor.freeze_blocks(1)
+    before = {k: v.clone() for k, v in predictor.state_dict().items()}
+    post_train(predictor, windows, config(steps=3), tmp_path)
+    changed = {k for k, v in predictor.state_dict().items() if not torch.equal(v, before[k])}
+    assert any(name.startswith("predictor_blocks.1.") for name in changed)
+    assert not any(name.startswith(("predictor_blocks.0.", "action_encoder")) for name in changed)
+    with pytest.raises(ValueError, match="0 to 1"):
+        predictor.freeze_blocks(2)
+
+
 def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
     def weights(folder, stops):
         for stop in stops:

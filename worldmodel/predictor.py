@@ -78,6 +78,17 @@ class Predictor(nn.Module):
     def conditioning_tokens(self) -> int:
         return 3 if self.config.use_extrinsics else 2
 
+    def freeze_blocks(self, count: int) -> None:
+        """Keep the input layers and the first ``count`` blocks as they are in training."""
+        if not 0 <= count < self.config.depth:
+            raise ValueError(
+                f"{count} frozen blocks; expected 0 to {self.config.depth - 1}, so that some train"
+            )
+        if count:
+            for part in (self.predictor_embed, self.action_encoder, self.state_encoder,
+                         self.extrinsics_encoder, *self.predictor_blocks[:count]):
+                part.requires_grad_(False)
+
     def _layout(self, steps: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
         """Rotary table and block-causal mask of ``steps`` frames, computed once."""
         if steps not in self._layouts or self._layouts[steps][0].device != device:
