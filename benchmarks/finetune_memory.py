@@ -4,9 +4,9 @@
     python benchmarks/finetune_memory.py --model vjepa2_ac   # the released size, where it fits
 
 Weights are float32 with a bfloat16 copy by autocast (6 bytes a parameter); gradients and the two
-moments of AdamW are float32 (12 bytes a trained parameter).  Activations are kept by trained layer,
-or with checkpointing only each layer's input.  On a GPU the peak is CUDA's own count; on a CPU it is
-the growth of the process's peak resident size, less that of the same step of a tiny model.
+moments of AdamW are float32 (12 bytes a trained parameter).  Activations are kept by trained
+layer, or with checkpointing only each layer's input.  On a GPU the peak is CUDA's own count; on a
+CPU it is the growth of the process's peak resident size, less that of a tiny model's step.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +10,30 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from configs import commands
-from configs.agents import make_env
+from configs.agents import Simulator, make_env
 from configs.report import write_report
 from planners.calibration import Calibration, fit_calibration
-from sims.arm import Arm
+from sims.arm import Arm, ArmConfig
 from worldmodel import checkpoint
+from worldmodel.encoder import Encoder
+from worldmodel.readout import Readout
 
+MOVES, STEP_M = 150, 0.05
 LOW_M = (0.40, -0.15, 0.025)  # where the random moves stay, robot base frame
 HIGH_M = (0.60, 0.15, 0.24)
 MAX_TURN_RAD = 0.1
 GRIP_SHARE = 0.15  # of the moves open or close the gripper
 
 
-def random_moves(env: Arm, moves: int, step_m: float, seed: int):
-    """Images [K, H, W, 3] and measured states [K, 7] after each of K random moves."""
+def random_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = False):
+    """Images [K, H, W, 3] and measured states [K, 7] after each of K random moves, in the scene
+    that ``reset(seed=seed)`` draws."""
     observation, _ = env.reset(seed=seed, options={"goal": False})
     rng = np.random.default_rng(seed)
     low, high = np.array(LOW_M), np.array(HIGH_M)
     images, states = [], []
     closed = 0.0
-    for _ in tqdm(range(moves), desc="calibrate", unit="move"):
+    for _ in tqdm(range(moves), desc="calibrate", unit="move", disable=quiet):
         place = observation["state"][:3]
         # Towards a random point of the region, so that the moves cover it.
         towards = rng.uniform(low, high) - place
@@ -45,23 +48,37 @@ def random_moves(env: Arm, moves: int, step_m: float, seed: int):
     return np.stack(images), np.stack(states)
 
 
-def calibrate(env: Arm, folder: str | None, moves: int, step_m: float, seed: int) -> Calibration:
-    where = Path(folder or checkpoint.SHIPPED)
-    encoder = checkpoint.load_encoder(where)
-    readout = checkpoint.load_readout(where, encoder)
-    images, measured = random_moves(env, moves, step_m, seed)
+def calibrate(
+    env: Arm, encoder: Encoder, readout: Readout, moves: int, step_m: float, seed: int,
+    quiet: bool = False,
+) -> Calibration:
+    images, measured = random_moves(env, moves, step_m, seed, quiet)
     with torch.inference_mode():
-        inferred = readout.state(encoder.encode_frames(torch.from_numpy(images)))
+        inferred = readout.state(encoder.encode_frames(torch.from_numpy(images)).float())
     return fit_calibration(inferred.double().numpy(), measured)
 
 
-def run_calibrate(settings: commands.Calibrate) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Calibrate:
+    """Camera self-calibration by random moves of at most ``step_m``; writes calibration.json."""
+
+    out: str = "outputs/calibrate"
+    simulator: Simulator = "mujoco"
+    moves: int = MOVES
+    step_m: float = STEP_M
+    seed: int = 0
+    checkpoint: str | None = None
+    arm: ArmConfig = field(default_factory=ArmConfig)
+
+
+def run_calibrate(settings: Calibrate) -> dict[str, Any]:
     arm = replace(settings.arm, task=replace(settings.arm.task, name="reach"))
+    where = Path(settings.checkpoint or checkpoint.SHIPPED)
+    encoder = checkpoint.load_encoder(where)
+    readout = checkpoint.load_readout(where, encoder)
     env = make_env(settings.simulator, arm)
     try:
-        found = calibrate(
-            env, settings.checkpoint, settings.moves, settings.step_m, settings.seed
-        )
+        found = calibrate(env, encoder, readout, settings.moves, settings.step_m, settings.seed)
     finally:
         env.close()
     out = Path(settings.out)

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +19,10 @@ import numpy as np
 import torch
 
 from configs.agents import MAX_STEPS, PolicyConfig, Simulator, arm_for, make_agent, make_env
+from configs.calibrating import MOVES, STEP_M, calibrate
 from configs.report import wilson_95
-from planners.agent import Agent
+from planners.agent import Agent, PlanningAgent
+from planners.calibration import CalibrationError
 from planners.loop import run_episode
 from robot_data.episodes import EpisodeStore
 from robot_data.recording import EpisodeWriter, RerunRecorder, Subscriber
@@ -96,17 +98,32 @@ def _environment(cell: Cell) -> Arm:
     return _kept["env"]
 
 
-def _agent(cell: Cell, env: Arm) -> Agent:
-    if _kept.get("agent_key") != cell.policy:
-        _kept.update(agent=make_agent(cell.policy, env), agent_key=cell.policy)
-    return _kept["agent"]
+def _agent(job: Job, env: Arm) -> Agent:
+    """The cell's agent; with ``calibration="self"`` calibrated by moves in the episode's own
+    scene, as a lab calibrates where it works."""
+    policy = job.cell.policy
+    own = policy.calibration == "self"
+    if _kept.get("agent_key") != policy:
+        made = make_agent(replace(policy, calibration=None) if own else policy, env)
+        _kept.update(agent=made, agent_key=policy)
+    agent = _kept["agent"]
+    if own:
+        if not isinstance(agent, PlanningAgent) or agent.readout is None:
+            raise ValueError("calibration=self needs a planner with a readout")
+        try:
+            agent.calibration = calibrate(
+                env, agent.encoder, agent.readout, MOVES, STEP_M, job.seed, quiet=True
+            )
+        except CalibrationError:  # the command would refuse it too: go on without
+            agent.calibration = None
+    return agent
 
 
 def run_job(job: Job, keep: Keep) -> Outcome:
     """One episode; ``keep`` says what is left of it besides its outcome."""
     cell = job.cell
     env = _environment(cell)
-    agent = _agent(cell, env)
+    agent = _agent(job, env)
     watchers: list[Subscriber] = []
     failure = None
     if keep.failures is not None:

@@ -40,7 +40,7 @@ COMMANDS = {
              "one episode towards a goal image, with pictures"),
     "evaluate": ("configs.commands:Evaluate", "configs.evaluating:run_evaluate",
                  "success rate over many seeds; suite=table: the success table"),
-    "calibrate": ("configs.commands:Calibrate", "configs.calibrating:run_calibrate",
+    "calibrate": ("configs.calibrating:Calibrate", "configs.calibrating:run_calibrate",
                   "map the model's idea of space to the robot's by random moves"),
     "diagnose": ("configs.commands:Diagnose", "configs.diagnosing:run_diagnose",
                  "does the model listen to actions: energies, ranks, drift"),

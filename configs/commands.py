@@ -128,19 +128,6 @@ class Evaluate(PolicyConfig):
 
 
 @dataclass(frozen=True)
-class Calibrate:
-    """Camera self-calibration by random moves of at most ``step_m``; writes calibration.json."""
-
-    out: str = "outputs/calibrate"
-    simulator: Simulator = "mujoco"
-    moves: int = 150
-    step_m: float = 0.05
-    seed: int = 0
-    checkpoint: str | None = None
-    arm: ArmConfig = field(default_factory=ArmConfig)
-
-
-@dataclass(frozen=True)
 class Listening:
     """Windows of recorded episodes that move at least ``least_move_m`` in a step; energies of
     ``candidates`` random and shuffled actions, energy landscapes ``reach_m`` around the true

@@ -13,8 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from configs import commands
-from configs.agents import arm_for, make_agent, make_env, parts_of, policy_of
-from configs.calibrating import calibrate
+from configs.agents import arm_for, make_agent, parts_of, policy_of
 from configs.cells import Cell, Job, Keep, Outcome, OutcomeLog, jobs_of, run_jobs, summary
 from configs.report import write_report
 from configs.table import table_cells, write_table
@@ -84,10 +83,9 @@ def _run_rows(settings: commands.Evaluate, out: Path) -> dict[str, Any]:
     logs: dict[str, OutcomeLog] = {}
     missing: list[Job] = []
     for cell in shown:
-        ready = _calibrated(cell, settings, out / "calibrations")
-        logs[cell.name] = OutcomeLog(_log_path(out, cell), _identity(ready))
+        logs[cell.name] = OutcomeLog(_log_path(out, cell), _identity(cell))
         if cell in chosen:
-            jobs = jobs_of(ready, settings.first_seed, settings.planner_seeds)
+            jobs = jobs_of(cell, settings.first_seed, settings.planner_seeds)
             missing += logs[cell.name].missing(jobs)
     total = sum(c.episodes for c in chosen)
     with tqdm(total=total, initial=total - len(missing), desc="table", unit="episode") as bar:
@@ -126,18 +124,3 @@ def _identity(cell: Cell) -> dict[str, Any]:
         cell.policy.checkpoint or checkpoint.SHIPPED, parts_of(cell.policy)
     )
     return {**asdict(replace(cell, episodes=0, group="")), "weights": weights}
-
-
-def _calibrated(cell: Cell, settings: commands.Evaluate, folder: Path) -> Cell:
-    """Make the calibration a row asks for (``calibration="self"``) with that row's camera."""
-    if cell.policy.calibration != "self":
-        return cell
-    path = folder / f"{cell.name.replace('/', '-')}.json"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        env = make_env(cell.simulator, arm_for(cell.arm, "reach"))
-        try:
-            calibrate(env, settings.checkpoint, 150, 0.05, settings.first_seed - 1).save(path)
-        finally:
-            env.close()
-    return replace(cell, policy=replace(cell.policy, calibration=str(path)))

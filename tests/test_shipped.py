@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from configs.agents import PolicyConfig, make_agent
-from configs.calibrating import calibrate
+from configs.calibrating import MOVES, STEP_M, calibrate
+from planners.agent import PlanningAgent
 from planners.loop import run_episode
 from planners.objective import l1
 from robot_data.pose import diff
@@ -124,10 +125,13 @@ def test_one_goal_image_is_enough_to_pick_and_place():
 def test_a_turned_camera_is_calibrated_by_the_models_own_eyes():
     config = ArmConfig(scene=SceneConfig(camera_azimuth_deg=160.0))
     env = MujocoArm(config, task="reach")
-    found = calibrate(env, None, 150, 0.05, seed=7_300_000)
+    planner = agent()
+    assert isinstance(planner, PlanningAgent)
+    assert planner.readout is not None
+    found = calibrate(env, planner.encoder, planner.readout, MOVES, STEP_M, seed=7_300_000)
     env.close()
     assert found.error_after_m < 0.75 * found.error_before_m
-    assert found.error_before_m > 0.03
+    assert found.error_after_m < 0.015
 
 
 @pytest.mark.slow
