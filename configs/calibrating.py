@@ -18,10 +18,13 @@ from worldmodel import checkpoint
 from worldmodel.encoder import Encoder
 from worldmodel.readout import Readout
 
-MOVES, STEP_M = 150, 0.05
-LOW_M = (0.40, -0.15, 0.025)  # where the random moves stay, robot base frame
-HIGH_M = (0.60, 0.15, 0.24)
-MAX_TURN_RAD = 0.1
+MOVES, STEP_M = 200, 0.075
+# Where the random moves stay, robot base frame.  Their paths lie well inside, so there is room
+# around the corners of the tasks' workspace.
+LOW_M = (0.36, -0.20, 0.025)
+HIGH_M = (0.64, 0.20, 0.28)
+MAX_TURN_RAD = 0.2  # of one move
+YAW_RAD = 0.4  # how far the hand turns from where it starts
 GRIP_SHARE = 0.15  # of the moves open or close the gripper
 
 
@@ -32,17 +35,18 @@ def random_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = F
     rng = np.random.default_rng(seed)
     low, high = np.array(LOW_M), np.array(HIGH_M)
     images, states = [], []
-    closed = 0.0
+    closed = turned = 0.0
     for _ in tqdm(range(moves), desc="calibrate", unit="move", disable=quiet):
         place = observation["state"][:3]
         # Towards a random point of the region, so that the moves cover it.
         towards = rng.uniform(low, high) - place
         move = towards * min(1.0, step_m / np.linalg.norm(towards))
-        turn = np.r_[0.0, 0.0, rng.uniform(-MAX_TURN_RAD, MAX_TURN_RAD)]
+        yaw = np.clip(rng.uniform(-YAW_RAD, YAW_RAD) - turned, -MAX_TURN_RAD, MAX_TURN_RAD)
+        turned += yaw
         if rng.random() < GRIP_SHARE:  # the hand looks different closed
             closed = 1.0 - closed
         grip = closed - observation["state"][6]
-        observation, *_ = env.step(np.r_[move, turn, grip])
+        observation, *_ = env.step(np.r_[move, 0.0, 0.0, yaw, grip])
         images.append(observation["image"])
         states.append(observation["state"])
     return np.stack(images), np.stack(states)
