@@ -134,7 +134,7 @@ def test_encode_is_keyed_by_the_encoder(data, weights):
     assert main([
         "encode", f"data={data / 'train'}", f"checkpoint={weights}", f"out={out}"
     ]) == 0
-    folder = Path(report(out)["folder"])
+    folder = Path(report(out)["folders"][0])
     assert folder.name == checkpoint.state_hash(checkpoint.load_encoder(weights))
     assert report(out)["episodes"] == 4
 
