@@ -34,7 +34,8 @@ class PolicyConfig:
     planner: CEM with the world model, with its own sub-goals when it is given a single goal
     image; flat: the same without its own sub-goals.  inverse_dynamics, random, stand_still: do
     not plan.  simulator_embedding, simulator_state: the same CEM with the simulator as the
-    model, and the embedding cost or the true-state cost.
+    model, and the embedding cost or the true-state cost.  calibration: a file of ``worldmodel
+    calibrate``; in the table's rows also "self", made in each episode's own scene.
     """
 
     policy: Policy = "planner"

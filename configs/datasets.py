@@ -22,21 +22,13 @@ class DataInfo:
     out: str = ""
 
 
-@dataclass(frozen=True)
-class DataCheck:
+class DataCheck(DataInfo):
     """Read every episode: damage, duplicates, gaps, jumps, suspicious units.  Exit code 2 if an
     episode cannot be used."""
 
-    data: str
-    out: str = ""
 
-
-@dataclass(frozen=True)
-class DataRepair:
-    """Move damaged and duplicate episodes to ``.removed`` and clear what crashes left."""
-
-    data: str
-    out: str = ""
+class DataRepair(DataInfo):
+    """Move damaged and duplicate episodes to ``.removed`` and clear what crashes leave."""
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,6 @@ def _rate(episode: Episode) -> float:
 
 def _side(episode: Episode) -> dict[str, NDArray[Any]]:
     fields = leftovers(episode)
-    fields |= {f"privileged/{k}": v for k, v in episode.privileged.items()}
     if episode.timestamps_ns is not None:
         fields["timestamps_ns"] = episode.timestamps_ns
     return fields

@@ -33,7 +33,6 @@ def _fields(episode: Episode) -> dict[str, NDArray[Any]]:
         "actions": episode.actions[None],
         "commanded_closedness": episode.commanded_closedness[None],
         **{f"cameras/{k}": v[None] for k, v in episode.cameras.items()},
-        **{f"privileged/{k}": v[None] for k, v in episode.privileged.items()},
         **leftovers(episode),
     }
     if episode.timestamps_ns is not None:
@@ -42,8 +41,10 @@ def _fields(episode: Episode) -> dict[str, NDArray[Any]]:
 
 
 def leftovers(episode: Episode) -> dict[str, NDArray[Any]]:
-    """What other formats have no place for: raw arrays and the meta as JSON."""
+    """What other formats have no place for: raw and privileged arrays, and the meta as JSON
+    (``importers.source.restore_leftovers`` reads them)."""
     return {
+        **{f"privileged/{k}": v for k, v in episode.privileged.items()},
         **{f"raw/{k}": v for k, v in episode.raw.items()},
         "meta": np.array(json.dumps(episode.meta)),
     }

@@ -110,9 +110,8 @@ def _write(path: Path, episode: Episode, clock: NDArray[np.int64]) -> None:
 
 
 def _packed(episode: Episode) -> NDArray[np.uint8]:
-    """Leftovers and privileged arrays as the bytes of an ``.npz``."""
+    """Leftovers as the bytes of an ``.npz``."""
     buffer = io.BytesIO()
     fields: dict[str, Any] = leftovers(episode)
-    fields |= {f"privileged/{k}": v for k, v in episode.privileged.items()}
     np.savez(buffer, **fields)
     return np.frombuffer(buffer.getvalue(), np.uint8)

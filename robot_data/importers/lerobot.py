@@ -23,7 +23,7 @@ from PIL import Image
 
 from robot_data.conventions import StateConvention
 from robot_data.importers.columns import ColumnConfig
-from robot_data.importers.source import SourceEpisode, View
+from robot_data.importers.source import SourceEpisode, View, restore_leftovers
 from robot_data.importers.video import frame_count, frames_by_number, frames_by_time
 from robot_data.schema import DataError
 
@@ -170,13 +170,8 @@ class LeRobotImporter:
     def _add_ours(source: SourceEpisode, arrays: dict[str, NDArray[Any]], path: Path) -> None:
         source.actions = arrays["action"]
         source.commanded_closedness = arrays["observation.commanded_closedness"][:, 0]
-        source.raw = {}
         with np.load(path, allow_pickle=False) as data:
-            source.meta = {"camera": "exo", **json.loads(str(data["meta"]))}
-            for name in data.files:
-                kind, _, rest = name.partition("/")
-                if kind in ("raw", "privileged"):
-                    getattr(source, kind)[rest] = data[name]
+            restore_leftovers(source, data)
             source.times_ns = data.get("timestamps_ns", None)
 
 

@@ -4,18 +4,21 @@ further cameras and leftovers, and come back exactly."""
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from robot_data.conventions import StateConvention
-from robot_data.importers.source import SourceEpisode, array_view, sorted_paths
+from robot_data.importers.source import (
+    SourceEpisode,
+    array_view,
+    restore_leftovers,
+    sorted_paths,
+)
 from robot_data.schema import DataError
 
 FIELDS = ("observations", "states")
-OURS = ("actions", "commanded_closedness", "timestamps_ns")
 
 
 class NpzImporter:
@@ -68,16 +71,14 @@ class NpzImporter:
 
     @staticmethod
     def _add_ours(source: SourceEpisode, data) -> None:
-        for name, target in zip(OURS, ("actions", OURS[1], "times_ns"), strict=True):
-            if name in data:
-                setattr(source, target, data[name][0])
-        source.meta = {"camera": "exo", **json.loads(str(data["meta"]))}
+        source.actions = data["actions"][0]
+        source.commanded_closedness = data["commanded_closedness"][0]
+        if "timestamps_ns" in data:
+            source.times_ns = data["timestamps_ns"][0]
+        restore_leftovers(source, data)
+        views = {source.meta["camera"]: source.views.pop("exo")}
         for name in data.files:
             kind, _, rest = name.partition("/")
             if kind == "cameras":
-                source.views[rest] = array_view(data[name][0])
-            elif kind == "privileged":
-                source.privileged[rest] = data[name][0]
-            elif kind == "raw":
-                source.raw[rest] = data[name]
-        source.views = {source.meta["camera"]: source.views.pop("exo"), **source.views}
+                views[rest] = array_view(data[name][0])
+        source.views = views

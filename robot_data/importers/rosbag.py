@@ -8,7 +8,6 @@ also kept verbatim under ``raw/<topic>``.  Bags that this project exported come 
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from robot_data.conventions import StateConvention
 from robot_data.importers.assemble import nearest
-from robot_data.importers.source import SourceEpisode, View, sorted_paths
+from robot_data.importers.source import SourceEpisode, View, restore_leftovers, sorted_paths
 from robot_data.schema import DataError
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -153,11 +152,7 @@ class RosbagImporter:
         source.actions = messages.numbers[f"{OURS}action"][1]
         source.commanded_closedness = messages.numbers[f"{OURS}commanded_closedness"][1][:, 0]
         with np.load(io.BytesIO(bytes(data)), allow_pickle=False) as side:
-            source.meta = {"camera": "exo", **json.loads(str(side["meta"]))}
-            for name in side.files:
-                kind, _, rest = name.partition("/")
-                if kind in ("raw", "privileged"):
-                    getattr(source, kind)[rest] = side[name]
+            restore_leftovers(source, side)
         return source
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -65,6 +66,16 @@ class Importer(Protocol):
 def array_view(images: Image, times_ns: NDArray[np.int64] | None = None) -> View:
     """A view of frames held in memory (or memory-mapped), [N, h, w, 3]."""
     return View(len(images), lambda rows: (np.asarray(images[i]) for i in rows), times_ns)
+
+
+def restore_leftovers(source: SourceEpisode, side: Mapping[str, NDArray[Any]]) -> None:
+    """Put back what our exports carry beside the format (``exporters.npz.leftovers``)."""
+    source.meta = {"camera": "exo", **json.loads(str(side["meta"]))}
+    source.raw = {}
+    for name in side:
+        kind, _, rest = name.partition("/")
+        if kind in ("raw", "privileged"):
+            getattr(source, kind)[rest] = side[name]
 
 
 @lru_cache(maxsize=1024)
