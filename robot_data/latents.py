@@ -33,6 +33,11 @@ class LatentEpisode:
 
 class LatentCache:
     def __init__(self, store: EpisodeStore, encoder_hash: str) -> None:
+        if store.remote:
+            raise DataError(
+                f"latents are memory-mapped and {store.url} is remote; copy the store to a disk "
+                "first"
+            )
         self.store = store
         self.folder = store.root / ".latents" / encoder_hash
 

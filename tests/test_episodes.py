@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robot_data.episodes import DamagedEpisodeWarning, EpisodeStore
+from robot_data.latents import LatentCache
 from robot_data.layout import DamagedEpisode
 from robot_data.pose import diff
 from robot_data.schema import DataError
@@ -89,6 +90,8 @@ def test_remote_store_keeps_the_same_promises():
     files.pipe(f"{root}/b/zarr.json", files.cat(f"{root}/a/zarr.json")[:40])  # died while writing
     assert store.names() == ["a"]
     store.write("b", make_episode(seed=1))
+    with pytest.raises(DataError, match="remote"):
+        LatentCache(store, "hash")
     assert WindowSampler(store, 4, verify=False).sample(np.random.default_rng(0)).images.shape == (
         4, 32, 32, 3
     )

@@ -9,6 +9,7 @@ import torch
 
 from configs.agents import PolicyConfig, make_agent
 from configs.calibrating import MOVES, STEP_M, calibrate
+from configs.cells import Cell, Keep, jobs_of, run_job
 from planners.agent import PlanningAgent
 from planners.loop import run_episode
 from planners.objective import l1
@@ -132,6 +133,14 @@ def test_a_turned_camera_is_calibrated_by_the_models_own_eyes():
     env.close()
     assert found.error_after_m < 0.75 * found.error_before_m
     assert found.error_after_m < 0.015
+
+
+@pytest.mark.slow
+def test_calibration_in_the_episodes_own_scene_reaches_with_a_turned_camera():
+    arm = ArmConfig(scene=SceneConfig(camera_azimuth_deg=160.0))
+    cell = Cell("turned", "reach", policy=PolicyConfig(calibration="self"), arm=arm, episodes=4)
+    outcomes = [run_job(job, Keep()) for job in jobs_of(cell, 7_500_000, 1)]
+    assert sum(o.success for o in outcomes) >= 3
 
 
 @pytest.mark.slow
