@@ -10,6 +10,7 @@ from dataclasses import fields
 from importlib import import_module
 from typing import Any
 
+from robots.limits import SafetyError
 from sims.rendering import RenderingUnavailable
 
 # name: (settings, function, what it does); modules are imported when their command runs
@@ -46,6 +47,12 @@ COMMANDS = {
                  "does the model listen to actions: energies, ranks, drift"),
     "replay": ("configs.commands:Replay", "configs.replaying:run_replay",
                "what would the agent do on recorded episodes"),
+    "robot serve": ("configs.robot_serving:RobotServe", "configs.robot_serving:run_serve",
+                    "the bridge between planners and an arm, over ROS 2"),
+    "robot sim": ("configs.robot_serving:RobotSim", "configs.robot_serving:run_sim",
+                  "a simulated arm on the topics of a real one"),
+    "robot run": ("configs.robot_running:RobotRun", "configs.robot_running:run_robot",
+                  "plan towards goal images on the arm; moves only with execute=true"),
     "parity": ("configs.commands:Parity", "configs.parity:run_parity",
                "compare our models with vectors of the released code"),
     "info": ("configs.commands:Info", "configs.info:run_info",
@@ -61,7 +68,7 @@ def find(target: str) -> Any:
 
 def usage() -> str:
     lines = ["usage: worldmodel <command> [key=value ...]", ""]
-    lines += [f"  {name:12}{text}" for name, (_, _, text) in COMMANDS.items()]
+    lines += [f"  {name:13}{text}" for name, (_, _, text) in COMMANDS.items()]
     return "\n".join([*lines, "", "worldmodel <command> --help lists its settings"])
 
 
@@ -100,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         settings = load(find(kind), yaml_name(name), overrides)
         find(function)(settings)
-    except (ValueError, ImportError, OSError, RenderingUnavailable, BrokenExecutor) as error:
+    except (ValueError, ImportError, OSError, RenderingUnavailable, BrokenExecutor,
+            SafetyError) as error:
         if os.environ.get("WORLDMODEL_TRACEBACK"):
             raise
         message = " ".join(str(error).split())

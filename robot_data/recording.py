@@ -68,6 +68,7 @@ class EpisodeWriter:
     def __init__(self, store: EpisodeStore, name: str, meta: dict[str, Any]) -> None:
         self.store, self.name, self.meta = store, name, meta
         self._frames: list[tuple[NDArray[Any], NDArray[Any], float]] = []
+        self._stamps: list[float] = []
         self._actions: list[NDArray[np.float64]] = []
 
     def on_start(self, start: Start) -> None:
@@ -77,23 +78,30 @@ class EpisodeWriter:
     def on_step(self, step: Step) -> None:
         self._actions.append(np.asarray(step.decision.action, np.float64))
         self._append(step.following, step.info)
+        if "fault" in step.info:
+            self.meta = {**self.meta, "fault": step.info["fault"]}
 
     def _append(self, observation: dict[str, NDArray[Any]], info: dict[str, Any]) -> None:
         told = float(info["commanded"][6]) if "commanded" in info else float("nan")
         if np.isnan(told):
             told = float(observation["state"][6])
         self._frames.append((observation["image"], observation["state"], told))
+        if "stamp" in info:  # seconds, of a real camera
+            self._stamps.append(float(info["stamp"]))
 
     def on_end(self) -> None:
         if len(self._frames) < 2:
             return
         images, states, told = zip(*self._frames, strict=True)
+        stamps = np.round(1e9 * np.array(self._stamps)).astype(np.int64)
+        stamped = len(stamps) == len(images) and bool((np.diff(stamps) > 0).all())
         self.store.write(
             self.name,
             Episode(
                 images=np.stack(images), states=np.stack(states),
                 actions=np.stack([*self._actions, np.zeros(7)]),
                 commanded_closedness=np.asarray(told, np.float64), meta=self.meta,
+                timestamps_ns=stamps if stamped else None,
             ),
         )
 
@@ -101,9 +109,14 @@ class EpisodeWriter:
 class RerunRecorder:
     """Camera, goal, hand path in 3D, state, action and imagined cost, as a ``.rrd`` file."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, live: bool = False) -> None:
+        """``live``: also in a viewer on this machine, started if there is none."""
         self._log = rr.RecordingStream("arm_worldmodel")
-        self._log.save(str(path))
+        if live:
+            rr.spawn(connect=False, hide_welcome_screen=True)
+            self._log.set_sinks(rr.GrpcSink(), rr.FileSink(str(path)))
+        else:
+            self._log.save(str(path))
         self._path: list[NDArray[np.float64]] = []
 
     def on_start(self, start: Start) -> None:

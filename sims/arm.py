@@ -141,8 +141,8 @@ class Arm(gymnasium.Env[Any, Any]):
         """Simulate ``steps`` physics steps with the present set points."""
         raise NotImplementedError
 
-    def _track(self, q_goal: Array) -> None:
-        """Move the joint reference to ``q_goal`` [7] (rad) over one control step of physics."""
+    def _track(self, q_goal: Array, substeps: int) -> None:
+        """Move the joint reference to ``q_goal`` [7] (rad) over ``substeps`` steps of physics."""
         raise NotImplementedError
 
     def _drive_gripper(self, closedness: float) -> None:
@@ -199,8 +199,16 @@ class Arm(gymnasium.Env[Any, Any]):
         if np.linalg.norm(lead) > reach:
             target[:3] = measured[:3] + lead * reach / np.linalg.norm(lead)
         self._commanded[:6] = target[:6]
-        self._track(self._kinematics.solve(target, self._reference.q))
+        self._track(self._kinematics.solve(target, self._reference.q), self._substeps)
         self._hold_on_contact()
+
+    def servo(self, setpoint: Array, seconds: float) -> None:
+        """Follow an absolute set point [7] for ``seconds``, as an arm's own controller does:
+        nothing is limited here and nothing is rendered."""
+        self._commanded = setpoint.copy()
+        self._drive_gripper(float(setpoint[6]))
+        substeps = max(1, round(seconds / self.config.timestep_s))
+        self._track(self._kinematics.solve(setpoint, self._reference.q), substeps)
 
     def _command_gripper(self, change: float, measured: float) -> None:
         """Closing adds to the command, opening starts from where the fingers are."""

@@ -175,8 +175,8 @@ class BulletArm(Arm):
         for _ in range(steps):
             self._step_physics()
 
-    def _track(self, q_goal: Array) -> None:
-        angles, rates = self._reference.advance(q_goal, self._substeps, self.config.timestep_s)
+    def _track(self, q_goal: Array, substeps: int) -> None:
+        angles, rates = self._reference.advance(q_goal, substeps, self.config.timestep_s)
         for target in zip(angles, rates, strict=True):
             self._arm_target = target
             self._step_physics()

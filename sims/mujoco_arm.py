@@ -67,8 +67,8 @@ class MujocoArm(Arm):
         mujoco.mj_step(self.model, self.data, steps)
         mujoco.mj_forward(self.model, self.data)
 
-    def _track(self, q_goal: Array) -> None:
-        angles, rates = self._reference.advance(q_goal, self._substeps, self.config.timestep_s)
+    def _track(self, q_goal: Array, substeps: int) -> None:
+        angles, rates = self._reference.advance(q_goal, substeps, self.config.timestep_s)
         for servo in angles + SERVO_LAG_S * rates:  # velocity feed-forward
             self.data.ctrl[self._arm_act] = servo
             mujoco.mj_step(self.model, self.data)

@@ -2,6 +2,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import contextlib
 import warnings
 from pathlib import Path
 
@@ -14,6 +15,9 @@ with warnings.catch_warnings():
     import rerun  # noqa: F401
     import torch
     import torch.utils.tensorboard
+
+    with contextlib.suppress(ImportError):
+        import rosidl_generator_py  # noqa: F401
 
 from robot_data.schema import Episode
 from sims.mujoco_arm import MujocoArm

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NAMES = ["worldmodel", "planners", "sims", "robot_data", "configs"]
+NAMES = ["worldmodel", "planners", "sims", "robots", "robot_data", "configs"]
 
 
 def test_installed_top_level_names_belong_to_this_distribution(tmp_path):

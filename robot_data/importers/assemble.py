@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from robot_data.images import fit_square
 from robot_data.importers.source import SourceEpisode, View
 from robot_data.pose import diff
 from robot_data.schema import DataError, Episode
@@ -157,17 +157,3 @@ def _fitted(view: View, pick: NDArray[np.int64], side: int | None) -> NDArray[np
     if len(frames) != len(unique):
         raise DataError(f"a video ends after {len(frames)} of {len(unique)} wanted frames")
     return np.stack(frames)[places]
-
-
-def fit_square(image: NDArray[np.uint8], side: int | None) -> NDArray[np.uint8]:
-    """Scale the shorter edge to ``side``, crop the centre: uint8 [h, w, 3] -> [side, side, 3]."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise DataError(f"a frame is {image.dtype} {image.shape}; expected uint8 [h, w, 3] RGB")
-    if side is None or image.shape[:2] == (side, side):
-        return image
-    height, width = image.shape[:2]
-    edge = min(height, width)
-    left, top = (width - edge) / 2, (height - edge) / 2
-    box = (left, top, left + edge, top + edge)
-    scaled = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR, box)
-    return np.asarray(scaled)

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from robot_data.conventions import StateConvention
+from robot_data.images import picture
 from robot_data.importers.assemble import nearest
 from robot_data.importers.source import SourceEpisode, View, restore_leftovers, sorted_paths
 from robot_data.schema import DataError
@@ -28,7 +28,6 @@ IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 POSE_TYPE = "geometry_msgs/msg/PoseStamped"
 JOINT_TYPE = "sensor_msgs/msg/JointState"
 TEXT_TYPE = "std_msgs/msg/String"
-CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 OURS = "/arm_worldmodel/"
 Stamped = tuple[NDArray[np.int64], NDArray[np.float64]]  # times [N] in ns, rows [N, W]
 
@@ -264,26 +263,9 @@ def _frames(path: Path, topic: str, keep: NDArray[np.int64]):
         with _open(path) as reader:
             for number, (_, message) in enumerate(_decoded(reader, topic)):
                 if number in wanted:
-                    yield _picture(message)
+                    yield picture(message)
 
     return frames
-
-
-def _picture(message: Any) -> NDArray[np.uint8]:
-    """An Image or CompressedImage as RGB uint8 [h, w, 3]."""
-    if not hasattr(message, "encoding"):
-        with Image.open(io.BytesIO(bytes(message.data))) as image:
-            return np.asarray(image.convert("RGB"))
-    if message.encoding not in CHANNELS:
-        raise DataError(f"image encoding '{message.encoding}'; this reads {', '.join(CHANNELS)}")
-    channels = CHANNELS[message.encoding]
-    rows = np.frombuffer(bytes(message.data), np.uint8)
-    rows = rows.reshape(message.height, message.step)[:, : message.width * channels]
-    image = rows.reshape(message.height, message.width, channels)
-    if channels == 1:
-        return np.repeat(image, 3, axis=2)
-    order = [2, 1, 0] if message.encoding.startswith("bgr") else [0, 1, 2]
-    return np.ascontiguousarray(image[:, :, order])
 
 
 def _at(clock: NDArray[np.int64], stamped: Stamped, limit_s: float) -> NDArray[np.float64]:

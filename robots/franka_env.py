@@ -1,0 +1,170 @@
+"""A real arm behind the environment contract of the simulators."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_data.images import fit_square
+from robot_data.pose import diff
+from robot_data.schema import check_action, check_image, check_state
+from robots.limits import Limits, SafetyError
+from robots.link import Link
+from robots.safety import cap_action
+
+Array = NDArray[np.float64]
+TOLERANCE = np.array([0.005, 0.005, 0.005, 0.03, 0.03, 0.03, 0.05])  # of going to a pose
+
+
+@dataclass(frozen=True)
+class FrankaEnvConfig:
+    """image_size: side of the square that camera pictures are scaled and centre-cropped to.
+    settle: a step ends when the arm has come to rest, as the model's training data do;
+    otherwise after one period of ``control_hz``.  step_timeout_s: most a step waits."""
+
+    image_size: int = 128
+    control_hz: float = 5.0
+    settle: bool = True
+    step_timeout_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.image_size % 16 or self.image_size < 16:
+            raise ValueError(f"image_size {self.image_size} is not a multiple of the patch size 16")
+        if self.control_hz <= 0 or self.step_timeout_s <= 0:
+            raise ValueError("control_hz and step_timeout_s must be positive")
+
+
+class FrankaEnv(gymnasium.Env[Any, Any]):
+    """Observation {"image": uint8 [S, S, 3], "state": float64 [7]}, action float64 [7], as in
+    ``robot_data.schema``.  There is no reward; ``info["success"]`` is always False, because
+    nobody judges here, and ``info["distance_m"]`` is NaN.
+
+    A fault of the arm ends the episode: ``truncated`` is True, ``info["fault"]`` says why, the
+    arm holds, and the next ``reset`` raises ``SafetyError`` until somebody recovered it.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+    source: ClassVar[str] = "franka"
+
+    def __init__(
+        self, link: Link, config: FrankaEnvConfig | None = None, limits: Limits | None = None,
+        goals: Sequence[NDArray[np.uint8]] = (), goal_names: Sequence[str] = (),
+    ) -> None:
+        self.link, self.config = link, config or FrankaEnvConfig()
+        self.limits = limits or Limits()
+        self.render_mode = "rgb_array"
+        self.goals, self.goal_names = list(goals), list(goal_names)
+        side = self.config.image_size
+        self.observation_space = gymnasium.spaces.Dict({
+            "image": gymnasium.spaces.Box(0, 255, (side, side, 3), np.uint8),
+            "state": gymnasium.spaces.Box(-np.inf, np.inf, (7,), np.float64),
+        })
+        limit = np.array([0.1, 0.1, 0.1, 0.35, 0.35, 0.35, 1.0])
+        self.action_space = gymnasium.spaces.Box(-limit, limit, dtype=np.float64)
+        self._seen: dict[str, NDArray[Any]] | None = None
+        self._stamp = float("-inf")
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Wait for the arm.  ``options={"state": [7]}`` goes there first, in capped steps."""
+        super().reset(seed=seed)
+        self._observe(after=float("-inf"))
+        wanted = (options or {}).get("state")
+        if wanted is not None:
+            self.go_to(wanted)
+        info = {
+            "subgoal_images": self.goals, "subgoal_names": self.goal_names, "goal_reached": True,
+            **self._info(),
+        }
+        return self._last(), info
+
+    def step(self, action: Array):
+        """One control step.  Raises nothing for a fault: see the class."""
+        action = check_action(action)
+        action = np.clip(action, self.action_space.low, self.action_space.high)  # pyright: ignore
+        try:
+            self._move(action)
+        except SafetyError as error:
+            return self._last(), 0.0, False, True, {**self._info(), "fault": str(error),
+                                                    "fault_code": error.code}
+        return self._last(), 0.0, False, False, self._info()
+
+    def go_to(self, state: Array, most_steps: int = 60) -> None:
+        """Go to ``state`` [7] in straight, capped steps.  Raises ``SafetyError`` on a fault or if
+        the arm does not get there."""
+        state = check_state(state)
+        for _ in range(most_steps):
+            reading = self.link.inbox.latest
+            assert reading is not None
+            error = diff(reading.commanded, state)
+            error[6] = state[6] - reading.commanded[6]
+            if (np.abs(error) < TOLERANCE).all():
+                return
+            self._move(cap_action(error, self.limits))
+        raise SafetyError("not_there", f"the arm did not get to {np.round(state, 3)}")
+
+    def render(self) -> NDArray[np.uint8]:
+        """The last picture."""
+        return self._last()["image"]
+
+    def close(self) -> None:
+        self.link.close()
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _move(self, action: Array) -> None:
+        inbox, wait_s = self.link.inbox, self.config.step_timeout_s
+        before = inbox.latest
+        assert before is not None
+        began = time.monotonic()
+        self.link.send(action, self._stamp)
+        done = before.accepted + before.refused
+        inbox.wait(
+            "the bridge's answer to an action",
+            lambda: inbox.latest is not None
+            and inbox.latest.accepted + inbox.latest.refused > done,
+            wait_s,
+        )
+        if self.config.settle:
+            inbox.wait(
+                "the end of a motion", lambda: _resting(inbox.latest), wait_s, self.link.alive,
+                1 / self.config.control_hz,
+            )
+        else:
+            time.sleep(max(0.0, 1 / self.config.control_hz - (time.monotonic() - began)))
+        self._observe(after=self.link.now())
+
+    def _observe(self, after: float) -> None:
+        """A picture taken ``after`` that time, and the state at its time."""
+        wait_s = self.config.step_timeout_s
+        inbox = self.link.inbox
+        inbox.wait("the arm's state", lambda: inbox.latest is not None, wait_s)
+        after = max(after, self.link.now() - 0.1)  # never a picture of long ago
+        self._stamp, image = inbox.picture(after, wait_s)
+        state = inbox.state_at(self._stamp, wait_s)
+        self._seen = {
+            "image": check_image(fit_square(image, self.config.image_size)),
+            "state": check_state(np.r_[state[:6], np.clip(state[6], 0, 1)]),
+        }
+
+    def _last(self) -> dict[str, NDArray[Any]]:
+        if self._seen is None:
+            raise RuntimeError("reset() must be called first")
+        return {name: value.copy() for name, value in self._seen.items()}
+
+    def _info(self) -> dict[str, Any]:
+        reading = self.link.inbox.latest
+        return {
+            "success": False, "distance_m": float("nan"),
+            "commanded": None if reading is None else reading.commanded.copy(),
+            "stamp": self._stamp,
+        }
+
+
+def _resting(reading: Any) -> bool:
+    return reading is not None and not reading.moving
