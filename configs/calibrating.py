@@ -16,7 +16,7 @@ from planners.calibration import Calibration, fit_calibration
 from sims.arm import Arm, ArmConfig
 from worldmodel import checkpoint
 from worldmodel.encoder import Encoder
-from worldmodel.readout import Readout
+from worldmodel.readout import Readout, decode
 
 MOVES, STEP_M = 200, 0.075
 # Where the random moves stay, robot base frame.  Their paths lie well inside, so there is room
@@ -58,13 +58,15 @@ def calibrate(
 ) -> Calibration:
     images, measured = random_moves(env, moves, step_m, seed, quiet)
     with torch.inference_mode():
-        inferred = readout.state(encoder.encode_frames(torch.from_numpy(images)).float())
-    return fit_calibration(inferred.double().numpy(), measured)
+        features = readout.features(encoder.encode_frames(torch.from_numpy(images)).float())
+        inferred = decode(readout.head(features))
+    return fit_calibration(inferred.double().numpy(), measured, features.numpy())
 
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Camera self-calibration by random moves of at most ``step_m``; writes calibration.json."""
+    """Camera self-calibration by random moves of at most ``step_m``; writes
+    calibration.safetensors."""
 
     out: str = "outputs/calibrate"
     simulator: Simulator = "mujoco"
@@ -87,13 +89,18 @@ def run_calibrate(settings: Calibrate) -> dict[str, Any]:
         env.close()
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
-    found.save(out / "calibration.json")
-    turned = np.degrees(np.arctan2(found.matrix[1][0], found.matrix[0][0]))
-    report = {**asdict(found), "azimuth_deg": float(turned), "settings": asdict(settings)}
+    found.save(out / "calibration.safetensors")
+    turned = np.degrees(np.arctan2(found.matrix[1, 0], found.matrix[0, 0]))
+    report = {
+        "matrix": found.matrix.tolist(), "offset": found.offset.tolist(),
+        "turn": found.turn.tolist(), "moves": found.moves, "azimuth_deg": float(turned),
+        "error_before_m": found.error_before_m, "error_after_m": found.error_after_m,
+        "settings": asdict(settings),
+    }
     write_report(out, report)
     print(
         f"{found.moves} moves: hand position off by {100 * found.error_before_m:.1f} cm before and "
         f"{100 * found.error_after_m:.1f} cm after (median, moves left out of the fit); map turns "
-        f"{turned:.1f} deg about z\napply with calibration={out / 'calibration.json'}"
+        f"{turned:.1f} deg about z\napply with calibration={out / 'calibration.safetensors'}"
     )
     return report

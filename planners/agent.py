@@ -24,7 +24,7 @@ from planners.subgoals import Progress, SubgoalConfig, SubgoalSequence
 from robot_data.schema import check_image, check_state
 from worldmodel.encoder import Encoder
 from worldmodel.predictor import Predictor
-from worldmodel.readout import Readout
+from worldmodel.readout import Readout, decode
 from worldmodel.rollout import integrate, rollout
 
 
@@ -189,8 +189,9 @@ class PlanningAgent:
         """Commanded states [B, 7], robot frame, read from tokens [B, N, D]."""
         if self.readout is None:
             return None
-        read = self.readout.state(tokens.float())
-        return read if self.calibration is None else self.calibration.to_robot(read)
+        features = self.readout.features(tokens.float())
+        read = decode(self.readout.head(features))
+        return read if self.calibration is None else self.calibration.to_robot(read, features)
 
     def _objective(self, index: int, state: Tensor, shown: Tensor | None) -> GoalObjective:
         tokens, goal = self._goals[index]

@@ -3,27 +3,31 @@
 V-JEPA 2-AC infers the robot's axes from the picture, and what it infers turns with the camera
 (Assran et al. 2025, appendix B.4).  Random small moves, whose true poses the robot reports, give
 pairs of inferred and true poses; a least-squares affine map of the position and a mean rotation
-take one to the other.  "Model frame" is where the model believes things are; "robot frame" is
-the base frame.
+take one to the other.  What that map leaves depends on the view in ways no affine map can have;
+kernel ridge regression on the readout's features (Rasmussen and Williams 2006, section 2.2)
+takes it from the same moves.  "Model frame" is where the model believes things are; "robot
+frame" is the base frame.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from worldmodel.pose import euler_to_matrix, matrix_to_euler
 
 FEWEST = 12  # moves; the affine map has 12 numbers
+RIDGE, WIDTH = 0.01, 3.0  # of the kernel; its width in median squared distances of features
+SHAPES = {"matrix": (3, 3), "turn": (3, 3), "offset": (3,)}
 LONGEST_STRETCH = 3.0  # singular values beyond this, or below its inverse, are not a camera
 
 
@@ -32,24 +36,44 @@ class CalibrationError(ValueError):
 
 
 @dataclass(frozen=True)
+class Residual:
+    """Position error [m] left by the affine map, as a function of features [F]: a Gaussian
+    kernel between them and ``support`` [K, F], weighted by ``dual`` [K, 3]."""
+
+    support: NDArray[np.float32]
+    dual: NDArray[np.float32]
+    scale: float  # squared distance at which the kernel falls to 1/e
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Features [B, F] -> what to add to positions [B, 3]."""
+        support, dual = features.new_tensor(self.support), features.new_tensor(self.dual)
+        return torch.exp(-torch.cdist(features, support).square() / self.scale) @ dual
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """robot position = matrix @ model position + offset [m]; robot rotation = turn @ model's.
+    """robot position = matrix @ model position + offset + residual(features) [m]; robot
+    rotation = turn @ model's.
 
     error_before_m, error_after_m: median distance of inferred from true positions, without and
     with the map, on poses left out of the fit.
     """
 
-    matrix: tuple[tuple[float, ...], ...]
-    offset: tuple[float, ...]
-    turn: tuple[tuple[float, ...], ...]
+    matrix: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    turn: NDArray[np.float64]
     moves: int
     error_before_m: float
     error_after_m: float
+    residual: Residual | None = None
 
-    def to_robot(self, state: Tensor) -> Tensor:
-        """States [B, 7] from the model frame to the robot frame."""
+    def to_robot(self, state: Tensor, features: Tensor | None = None) -> Tensor:
+        """States [B, 7] from the model frame to the robot frame; ``features`` [B, F]: the
+        readout's, of the pictures the states were read from."""
         matrix, offset, turn = self._tensors(state)
         xyz = state[:, :3] @ matrix.T + offset
+        if self.residual is not None and features is not None:
+            xyz = xyz + self.residual(features)
         turned = matrix_to_euler(turn @ euler_to_matrix(state[:, 3:6]))
         return torch.cat([xyz, turned, state[:, 6:]], dim=-1)
 
@@ -68,36 +92,56 @@ class Calibration:
         return torch.cat([xyz, turned, actions[..., 6:]], dim=-1)
 
     def _tensors(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        matrix, offset, turn = self.matrix, self.offset, self.turn
-        return like.new_tensor(matrix), like.new_tensor(offset), like.new_tensor(turn)
+        return (
+            like.new_tensor(self.matrix), like.new_tensor(self.offset), like.new_tensor(self.turn)
+        )
 
     def save(self, path: str | Path) -> None:
+        tensors = {name: getattr(self, name) for name in SHAPES}
+        numbers = {
+            "moves": str(self.moves), "error_before_m": repr(self.error_before_m),
+            "error_after_m": repr(self.error_after_m),
+        }
+        if self.residual is not None:
+            tensors["support"], tensors["dual"] = self.residual.support, self.residual.dual
+            numbers["scale"] = repr(self.residual.scale)
         staged = Path(f"{path}.tmp")
-        staged.write_text(json.dumps(asdict(self), indent=2))
+        # Arrays that are not contiguous would be written wrongly, without a word.
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, staged, numbers)
         os.replace(staged, path)
 
 
 def load_calibration(path: str | Path) -> Calibration:
     try:
-        fields = json.loads(Path(path).read_text())
-        if not isinstance(fields, dict):
-            raise ValueError("not a JSON object")
-        for name, shape in (("matrix", (3, 3)), ("turn", (3, 3)), ("offset", (3,))):
-            if np.shape(fields.get(name, ())) != shape or not np.isfinite(fields[name]).all():
-                raise ValueError(f"{name} must be finite numbers of shape {shape}")
-        fields["matrix"], fields["turn"] = _rows(fields["matrix"]), _rows(fields["turn"])
-        fields["offset"] = tuple(fields["offset"])
-        return Calibration(**fields)
-    except (OSError, ValueError, TypeError) as error:
+        with safe_open(path, "numpy") as file:
+            numbers = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for name, shape in SHAPES.items():
+            if name not in tensors or tensors[name].shape != shape:
+                raise ValueError(f"{name} must have shape {shape}")
+        if not all(np.isfinite(values).all() for values in tensors.values()):
+            raise ValueError("it holds numbers that are not finite")
+        residual = None
+        if "support" in tensors:
+            residual = Residual(tensors["support"], tensors["dual"], float(numbers["scale"]))
+        return Calibration(
+            tensors["matrix"], tensors["offset"], tensors["turn"], int(numbers["moves"]),
+            float(numbers["error_before_m"]), float(numbers["error_after_m"]), residual,
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CalibrationError(
             f"{path} is not a calibration ({error}); write one with `worldmodel calibrate`"
         ) from error
 
 
 def fit_calibration(
-    inferred: NDArray[np.float64], measured: NDArray[np.float64]
+    inferred: NDArray[np.float64], measured: NDArray[np.float64],
+    features: NDArray[np.float32] | None = None,
 ) -> Calibration:
-    """Map from inferred to measured poses, both [K, 7]; every fifth pose checks the fit."""
+    """Map from inferred to measured poses, both [K, 7]; every fifth pose checks the fit.
+
+    features: [K, F], of the readout; without them there is no residual.
+    """
     if len(inferred) != len(measured) or len(inferred) < FEWEST:
         raise CalibrationError(
             f"{len(inferred)} inferred and {len(measured)} measured poses; calibration needs as "
@@ -115,12 +159,24 @@ def fit_calibration(
             "picture, or make larger and more moves"
         )
     after = held[0][:, :3] @ matrix.T + offset
+    residual = None
+    if features is not None:
+        residual = _residual(features[~check], fit[1][:, :3] - fit[0][:, :3] @ matrix.T - offset)
+        after = after + residual(torch.from_numpy(features[check])).numpy()
     return Calibration(
-        matrix=_rows(matrix), offset=tuple(float(v) for v in offset), turn=_rows(turn),
-        moves=len(inferred),
-        error_before_m=_median(held[0][:, :3] - held[1][:, :3]),
-        error_after_m=_median(after - held[1][:, :3]),
+        matrix, offset, turn, len(inferred), _median(held[0][:, :3] - held[1][:, :3]),
+        _median(after - held[1][:, :3]), residual,
     )
+
+
+def _residual(features: NDArray[np.float32], error: NDArray[np.float64]) -> Residual:
+    """Kernel ridge regression of ``error`` [K, 3] on ``features`` [K, F]."""
+    support = torch.from_numpy(features).double()
+    square = torch.cdist(support, support).square()
+    scale = WIDTH * float(square.median())
+    kernel = torch.exp(-square / scale) + RIDGE * torch.eye(len(support), dtype=torch.float64)
+    dual = torch.linalg.solve(kernel, torch.from_numpy(error))
+    return Residual(features.astype(np.float32), dual.numpy().astype(np.float32), scale)
 
 
 def _affine(x: NDArray[np.float64], y: NDArray[np.float64]):
@@ -136,10 +192,6 @@ def _affine(x: NDArray[np.float64], y: NDArray[np.float64]):
 def _mean_turn(inferred: NDArray[np.float64], measured: NDArray[np.float64]):
     relative = Rotation.from_euler("xyz", measured) * Rotation.from_euler("xyz", inferred).inv()
     return relative.mean().as_matrix()
-
-
-def _rows(matrix: Any) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(float(v) for v in row) for row in matrix)
 
 
 def _median(difference: NDArray[np.float64]) -> float:

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -78,16 +76,38 @@ def test_too_few_moves_and_a_model_that_does_not_follow_are_refused():
         fit_calibration(deaf, measured)
 
 
+def test_what_an_affine_map_leaves_is_learned_from_features():
+    rng = np.random.default_rng(0)
+    measured = poses(200)
+    features = np.c_[measured[:, :3] * 10, rng.normal(0, 0.1, (200, 5))].astype(np.float32)
+    inferred = seen_from(measured, 0.2, 1.0, np.zeros(3))
+    inferred[:, 0] += 0.02 * np.sin(25 * measured[:, 1])  # no affine map undoes this
+    plain = fit_calibration(inferred, measured)
+    found = fit_calibration(inferred, measured, features)
+    assert found.error_after_m < 0.5 * plain.error_after_m
+    there = found.to_robot(torch.from_numpy(inferred), torch.from_numpy(features).double())
+    assert np.median(np.linalg.norm(there[:, :3].numpy() - measured[:, :3], axis=1)) < 0.005
+    far = torch.full((1, 8), 1e3, dtype=torch.float64)  # nothing like it was seen: affine only
+    assert torch.equal(
+        found.to_robot(torch.from_numpy(inferred[:1]), far),
+        found.to_robot(torch.from_numpy(inferred[:1])),
+    )
+
+
 def test_calibration_files_round_trip_and_broken_ones_say_so(tmp_path):
     measured = poses()
-    found = fit_calibration(seen_from(measured, 0.3, 1.1, np.zeros(3)), measured)
-    path = tmp_path / "calibration.json"
+    features = np.random.default_rng(0).normal(0, 1, (40, 6)).astype(np.float32)
+    found = fit_calibration(seen_from(measured, 0.3, 1.1, np.zeros(3)), measured, features)
+    path = tmp_path / "calibration.safetensors"
     found.save(path)
-    assert load_calibration(path) == found
-    fields = json.loads(path.read_text())
-    for broken in ("", "[]", json.dumps({**fields, "matrix": [1, 2]}), json.dumps({"moves": 1})):
-        path.write_text(broken)
+    again = load_calibration(path)
+    state, seen = torch.from_numpy(measured), torch.from_numpy(features).double()
+    assert torch.equal(again.to_robot(state, seen), found.to_robot(state, seen))
+    assert (again.moves, again.error_after_m) == (found.moves, found.error_after_m)
+    whole = path.read_bytes()
+    for broken in (b"", b"{}", whole[:200], whole.replace(b"matrix", b"nothin")):
+        path.write_bytes(broken)
         with pytest.raises(CalibrationError, match="worldmodel calibrate"):
             load_calibration(path)
     with pytest.raises(CalibrationError):
-        load_calibration(tmp_path / "absent.json")
+        load_calibration(tmp_path / "absent.safetensors")

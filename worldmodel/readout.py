@@ -58,14 +58,18 @@ class Readout(nn.Module):
         nn.init.trunc_normal_(self.position, std=0.02)
         nn.init.trunc_normal_(self.queries, std=0.5)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Raw outputs [B, OUTPUTS]."""
+    def features(self, tokens: Tensor) -> Tensor:
+        """What the last layer reads: [B, queries * dim]."""
         x = self.embed(tokens) + self.position
         for layer in self.layers:
             x = layer(x)
         queries = self.queries.expand(len(x), -1, -1)
         pooled = self.pool(queries, x, x, need_weights=False)[0]  # [B, Q, dim]
-        return self.head(self.norm(pooled.flatten(1)))
+        return self.norm(pooled.flatten(1))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Raw outputs [B, OUTPUTS]."""
+        return self.head(self.features(tokens))
 
     def state(self, tokens: Tensor) -> Tensor:
         """Commanded state [B, 7] in m, rad and closedness."""
