@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from configs.agents import Simulator, make_env
@@ -28,25 +29,33 @@ YAW_RAD = 0.4  # how far the hand turns from where it starts
 GRIP_SHARE = 0.15  # of the moves open or close the gripper
 
 
+class RandomMoves:
+    """Actions [7] towards random points of a region, so that the moves cover it, with turns
+    about the vertical and a gripper that opens and closes."""
+
+    def __init__(self, step_m: float, seed: int) -> None:
+        self.step_m, self.rng = step_m, np.random.default_rng(seed)
+        self._closed = self._turned = 0.0
+
+    def __call__(self, state: NDArray[np.float64]) -> NDArray[np.float64]:
+        rng = self.rng
+        towards = rng.uniform(LOW_M, HIGH_M) - state[:3]
+        move = towards * min(1.0, self.step_m / np.linalg.norm(towards))
+        yaw = np.clip(rng.uniform(-YAW_RAD, YAW_RAD) - self._turned, -MAX_TURN_RAD, MAX_TURN_RAD)
+        self._turned += yaw
+        if rng.random() < GRIP_SHARE:  # the hand looks different closed
+            self._closed = 1.0 - self._closed
+        return np.r_[move, 0.0, 0.0, yaw, self._closed - state[6]]
+
+
 def random_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = False):
     """Images [K, H, W, 3] and measured states [K, 7] after each of K random moves, in the scene
     that ``reset(seed=seed)`` draws."""
     observation, _ = env.reset(seed=seed, options={"goal": False})
-    rng = np.random.default_rng(seed)
-    low, high = np.array(LOW_M), np.array(HIGH_M)
+    action = RandomMoves(step_m, seed)
     images, states = [], []
-    closed = turned = 0.0
     for _ in tqdm(range(moves), desc="calibrate", unit="move", disable=quiet):
-        place = observation["state"][:3]
-        # Towards a random point of the region, so that the moves cover it.
-        towards = rng.uniform(low, high) - place
-        move = towards * min(1.0, step_m / np.linalg.norm(towards))
-        yaw = np.clip(rng.uniform(-YAW_RAD, YAW_RAD) - turned, -MAX_TURN_RAD, MAX_TURN_RAD)
-        turned += yaw
-        if rng.random() < GRIP_SHARE:  # the hand looks different closed
-            closed = 1.0 - closed
-        grip = closed - observation["state"][6]
-        observation, *_ = env.step(np.r_[move, 0.0, 0.0, yaw, grip])
+        observation, *_ = env.step(action(observation["state"]))
         images.append(observation["image"])
         states.append(observation["state"])
     return np.stack(images), np.stack(states)

@@ -14,12 +14,14 @@ from PIL import Image
 
 from configs.agents import Simulator, arm_for, make_env
 from robots.limits import Limits
+from robots.realtime import prefer_this_process
 from robots.topics import GripperConfig, Topics
 from sims.arm import ArmConfig
 
 Array = NDArray[np.float64]
 Discovery = Literal["localhost", "subnet"]
 SIM_HZ = 50.0  # of the simulated arm's controller
+FCI_DELAY_S = 0.1
 SIM_DELAY_S = 0.3  # it runs on machines that are busy, without real-time priority
 
 
@@ -150,3 +152,30 @@ def run_sim(settings: RobotSim) -> None:
         SimulatedArm(settings), settings.topics, settings.gripper, settings.limits, SIM_HZ,
         settings.image_hz, SIM_DELAY_S,
     )
+
+
+@dataclass(frozen=True)
+class RobotArm:
+    """An FR3 behind the Franka control interface, on the bridge's ROS 2 topics; for labs that
+    run no controller of their own.  realtime=false only for a simulated arm."""
+
+    host: str = ""
+    realtime: bool = True
+    hz: float = 100.0
+    discovery: Discovery = "localhost"
+    limits: Limits = field(default_factory=Limits)
+    topics: Topics = field(default_factory=Topics)
+    gripper: GripperConfig = field(default_factory=GripperConfig)
+
+
+def run_robot_arm(settings: RobotArm) -> None:
+    if not settings.host:
+        raise ValueError("host= must be given: the address of the arm's control, e.g. 172.16.0.2")
+    open_ros(settings.discovery)
+    from robots.arm_node import run_arm
+    from robots.fci import FrankyArm
+
+    prefer_this_process()
+    arm = FrankyArm(settings.host, settings.limits, settings.realtime)
+    run_arm(arm, settings.topics, settings.gripper, settings.limits, settings.hz,
+            delay_s=FCI_DELAY_S)

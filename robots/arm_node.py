@@ -76,7 +76,7 @@ class ArmNode(Node):
         self._pose = self.create_publisher(PoseStamped, topics.current_pose, BEST_EFFORT)
         self._joints = self.create_publisher(JointState, topics.joints, BEST_EFFORT)
         self._diagnostics = self.create_publisher(DiagnosticArray, f"/{NAME}/diagnostics", LATCHED)
-        self._image = self.create_publisher(Image, topics.image, BEST_EFFORT)
+        self._image: Any = None  # made with the first picture: a camera may have its own driver
         self.create_subscription(PoseStamped, topics.target_pose, self._on_target, RELIABLE)
         self.create_subscription(Float64MultiArray, topics.gripper_command, self._on_grip, 1)
         self.create_service(Trigger, f"/{NAME}/recover", self._on_recover)
@@ -137,6 +137,8 @@ class ArmNode(Node):
         stamp = self.get_clock().now().to_msg()
         picture = self.driver.image()
         if picture is not None:
+            if self._image is None:
+                self._image = self.create_publisher(Image, self.topics.image, BEST_EFFORT)
             self._image.publish(image_message(picture, stamp))
 
     def _on_recover(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

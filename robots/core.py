@@ -233,8 +233,11 @@ class ArmLoop:
 
     @property
     def resting(self) -> bool:
-        """Whether the command is at its target, and the measured hand, which lags, is still."""
-        if self._target is None or not self.interpolator.at_rest:
+        """Whether the command is at its target, and measured hand and fingers, which lag, are
+        still."""
+        if self._target is None or self._ticked is None or not self.interpolator.at_rest:
+            return False
+        if self._ticked - self._grip_moved < GRIP_STILL_S:
             return False
         times, places = zip(*self._places, strict=True)
         watched = times[-1] - times[0] > 0.6 * SPEED_S
@@ -259,7 +262,7 @@ class ArmLoop:
         self._target = state
         self.watchdog.rest()
         self._late = False
-        self._ticked = now
+        self._ticked = self._grip_moved = now
 
     def _base(self) -> Array:
         """The commanded state an action adds to; after a hold, where the arm came to rest."""

@@ -38,6 +38,7 @@ from std_srvs.srv import Trigger
 from robot_data.schema import STATE_FIELDS
 from robots.core import ArmLoop, Status
 from robots.limits import Limits, SafetyError, loosened
+from robots.realtime import prefer_this_process
 from robots.ros_gripper import make_gripper
 from robots.safety import check_publishers
 from robots.topics import (
@@ -254,6 +255,7 @@ def run_bridge(config: BridgeConfig) -> None:
     """Run the node until it is interrupted."""
     for line in loosened(config.limits):
         print(f"LOOSER THAN DEFAULT: {line}", file=sys.stderr, flush=True)
+    prefer_this_process()
     rclpy.init()
     node = Bridge(config)
     executor = SingleThreadedExecutor()

@@ -24,7 +24,7 @@ class Bench:
         self.offset_s = 0.0  # of the sensors' stamps
         self.silent: set[str] = set()
         self.setpoints: list[np.ndarray] = []
-        self.run(0.1)
+        self.run(0.6)
 
     def sense(self) -> None:
         stamp = self.now + self.offset_s
@@ -187,6 +187,7 @@ def test_this_machines_clock_set_back_holds_the_arm():
     assert bench.status.code == "clock_jump"
     bench.run(1.5)
     bench.loop.recover(bench.now)
+    bench.run(0.6)
     assert bench.status.state == "ready"
 
 
@@ -245,6 +246,7 @@ def test_stop_holds_until_recover():
         bench.loop.recover(bench.now)
     bench.assert_held("stopped")
     bench.loop.recover(bench.now)
+    bench.run(0.6)
     assert bench.status.state == "ready"
     assert bench.act(0.05, 0, 0, 0, 0, 0, 0)
     bench.run(2.0)
@@ -261,6 +263,7 @@ def test_recover_is_refused_while_a_sensor_is_silent():
     bench.silent.clear()
     bench.run(0.1)
     bench.loop.recover(bench.now)
+    bench.run(0.6)
     assert bench.status.state == "ready"
 
 

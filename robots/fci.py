@@ -1,0 +1,161 @@
+"""An FR3 over the Franka control interface (franky-control), behind ``ArmDriver``.
+
+The 1 kHz loop is franky's, in C++: a Cartesian impedance controller that tracks the set points
+this class is given.  FR3 with robot server version 10 (system image 5.9 or later) only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from robots.limits import Limits, SafetyError
+
+try:
+    import franky
+except ImportError as error:
+    raise ImportError(
+        "the Franka control interface needs franky: pip install 'arm-worldmodel[franka]'"
+    ) from error
+
+Array = NDArray[np.float64]
+STIFFNESS_N_M, STIFFNESS_NM_RAD = 1500.0, 60.0
+GRIP_SPEED_M_S, GRIP_FORCE_N = 0.1, 20.0
+GRASP_CLOSEDNESS = 0.95  # beyond it the gripper grasps whatever is there; below, it moves
+STATE_S = 0.1  # between two questions for the width, which take a round trip
+
+
+class FrankyArm:
+    """See ``robots.arm_node.ArmDriver``.  Poses are those of the end effector that is set in
+    Desk; for the Franka hand that is between its finger tips."""
+
+    def __init__(self, host: str, limits: Limits, realtime: bool = True) -> None:
+        """realtime: insist on a real-time kernel, as the real arm needs."""
+        config = franky.RealtimeConfig
+        try:
+            self.robot = franky.Robot(
+                host, realtime_config=config.Enforce if realtime else config.Ignore
+            )
+            self._gripper = _Gripper(host)
+        except Exception as error:
+            raise ConnectionError(
+                f"no arm answers at {host}: {error}.  Is FCI activated in Desk, the arm unlocked "
+                "and this machine on the robot's network?"
+            ) from error
+        self.limits = limits
+        self.robot.set_collision_behavior(limits.torque_nm, limits.force_n)
+        self._tracker: franky.CartesianImpedanceTracker | None = None
+
+    def sense(self) -> tuple[Array, float]:
+        pose = self.robot.state.O_T_EE
+        turn = Rotation.from_quat(np.ravel(pose.quaternion)).as_euler("xyz")
+        return np.r_[np.ravel(pose.translation), turn], self._gripper.closedness
+
+    def follow(self, pose: Array) -> None:
+        if self._tracker is None:
+            self._tracker = franky.CartesianImpedanceTracker(
+                self.robot, translational_stiffness=STIFFNESS_N_M,
+                rotational_stiffness=STIFFNESS_NM_RAD,
+            )
+        turn = Rotation.from_euler("xyz", pose[3:6]).as_quat()
+        self._tracker.set_target(franky.Affine(pose[:3], turn))
+
+    def grip(self, closedness: float) -> None:
+        self._gripper.want(closedness)
+
+    def image(self) -> None:
+        """The camera has its own driver."""
+        return None
+
+    def reflex(self) -> str:
+        if self._gripper.failure:
+            return f"gripper: {self._gripper.failure}"
+        if self.robot.has_errors:
+            return f"the arm reports {self.robot.state.current_errors}"
+        if self._tracker is not None and not self._tracker.is_running:
+            try:
+                self.robot.join_motion(0.0)
+            except franky.ControlException as error:
+                return f"the motion was aborted: {error}"
+            return "the motion ended by itself"
+        return ""
+
+    def recover(self) -> None:
+        self._release()
+        self._gripper.failure = ""
+        if not self.robot.recover_from_errors():
+            raise SafetyError(
+                "reflex", "the arm does not recover: look at it, open its brakes in Desk, then "
+                "recover again"
+            )
+
+    def close(self) -> None:
+        self._release()
+        self._gripper.close()
+
+    def _release(self) -> None:
+        if self._tracker is not None:
+            with contextlib.suppress(franky.ControlException):  # what is being recovered from
+                self._tracker.stop()
+            self._tracker = None
+
+
+class _Gripper:
+    """The hand, in a thread of its own: its commands block until the fingers stop."""
+
+    def __init__(self, host: str) -> None:
+        self._hand = franky.Gripper(host)
+        self._width = self._hand.max_width
+        if self._width < 0.01:
+            raise ConnectionError("the gripper does not know its width; home it in Desk first")
+        self.closedness = self._read()
+        self.failure = ""
+        self._wanted: float | None = None
+        self._done: float | None = None
+        self._news, self._ended = threading.Event(), False
+        self._thread = threading.Thread(target=self._work, name="gripper", daemon=True)
+        self._thread.start()
+
+    def want(self, closedness: float) -> None:
+        self._wanted = closedness
+        self._news.set()
+
+    def close(self) -> None:
+        self._ended = True
+        self._news.set()
+        self._thread.join(5.0)
+
+    def _read(self) -> float:
+        return float(np.clip(1 - self._hand.width / self._width, 0.0, 1.0))
+
+    def _work(self) -> None:
+        while not self._ended:
+            self._news.wait(STATE_S)
+            self._news.clear()
+            try:
+                wanted = self._wanted
+                if wanted is not None and wanted != self._done:
+                    self._command(wanted)
+                    self._done = wanted
+                self.closedness = self._read()
+            except Exception as error:  # franky raises several kinds; none may kill the thread
+                self.failure = str(error)
+                self._done = self._wanted
+
+    def _command(self, closedness: float) -> None:
+        if closedness >= GRASP_CLOSEDNESS:
+            whole = self._width  # any width counts as a grasp
+            future = self._hand.grasp_async(
+                0.0, GRIP_SPEED_M_S, GRIP_FORCE_N, epsilon_inner=whole, epsilon_outer=whole
+            )
+        else:
+            future = self._hand.move_async((1 - closedness) * self._width, GRIP_SPEED_M_S)
+        while not future.wait(STATE_S):
+            self.closedness = self._read()
+            if self._wanted != closedness and not self._ended:
+                self._hand.stop()
+                break

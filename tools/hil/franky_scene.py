@@ -1,0 +1,119 @@
+"""An FR3 with a cube and a camera behind the real Franka control interface (franky-sim, MuJoCo).
+
+Runs in an environment of its own (tools/hil/setup.sh); nothing of ours is imported.  The arm is
+served on 127.0.0.1 by the FCI protocol; the camera, the cube's pose and a topic that puts the
+cube somewhere are ROS 2, as a camera driver and an operator's hands would be.
+"""
+
+import argparse
+import threading
+import time
+import xml.etree.ElementTree as ET
+
+import mujoco
+import numpy as np
+import rclpy
+from franky_sim import SimulationServer
+from franky_sim.mujoco_simulator import MujocoSimulator
+from geometry_msgs.msg import PoseStamped
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+HALF_M = 0.02  # half edge of the cube
+EVERY = 80  # milliseconds of simulated time between pictures
+# The view of the training scene: MuJoCo's free-camera angles around a point of the workspace.
+LOOKAT_M, DISTANCE_M, AZIMUTH_DEG, ELEVATION_DEG, FOVY_DEG = (0.5, 0.0, 0.14), 0.84, 145, -28, 35
+
+
+def scene() -> MujocoSimulator:
+    sim = MujocoSimulator()
+    sim.add_robot()
+    cube = ET.SubElement(sim.worldbody, "body", name="cube", pos=f"0.5 0 {HALF_M}")
+    ET.SubElement(cube, "freejoint", name="cube_joint")
+    ET.SubElement(
+        cube, "geom", type="box", size=f"{HALF_M} {HALF_M} {HALF_M}", rgba="0.8 0.15 0.1 1",
+        mass="0.05", friction="1.5 0.01 0.001", condim="4",
+    )
+    ET.SubElement(  # a plain table top instead of the checkered ground
+        sim.worldbody, "geom", type="box", size="0.35 0.45 0.0005", pos="0.55 0 0.0005",
+        rgba="0.75 0.72 0.66 1",
+    )
+    return sim
+
+
+class Camera(threading.Thread):
+    """Renders copies of the physics, so that the control loop never waits."""
+
+    def __init__(self, node, model: mujoco.MjModel, side: int) -> None:
+        super().__init__(daemon=True)
+        self.node, self.model, self.side = node, model, side
+        self.data = mujoco.MjData(model)
+        self.wanted, self.stamp = threading.Event(), None
+        self.images = node.create_publisher(Image, "/camera/color/image_raw", BEST_EFFORT)
+        self.poses = node.create_publisher(PoseStamped, "/sim/object_pose", BEST_EFFORT)
+        self.address = int(model.joint("cube_joint").qposadr[0])
+
+    def take(self, data: mujoco.MjData) -> None:
+        if not self.wanted.is_set():
+            mujoco.mj_copyData(self.data, self.model, data)
+            self.stamp = self.node.get_clock().now().to_msg()
+            self.wanted.set()
+
+    def run(self) -> None:
+        self.model.vis.global_.fovy = FOVY_DEG
+        self.model.vis.quality.shadowsize = self.model.vis.quality.offsamples = 0
+        view = mujoco.MjvCamera()
+        view.lookat[:], view.distance = LOOKAT_M, DISTANCE_M
+        view.azimuth, view.elevation = AZIMUTH_DEG, ELEVATION_DEG
+        renderer = mujoco.Renderer(self.model, self.side, self.side)
+        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+        while True:
+            self.wanted.wait()
+            renderer.update_scene(self.data, camera=view)
+            picture = renderer.render()
+            image = Image(height=self.side, width=self.side, encoding="rgb8", step=3 * self.side)
+            image.header.stamp = self.stamp
+            image._data.frombytes(picture.tobytes())
+            self.images.publish(image)
+            pose = PoseStamped()
+            pose.header.stamp, pose.header.frame_id = self.stamp, "fr3_link0"
+            place = self.data.qpos[self.address : self.address + 3]
+            p = pose.pose.position
+            p.x, p.y, p.z = (float(v) for v in place)
+            self.poses.publish(pose)
+            self.wanted.clear()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--side", type=int, default=128)
+    side = parser.parse_args().side
+    rclpy.init()
+    node = rclpy.create_node("franky_scene")
+    with scene() as sim, SimulationServer(sim) as server:
+        camera = Camera(node, sim.model, side)
+        placed = []
+        node.create_subscription(PoseStamped, "/sim/place_object", placed.append, 1)
+        threading.Thread(target=rclpy.spin, args=(node,), daemon=True).start()
+        camera.start()
+        joint = sim.model.joint("cube_joint")
+        q, v = int(joint.qposadr[0]), int(joint.dofadr[0])
+        print(f"serving FCI on {sim.robots[0].hostname}", flush=True)
+        ticks, due = 0, time.monotonic()
+        while rclpy.ok():
+            server.run_once(realtime=False)
+            if placed:
+                p = placed.pop(0).pose.position
+                sim.data.qpos[q : q + 7] = [p.x, p.y, max(p.z, HALF_M + 0.001), 1, 0, 0, 0]
+                sim.data.qvel[v : v + 6] = 0
+            ticks += 1
+            if ticks % EVERY == 0:
+                camera.take(sim.data)
+            due = max(due + 0.001, time.monotonic() - 0.05)  # catch up after a short stall
+            time.sleep(max(0.0, due - time.monotonic()))
+
+
+if __name__ == "__main__":
+    np.seterr(all="raise", under="ignore")
+    main()
