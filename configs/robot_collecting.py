@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from configs.calibrating import STEP_M, RandomMoves
-from configs.robot_serving import Discovery, open_ros
+from configs.robot_serving import Transport, open_link
 from planners.agent import Decision
 from robot_data.episodes import EpisodeStore
 from robot_data.recording import EpisodeWriter, Start, Step
@@ -33,7 +33,7 @@ class RobotCollect:
     step_m: float = STEP_M
     seed: int = 0
     execute: bool = False
-    discovery: Discovery = "localhost"
+    transport: Transport = field(default_factory=Transport)
     env: FrankaEnvConfig = field(default_factory=lambda: FrankaEnvConfig(settle=False))
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)
@@ -42,11 +42,9 @@ class RobotCollect:
 def run_robot_collect(settings: RobotCollect) -> dict[str, Any]:
     if not settings.execute:
         raise ValueError("this moves the arm: clear its workspace, then add execute=true")
-    open_ros(settings.discovery)
-    from robots.ros_link import RosLink
-
     store = EpisodeStore(settings.data)
-    env = FrankaEnv(RosLink(settings.topics), settings.env, settings.limits)
+    link = open_link(settings.transport, settings.topics, "worldmodel_collect")
+    env = FrankaEnv(link, settings.env, settings.limits)
     began, written = time.monotonic(), 0
     try:
         with tqdm(total=settings.episodes * (settings.frames - 1), desc="collect",

@@ -104,7 +104,14 @@ def start_hil(out: Path) -> Processes:
     return processes
 
 
+def _end(number: int, _: object) -> None:
+    raise KeyboardInterrupt(f"signal {number}")
+
+
 def run_hil(settings: RobotHil) -> None:
+    # A killed parent must not leave real-time children behind.
+    for ending in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(ending, _end)
     processes = start_hil(Path(settings.out))
     print("running; in another terminal: worldmodel robot check.  Ctrl-C ends it.", flush=True)
     try:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from configs.agents import PolicyConfig, make_agent, policy_of
 from configs.report import write_report
-from configs.robot_serving import Discovery, open_ros
+from configs.robot_serving import Transport, open_link
 from planners.loop import run_episode
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.rosbag import export_rosbag
@@ -43,7 +43,7 @@ class RobotRun(PolicyConfig):
     out: str = "outputs/robot/run"
     record: str = "outputs/robot/episodes"
     live: bool = False
-    discovery: Discovery = "localhost"
+    transport: Transport = field(default_factory=Transport)
     env: FrankaEnvConfig = field(default_factory=FrankaEnvConfig)
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)
@@ -108,11 +108,9 @@ class DryRun(FrankaEnv):
 def run_robot(settings: RobotRun) -> dict[str, Any]:
     images, names = load_goals(settings.goals, settings.env.image_size)
     agent = make_agent(policy_of(settings))
-    open_ros(settings.discovery)
-    from robots.ros_link import RosLink
-
     kind = FrankaEnv if settings.execute else DryRun
-    env = kind(RosLink(settings.topics), settings.env, settings.limits, images, names)
+    link = open_link(settings.transport, settings.topics, "worldmodel_planner")
+    env = kind(link, settings.env, settings.limits, images, names)
     steps = settings.max_steps if settings.execute else settings.dry_steps
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from configs.agents import Simulator, arm_for, make_env
 from robots.limits import Limits
+from robots.link import Link
 from robots.realtime import prefer_this_process
 from robots.topics import GripperConfig, Topics
 from sims.arm import ArmConfig
@@ -38,6 +39,30 @@ def open_ros(discovery: Discovery) -> None:
             "ROS 2 is not installed: source your ROS 2 workspace, or "
             "pip install 'arm-worldmodel[ros]'"
         ) from error
+
+
+@dataclass(frozen=True)
+class Transport:
+    """How a planner reaches the bridge.  kind: "ros2", or "rosbridge" on machines without ROS;
+    allow_remote: rosbridge on another host, where whoever reaches the port commands the arm."""
+
+    kind: Literal["ros2", "rosbridge"] = "ros2"
+    discovery: Discovery = "localhost"
+    host: str = "localhost"
+    port: int = 9090
+    allow_remote: bool = False
+
+
+def open_link(transport: Transport, topics: Topics, name: str) -> Link:
+    """A connection to the bridge; ``name`` is the ROS node's."""
+    if transport.kind == "rosbridge":
+        from robots.rosbridge_link import RosbridgeLink
+
+        return RosbridgeLink(topics, transport.host, transport.port, transport.allow_remote)
+    open_ros(transport.discovery)
+    from robots.ros_link import RosLink
+
+    return RosLink(topics, name)
 
 
 @dataclass(frozen=True)

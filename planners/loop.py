@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,9 @@ def run_episode(
         images, names = images[-1:], names[-1:]
     agent.reset(images, 1_000_003 * planner_seed + seed)
     seconds: list[float] = []
-    try:
+    with contextlib.ExitStack() as ends:
+        for watcher in reversed(subscribers):  # all of them, in order, even if one fails
+            ends.callback(watcher.on_end)
         for watcher in subscribers:
             watcher.on_start(Start(seed, observation, info, images, names, max_steps))
         finished = False
@@ -65,6 +68,3 @@ def run_episode(
             seed, bool(info["success"]), float(info["distance_m"]), len(seconds),
             tuple(seconds), finished, bool(shown),
         )
-    finally:
-        for watcher in subscribers:
-            watcher.on_end()

@@ -151,5 +151,8 @@ class RerunRecorder:
         self._log.log("state/closedness", rr.Scalars(float(state[6])))
 
     def on_end(self) -> None:
-        self._log.flush()
+        try:
+            self._log.flush()
+        except RuntimeError as error:
+            raise OSError(f"the rerun log could not be written: {error}") from error
         self._log.disconnect()

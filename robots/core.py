@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
 
 from robot_data.pose import compose
 from robots import safety
@@ -21,6 +22,7 @@ from robots.limits import Limits, SafetyError
 Array = NDArray[np.float64]
 WORKSPACE_SLACK_M = 0.02  # of where commanding begins, and of set points; targets lie inside
 SPEED_S, SETTLED_M = 0.2, 0.001  # the hand has settled when it moved less in that time
+RESUME_M, RESUME_RAD = 0.02, 0.1  # a hand this near to the last set point goes on from there
 GRIP_DEADBAND = 0.05  # smaller changes of closedness mean "hold"
 GRIP_GAP, GRIP_STILL_S = 0.06, 0.4  # closing fingers that stop short for so long hold something
 
@@ -252,10 +254,19 @@ class ArmLoop:
         return not self.latch
 
     def _start(self, now: float) -> None:
-        """Command the arm to stay where it is measured; fingers that squeeze go on doing so."""
+        """Command the arm to stay where it is measured, or where it was last commanded to rest if
+        it is there but for its lag; fingers that squeeze go on doing so."""
         state = self.state
         assert state is not None
         self._check_place(state)
+        if self.interpolator.ready:
+            last = self.interpolator.setpoint
+            near = np.linalg.norm(last[:3] - state[:3]) < RESUME_M
+            turned = Rotation.from_euler("xyz", last[3:]) * Rotation.from_euler(
+                "xyz", state[3:6]
+            ).inv()
+            if near and turned.magnitude() < RESUME_RAD:
+                state[:6] = last
         self.interpolator.reset(state[:6])
         if self._target is not None:
             state[6] = max(state[6], self._target[6])

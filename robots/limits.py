@@ -41,8 +41,8 @@ class Limits:
     """
 
     frame: str = "fr3_link0"
-    workspace_low_m: Vector3 = (0.28, -0.40, 0.01)
-    workspace_high_m: Vector3 = (0.70, 0.40, 0.60)
+    workspace_low_m: Vector3 = (0.30, -0.30, 0.01)
+    workspace_high_m: Vector3 = (0.65, 0.30, 0.40)  # where an FR3's elbow is still bent
     keep_out: tuple[Box, ...] = ()
     step_m: float = 0.075
     step_rad: float = 0.15

@@ -19,8 +19,8 @@ from robots.limits import Limits, SafetyError
 
 Array = NDArray[np.float64]
 BRAKE = 4.0  # times the acceleration limit, when set points fail
-SLACK = 1.5  # times the speed limit, plus
-SLACK_M, SLACK_RAD = 0.002, 0.01
+SLACK = 3.0  # times the acceleration limit, by which the velocity may change, plus
+JITTER_S = 0.004  # of stamps: as a share of the period, the velocity may seem to change by that
 
 
 class _Point:
@@ -65,17 +65,19 @@ class Resampler:
         point, last = self._coordinates(np.asarray(pose, np.float64)), self._points[-1]
         if not np.isfinite(point).all():
             self._fail("not_finite", f"a set point is not finite: {pose}", now)
-        gap, passed = point - last.value, max(stamp - last.time, self.period_s)
-        moved, turned = np.linalg.norm(gap[:3]), np.linalg.norm(gap[3:])
-        x = self.limits
+        rate, passed = _rate(last, stamp, point), stamp - last.time
+        change = rate - _rate(self._points[-2], last.time, last.value)
+        x, share = self.limits, JITTER_S / passed
+        moved, turned = np.linalg.norm(change[:3]), np.linalg.norm(change[3:])
         if (
-            moved > SLACK * x.speed_m_s * passed + SLACK_M
-            or turned > SLACK * x.turn_speed_rad_s * passed + SLACK_RAD
+            moved > SLACK * x.acceleration_m_s2 * passed + share * x.speed_m_s
+            or turned > SLACK * x.turn_acceleration_rad_s2 * passed + share * x.turn_speed_rad_s
         ):
             self._fail(
                 "jump",
-                f"a set point jumps by {moved:.4f} m and {turned:.3f} rad in {passed:.3f} s, more "
-                f"than the limits {x.speed_m_s} m/s and {x.turn_speed_rad_s} rad/s allow",
+                f"the velocity of the set points jumps by {moved:.3f} m/s and {turned:.3f} rad/s "
+                f"within {passed:.3f} s, more than the limits {x.acceleration_m_s2} m/s2 and "
+                f"{x.turn_acceleration_rad_s2} rad/s2 allow",
                 now,
             )
         self._points.append(_Point(stamp, point))
@@ -153,3 +155,7 @@ class Resampler:
     def _pose(self, coordinates: Array) -> Array:
         turn = Rotation.from_rotvec(coordinates[3:]) * self._origin
         return np.r_[coordinates[:3], turn.as_euler("xyz")]
+
+
+def _rate(start: _Point, time: float, value: Array) -> Array:
+    return (value - start.value) / (time - start.time)

@@ -20,6 +20,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+HOME_Q = (0.0, 0.1, 0.0, -2.2, 0.0, 2.3, 0.785)  # [rad], hand over the table, pointing down
 HALF_M = 0.02  # half edge of the cube
 EVERY = 80  # milliseconds of simulated time between pictures
 # The view of the training scene: MuJoCo's free-camera angles around a point of the workspace.
@@ -28,7 +29,7 @@ LOOKAT_M, DISTANCE_M, AZIMUTH_DEG, ELEVATION_DEG, FOVY_DEG = (0.5, 0.0, 0.14), 0
 
 def scene() -> MujocoSimulator:
     sim = MujocoSimulator()
-    sim.add_robot()
+    sim.add_robot(initial_q=HOME_Q)
     cube = ET.SubElement(sim.worldbody, "body", name="cube", pos=f"0.5 0 {HALF_M}")
     ET.SubElement(cube, "freejoint", name="cube_joint")
     ET.SubElement(

@@ -1,0 +1,127 @@
+"""Is the cell ready?  Judgements of what was heard from its topics; no ROS here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robots.limits import Limits, SafetyError, loosened
+from robots.safety import check_frame, check_pose, in_workspace
+
+DARK, FLAT = 8.0, 4.0  # mean and spread of grey levels below which a picture shows nothing
+
+
+@dataclass(frozen=True)
+class Finding:
+    name: str
+    ok: bool
+    text: str
+
+
+@dataclass
+class Heard:
+    """What came on one topic within the time listened.  stamps and arrivals [s]; reliability of
+    each publisher, "reliable" or "best effort"."""
+
+    topic: str
+    seconds: float
+    stamps: list[float] = field(default_factory=list)
+    arrivals: list[float] = field(default_factory=list)
+    publishers: list[str] = field(default_factory=list)
+    reliability: list[str] = field(default_factory=list)
+
+
+def judge_stream(heard: Heard, least_hz: float, limits: Limits) -> Finding:
+    """Publishers, rate, age and clock of a topic that should come at ``least_hz`` or more."""
+    topic = heard.topic
+    if not heard.publishers:
+        return Finding(topic, False, "nobody publishes it: is the driver running, is the name "
+                       "right (topics.*), the same ROS_DOMAIN_ID?")
+    if not heard.stamps:
+        return Finding(topic, False, f"published by {', '.join(heard.publishers)}, but nothing "
+                       "arrives: discovery range, firewall or message type")
+    rate = len(heard.stamps) / heard.seconds
+    age = np.subtract(heard.arrivals, heard.stamps)
+    told = (
+        f"{rate:.0f} Hz, age {1e3 * float(np.median(age)):.0f} ms median, "
+        f"{1e3 * float(np.max(age)):.0f} ms most, {heard.reliability[0]}"
+    )
+    if rate < least_hz:
+        return Finding(topic, False, f"{told}; expected at least {least_hz:.0f} Hz")
+    if float(np.median(age)) < -limits.clock_jump_s:
+        return Finding(topic, False, f"{told}: stamped in the future; synchronise the clocks "
+                       "(chrony, PTP)")
+    if float(np.max(age)) > limits.stale_s:
+        return Finding(topic, False, f"{told}; older than limits.stale_s = {limits.stale_s}: "
+                       "synchronise the clocks, or use a wired network")
+    if len(heard.publishers) > 1:
+        return Finding(topic, False, f"{told}; {len(heard.publishers)} publishers: "
+                       f"{', '.join(heard.publishers)}; stop all but one")
+    return Finding(topic, True, told)
+
+
+def judge_command(topic: str, publishers: Sequence[str], listeners: Sequence[str]) -> Finding:
+    """A topic we publish: who else does, and whether anybody listens."""
+    others = [name for name in publishers if not name.endswith("worldmodel_bridge")]
+    if others:
+        return Finding(topic, False, f"{', '.join(others)} publishes it too; only the bridge may")
+    if not listeners:
+        return Finding(topic, False, "nobody listens: is the arm's controller running, and the "
+                       "name right?")
+    return Finding(topic, True, f"heard by {', '.join(listeners)}")
+
+
+def judge_pose(
+    position: Sequence[float], quaternion: Sequence[float], frame: str, limits: Limits
+) -> Finding:
+    """The measured pose: frame, unit quaternion, workspace."""
+    try:
+        check_frame(frame, limits)
+        pose = check_pose(position, quaternion)
+    except SafetyError as error:
+        return Finding("pose", False, str(error))
+    place = f"hand at {np.round(pose[:3], 3)} m in {frame}"
+    if not in_workspace(pose[:3], limits):
+        return Finding("pose", False, f"{place}, outside the workspace {limits.workspace_low_m} to "
+                       f"{limits.workspace_high_m}: guide it inside")
+    return Finding("pose", True, place)
+
+
+def judge_gripper(closedness: float) -> Finding:
+    if not -0.05 <= closedness <= 1.05:
+        return Finding("gripper", False, f"closedness {closedness:.2f}, expected 0 to 1: set "
+                       "gripper.open_value and gripper.closed_value")
+    return Finding("gripper", True, f"closedness {closedness:.2f} (0 open, 1 closed)")
+
+
+def judge_pictures(pictures: Sequence[NDArray[np.uint8]], side: int) -> Finding:
+    """That the camera shows something, lives, and is large enough to crop ``side`` from."""
+    height, width = pictures[-1].shape[:2]
+    size = f"{width} x {height}, the centre {min(height, width)} px square goes to {side} x {side}"
+    grey = pictures[-1].mean(axis=2)
+    if grey.mean() < DARK or grey.std() < FLAT:
+        return Finding("camera", False, f"{size}; it shows nothing (mean {grey.mean():.0f}, spread "
+                       f"{grey.std():.0f} of 255): lens cap, exposure, light?")
+    if min(height, width) < side:
+        return Finding("camera", False, f"{size}: smaller than the model's pictures; raise its "
+                       "resolution")
+    return Finding("camera", True, size)
+
+
+def judge_view(read: NDArray[np.float64], measured: NDArray[np.float64]) -> Finding:
+    """Whether the model finds the hand in the picture: pose read from it [7], measured [7]."""
+    off = float(np.linalg.norm(read[:3] - measured[:3]))
+    text = f"the model reads the hand {100 * off:.1f} cm from where it is"
+    if off > 0.10:
+        return Finding("view", False, f"{text}: hand and base must be in the picture, nearly as in "
+                       "the training data; move the camera, calibrate or fine-tune (docs/robot.md)")
+    return Finding("view", True, text)
+
+
+def judge_limits(limits: Limits) -> Finding:
+    looser = list(loosened(limits))
+    return Finding("limits", True, "; ".join(f"LOOSER: {line}" for line in looser)
+                   or "defaults or tighter")
