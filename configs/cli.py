@@ -55,6 +55,8 @@ COMMANDS = {
                   "an FR3 over FCI on those topics, for labs without a controller of their own"),
     "robot hil": ("configs.robot_hil:RobotHil", "configs.robot_hil:run_hil",
                   "a simulated FR3 behind the real FCI protocol, with camera, driver and bridge"),
+    "robot trials": ("configs.robot_trials:HilTrials", "configs.robot_trials:run_trials",
+                     "reach and grasp on that FR3, judged"),
     "robot check": ("configs.robot_checking:RobotCheck", "configs.robot_checking:run_check",
                     "is the cell ready: topics, rates, frames, camera, limits"),
     "robot goal": ("configs.robot_checking:RobotGoal", "configs.robot_checking:run_goal",

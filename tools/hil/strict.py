@@ -134,9 +134,11 @@ class Run:
     def __init__(self, wire: socket.socket, fault: str, raw: bool, seconds: float) -> None:
         self.wire, self.fault, self.raw = wire, fault, raw
         self.cycles = int(seconds / CYCLE_S)
-        self.result = {"seconds": 0.0, "reflex": "", "caught": "", "caught_s": None, "recovered": False,
-                       "moved_m": 0.0, "least_success_rate": 1.0}
-        self.setpoints, self.last = 0, None
+        self.result = {
+            "seconds": 0.0, "reflex": "", "caught": "", "caught_s": None, "recovered": False,
+            "moved_m": 0.0, "least_success_rate": 1.0,
+        }
+        self.last = None
 
     def go(self) -> dict:
         robot = pylibfranka.Robot("127.0.0.1", pylibfranka.RealtimeConfig.kIgnore)
