@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 export MUJOCO_GL ?= egl
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup hil demo test lint bench clean
 
 setup: .venv/ready
 
@@ -13,6 +13,10 @@ setup: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch .venv/ready
 
+# Simulators that speak the Franka control interface; without them their tests are skipped.
+hil: setup
+	-PYTHON="$(PYTHON)" sh tools/hil/setup.sh
+
 demo: setup
 	$(BIN)/worldmodel plan task=pick_and_place seed=100000 out=outputs/demo
 
@@ -21,8 +25,8 @@ lint: setup
 	$(BIN)/pyright --warnings
 	$(BIN)/lint-imports
 
-test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+test: lint hil
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
 
 bench: setup
 	$(BIN)/python benchmarks/simulation.py

@@ -35,13 +35,15 @@ class PolicyConfig:
     image; flat: the same without its own sub-goals.  inverse_dynamics, random, stand_still: do
     not plan.  simulator_embedding, simulator_state: the same CEM with the simulator as the
     model, and the embedding cost or the true-state cost.  calibration: a file of ``worldmodel
-    calibrate``; in the table's rows also "self", made in each episode's own scene.
+    calibrate``; in the table's rows also "self", made in each episode's own scene.  readout:
+    folder of a readout fine-tuned for another arm or camera, instead of the checkpoint's.
     """
 
     policy: Policy = "planner"
     goal: Goal = "subgoals"
     checkpoint: str | None = None
     calibration: str | None = None
+    readout: str | None = None
     agent: AgentConfig = field(default_factory=AgentConfig)
     hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
 
@@ -84,8 +86,9 @@ def make_agent(config: PolicyConfig, env: Arm | None = None) -> Agent:
     where = Path(config.checkpoint or checkpoint.SHIPPED)
     encoder = checkpoint.load_encoder(where)
     predictor = checkpoint.load_predictor(where, encoder)
-    uses = config.agent.objective.uses_pose and (where / "readout.safetensors").exists()
-    readout = checkpoint.load_readout(where, encoder) if uses else None
+    eyes = Path(config.readout or where)
+    uses = config.agent.objective.uses_pose and (eyes / "readout.safetensors").exists()
+    readout = checkpoint.load_readout(eyes, encoder) if uses or config.readout else None
     parts: dict[str, Any] = {
         "encoder": encoder, "predictor": predictor, "readout": readout, "config": config.agent,
     }

@@ -27,13 +27,14 @@ class RobotCheck:
     """Listens to the cell's topics and says what is ready and what is not, and why: rates, ages,
     frames, publishers, limits, camera, and whether the model finds the hand in the picture.
 
-    Nothing is commanded.  out: what the model sees (preview.png) and report.json.
+    Nothing is commanded.  readout: folder of a readout fine-tuned for this cell.  out: what the model sees (preview.png) and report.json.
     """
 
     out: str = "outputs/robot/check"
     seconds: float = 3.0
     image_size: int = 128
     checkpoint: str | None = None
+    readout: str | None = None
     discovery: Discovery = "localhost"
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)
@@ -82,7 +83,7 @@ def _preview(path: Path, image: np.ndarray, side: int) -> None:
 def _view(settings: RobotCheck, image: np.ndarray, pose: Any, closedness: float) -> Finding:
     where = Path(settings.checkpoint or checkpoint.SHIPPED)
     encoder = checkpoint.load_encoder(where)
-    readout = checkpoint.load_readout(where, encoder)
+    readout = checkpoint.load_readout(Path(settings.readout or where), encoder)
     frame = torch.from_numpy(fit_square(image, settings.image_size)[None])
     with torch.inference_mode():
         read = readout.state(encoder.encode_frames(frame).float())[0].double().numpy()

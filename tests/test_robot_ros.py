@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ from robots.ros_bridge import LATCHED, RELIABLE, pose_message
 from robots.ros_link import RosLink
 from robots.topics import NODE, Topics
 
-pytestmark = [pytest.mark.slow, pytest.mark.ros]
+pytestmark = [pytest.mark.slow, pytest.mark.ros, pytest.mark.xdist_group("robot")]
 SEED = 100_003
 STOP_S = 1.5  # most an arm at full speed may take to rest
 
@@ -245,6 +246,37 @@ def test_a_bridge_cut_off_is_held_by_the_driver_and_by_itself(cell):
     time.sleep(1.0)
     cell.processes["serve"].send_signal(signal.SIGCONT)
     cell.assert_held(cell.any_fault("loop_stalled", "reflex"))
+
+
+def test_a_planner_without_ros_moves_the_arm_over_rosbridge(cell):
+    pytest.importorskip("roslibpy")
+    from robots.rosbridge_link import RosbridgeLink
+
+    cell.link.release()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    gateway = [sys.executable, str(Path(__file__).with_name("rosbridge_gateway.py")), str(port)]
+    with subprocess.Popen(gateway, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            env = FrankaEnv(RosbridgeLink(Topics(), port=port))
+            before, _ = env.reset()
+            after, _, _, truncated, info = env.step(np.array([0, 0, 0.03, 0, 0, 0, 0]))
+            assert not truncated, info
+            assert abs(after["state"][2] - before["state"][2] - 0.03) < 4e-3
+            assert after["image"].shape == (128, 128, 3)
+            assert after["image"].std() > 10
+            assert env.link.call("stop") == (True, "holding until recover is called")
+            *_, truncated, info = env.step(np.array([0, 0, 0.03, 0, 0, 0, 0]))
+            assert truncated
+            assert info["fault_code"] == "stopped"
+            time.sleep(STOP_S)
+            assert env.link.call("recover")[0]
+            env.close()
+        finally:
+            process.kill()
 
 
 PLANNER = """

