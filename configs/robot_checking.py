@@ -27,7 +27,8 @@ class RobotCheck:
     """Listens to the cell's topics and says what is ready and what is not, and why: rates, ages,
     frames, publishers, limits, camera, and whether the model finds the hand in the picture.
 
-    Nothing is commanded.  readout: folder of a readout fine-tuned for this cell.  out: what the model sees (preview.png) and report.json.
+    Nothing is commanded.  readout: folder of a readout fine-tuned for this cell.  out: what the
+    model sees (preview.png) and report.json.
     """
 
     out: str = "outputs/robot/check"

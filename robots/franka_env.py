@@ -69,6 +69,7 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
         self.action_space = gymnasium.spaces.Box(-limit, limit, dtype=np.float64)
         self._seen: dict[str, NDArray[Any]] | None = None
         self._stamp = float("-inf")
+        self._due = 0.0  # when the present control step ends, where steps have a fixed length
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Wait for the arm.  ``options={"state": [7]}`` goes there first, in capped steps."""
@@ -121,7 +122,6 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
         inbox, wait_s = self.link.inbox, self.config.step_timeout_s
         before = inbox.latest
         assert before is not None
-        began = time.monotonic()
         self.link.send(action, self._stamp)
         done = before.accepted + before.refused
         inbox.wait(
@@ -135,16 +135,19 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
                 "the end of a motion", lambda: _resting(inbox.latest), wait_s, self.link.alive,
                 1 / self.config.control_hz,
             )
-        else:
-            time.sleep(max(0.0, 1 / self.config.control_hz - (time.monotonic() - began)))
-        self._observe(after=self.link.now())
+            self._observe(after=self.link.now())
+            return
+        now = time.monotonic()
+        self._due = max(self._due + 1 / self.config.control_hz, now)
+        time.sleep(self._due - now)
+        self._observe(after=self._stamp + 1e-4)
 
     def _observe(self, after: float) -> None:
-        """A picture taken ``after`` that time, and the state at its time."""
+        """The newest picture, taken ``after`` that time, and the state at its time."""
         wait_s = self.config.step_timeout_s
         inbox = self.link.inbox
         inbox.wait("the arm's state", lambda: inbox.latest is not None, wait_s)
-        after = max(after, self.link.now() - 0.1)  # never a picture of long ago
+        after = max(after, self.link.now() - 0.15)  # never a picture of long ago
         self._stamp, image = inbox.picture(after, wait_s)
         state = inbox.state_at(self._stamp, wait_s)
         self._seen = {

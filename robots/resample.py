@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from robots.limits import Limits, SafetyError
 
 Array = NDArray[np.float64]
+START_M, START_RAD, START_S = 0.03, 0.15, 1.0  # a first set point this far off is eased into
 BRAKE = 4.0  # times the acceleration limit, when set points fail
 SLACK = 3.0  # times the acceleration limit, by which the velocity may change, plus
 JITTER_S = 0.004  # of stamps: as a share of the period, the velocity may seem to change by that
@@ -52,19 +53,19 @@ class Resampler:
         )
         self._braked: tuple[float, Array, Array] | None = None
         self._started = False
+        self._offset, self._offset_time = np.zeros(6), now
 
     def push(self, pose: Array, stamp: float, now: float) -> None:
         """The set point of ``stamp``.  Raises ``SafetyError`` and brakes if it jumps; set points
         that come while faulted, or out of order, are dropped."""
         if self.fault or (self._started and stamp <= self._points[-1].time):
             return
-        if not self._started:  # the first set point finds the arm at rest, however long ago
-            self._started = True
-            self._points[-1].time = stamp - self.period_s
-            self._points[-2].time = stamp - 2 * self.period_s
-        point, last = self._coordinates(np.asarray(pose, np.float64)), self._points[-1]
+        point = self._coordinates(np.asarray(pose, np.float64))
         if not np.isfinite(point).all():
             self._fail("not_finite", f"a set point is not finite: {pose}", now)
+        if not self._started:
+            self._begin(point, stamp, now)
+        last = self._points[-1]
         rate, passed = _rate(last, stamp, point), stamp - last.time
         change = rate - _rate(self._points[-2], last.time, last.value)
         x, share = self.limits, JITTER_S / passed
@@ -81,6 +82,19 @@ class Resampler:
                 now,
             )
         self._points.append(_Point(stamp, point))
+
+    def _begin(self, point: Array, stamp: float, now: float) -> None:
+        """The first set point finds the arm at rest, however long ago, and about there."""
+        gap = self._points[-1].value - point
+        moved, turned = float(np.linalg.norm(gap[:3])), float(np.linalg.norm(gap[3:]))
+        if moved > START_M or turned > START_RAD:
+            self._fail(
+                "jump", f"the first set point is {moved:.3f} m and {turned:.3f} rad from the arm; "
+                f"expected at most {START_M} m and {START_RAD} rad", now,
+            )
+        self._started, self._offset, self._offset_time = True, gap, stamp
+        for i, ago in ((-1, 1), (-2, 2)):
+            self._points[i] = _Point(stamp - ago * self.period_s, point)
 
     def at(self, now: float) -> Array:
         """Pose [6] to command now.  Raises ``SafetyError`` once, at the moment the stream has
@@ -122,7 +136,11 @@ class Resampler:
         return result
 
     def _curve(self, now: float) -> Array:
-        when, points = now - self.delay_s, self._points
+        passed = np.clip((now - self.delay_s - self._offset_time) / START_S, 0.0, 1.0)
+        return self._joined(now - self.delay_s) + 0.5 * (1 + np.cos(np.pi * passed)) * self._offset
+
+    def _joined(self, when: float) -> Array:
+        points = self._points
         if when >= points[-1].time:
             return points[-1].value
         if when <= points[0].time:

@@ -30,6 +30,7 @@ from rclpy.clock_type import ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Empty
@@ -57,6 +58,7 @@ BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
+SLEW, RESYNC_S = 0.1, 0.2  # how set points' times follow the clock
 WATCH_HZ = 2.0  # how often publishers are counted and diagnostics repeated
 
 
@@ -79,6 +81,7 @@ class Bridge(Node):
         self.config = config
         self.loop = ArmLoop(config.limits, config.control_hz, config.tick_hz)
         self._told: Status | None = None
+        self._time = 0.0  # of the last set point
         self._logged = 0  # faults that are written down
         topics = config.topics
         self._ours = (topics.target_pose, f"/{NODE}/action")  # one publisher each
@@ -174,13 +177,22 @@ class Bridge(Node):
         setpoint = self.loop.tick(now)
         if setpoint is not None:
             frame = self.config.limits.frame
-            self._target.publish(pose_message(setpoint.pose, frame, self._clock_now()))
+            stamp = Time(nanoseconds=int(1e9 * self._on_grid(now))).to_msg()
+            self._target.publish(pose_message(setpoint.pose, frame, stamp))
             refused = self._gripper.command(setpoint.closedness)
             if refused:
                 self.loop.fault("gripper_refused", refused, now)
         self._publish_state()
         if self._told is None or self.loop.status.code != self._told.code:
             self._tell()
+
+    def _on_grid(self, now: float) -> float:
+        """The time of this set point: one period after the last, slowly drawn to the clock.
+        A tick that comes late must not look like a slow motion and then a fast one."""
+        due = self._time + self.loop.period_s
+        late = now - due
+        self._time = now if abs(late) > RESYNC_S else due + SLEW * late
+        return self._time
 
     def _clock_now(self) -> Any:
         return self.get_clock().now().to_msg()

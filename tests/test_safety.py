@@ -289,6 +289,20 @@ def test_a_stall_is_caught_before_the_robot_would():
     assert np.ptp(poses[-500:, :3], axis=0).max() < 1e-9
 
 
+def test_a_first_set_point_near_the_arm_is_eased_into_and_a_far_one_refused():
+    setpoints = [(stamp, arrival, pose + [0.015, 0, 0, 0, 0, 0.1])
+                 for stamp, arrival, pose in stream(3.0, 0.01, 5)]
+    poses, fault = play(Resampler(LIMITS), setpoints, 2.9)
+    assert fault is None
+    assert smooth(poses, 1.5)
+    assert np.allclose(poses[-1], setpoints[int(50 * 2.84)][2], atol=2e-3)
+    far = [(stamp, arrival, pose + [0.05, 0, 0, 0, 0, 0]) for stamp, arrival, pose in setpoints]
+    poses, fault = play(Resampler(LIMITS), far, 1.0)
+    assert fault is not None
+    assert fault[0] == "jump"
+    assert np.allclose(poses, HOME, atol=1e-9)
+
+
 def test_a_resampler_that_was_reset_goes_on():
     resampler = Resampler(LIMITS)
     play(resampler, list(stream(1.0, 0.01, 3)), 2.0)
