@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 Discovery = Literal["localhost", "subnet"]
 SIM_HZ = 50.0  # of the simulated arm's controller
 FCI_DELAY_S = 0.1
-SIM_DELAY_S = 0.3  # it runs on machines that are busy, without real-time priority
+SIM_DELAY_S = 0.4  # it runs on busy machines, perhaps without real-time priority
 
 
 def open_ros(discovery: Discovery) -> None:
@@ -173,6 +173,7 @@ def run_sim(settings: RobotSim) -> None:
     open_ros(settings.discovery)
     from robots.arm_node import run_arm
 
+    prefer_this_process()
     run_arm(
         SimulatedArm(settings), settings.topics, settings.gripper, settings.limits, SIM_HZ,
         settings.image_hz, SIM_DELAY_S,

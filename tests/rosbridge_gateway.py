@@ -80,8 +80,8 @@ class Client:
     def unsubscribe(self, topic, **_):
         self.node.destroy_subscription(self.subscriptions.pop(topic))
 
-    def call_service(self, service, type, id="", **_):
-        kind = kind_of(type, "srv")
+    def call_service(self, service, id="", **_):
+        kind = kind_of(dict(self.node.get_service_names_and_types())[service][0], "srv")
         client = self.node.create_client(kind, service)
         if not client.wait_for_service(3.0):
             self.tell(op="service_response", id=id, service=service, result=False, values="absent")
