@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FRANKY, FRANKA = ROOT / ".hil/franky/ready", ROOT / ".hil/franka/ready"
-pytestmark = [pytest.mark.slow, pytest.mark.ros, pytest.mark.xdist_group("robot")]
+pytestmark = [pytest.mark.slow, pytest.mark.ros]
 
 
 def strict(*options: str) -> dict:
