@@ -89,8 +89,8 @@ def test_a_second_publisher_is_a_fault():
 def test_a_segment_meets_a_box_where_a_fine_sampling_does(start, end):
     box = Box((-1.0, -2.0, 0.0), (2.0, 1.0, 3.0))
     points = np.linspace(start, end, 400)
-    inside = ((points >= box.low_m) & (points <= box.high_m)).all(1).any()
-    if inside:  # sampling may miss a corner that the segment cuts, not the other way round
+    low, high = np.add(box.low_m, 1e-6), np.subtract(box.high_m, 1e-6)
+    if ((points >= low) & (points <= high)).all(1).any():  # sampling may miss a corner
         assert safety.crosses(np.array(start), np.array(end), box)
     grown = Box(tuple(np.subtract(box.low_m, 0.1)), tuple(np.add(box.high_m, 0.1)))
     if not ((points >= grown.low_m) & (points <= grown.high_m)).all(1).any():
