@@ -129,8 +129,8 @@ class ArmLoop:
     def action(self, action: ArrayLike, planned_on: float, now: float) -> bool:
         """Take an action [7], planned on the observation of ``planned_on``; whether it is taken.
 
-        While faulted nothing is taken.  A path through a keep-out box is refused without a
-        fault: the arm stays where it is.
+        While faulted nothing is taken.  A way through a keep-out box, or a turn beyond the limits,
+        is refused without a fault: the arm goes where it was told before.
         """
         if self.latch or self._target is None:
             self._refused += 1
@@ -150,11 +150,11 @@ class ArmLoop:
             target[:3] = safety.clamp_to_workspace(target[:3], self.limits)
             try:
                 safety.check_path(self.interpolator.setpoint[:3], target[:3], self.limits)
+                self.interpolator.aim(target[:6])
             except SafetyError:
                 self._refused += 1
                 self.watchdog.feed(now)
                 return False
-            self.interpolator.aim(target[:6])
         except SafetyError as error:
             self._trip(error, now)
             return False

@@ -55,11 +55,16 @@ class Interpolator:
         given = self._given()
         target = self._coordinates(pose)
         turned = float(np.linalg.norm(target[3:]))
-        if turned > self.limits.turn_rad:
+        pointing = [r.apply([0, 0, 1]) for r in (
+            self._origin, Rotation.from_rotvec(target[3:]) * self._origin
+        )]
+        tilted = float(np.arccos(np.clip(pointing[0] @ pointing[1], -1, 1)))
+        if turned > self.limits.turn_rad or tilted > self.limits.tilt_rad:
             raise SafetyError(
                 "turned_too_far",
-                f"the target is turned by {turned:.2f} rad from where the motion began; at most "
-                f"{self.limits.turn_rad} rad (limits.turn_rad)",
+                f"the target is turned by {turned:.2f} rad and tilted by {tilted:.2f} rad from "
+                f"where the motion began; at most {self.limits.turn_rad} and "
+                f"{self.limits.tilt_rad} rad (limits.turn_rad, tilt_rad)",
             )
         given.target_position = target.tolist()
         self._braking = False

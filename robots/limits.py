@@ -36,8 +36,8 @@ class Limits:
     control steps without an action before the arm holds.  lead_m: distance the command may be
     ahead of the measured hand.  clock_jump_s: stamps further ahead of this machine's clock,
     or going back by more, are a jump.  action_age_s: an action planned on an older picture is
-    refused; it bounds how slow a planner may be.  turn_rad: how far the hand may be turned
-    from where the arm was when commanding began.
+    refused; it bounds how slow a planner may be.  turn_rad, tilt_rad: how far the hand, and the
+    axis it points along, may be turned from where commanding began; an action beyond is refused.
     """
 
     frame: str = "fr3_link0"
@@ -53,7 +53,8 @@ class Limits:
     turn_speed_rad_s: float = 0.8
     turn_acceleration_rad_s2: float = 2.0
     turn_jerk_rad_s3: float = 20.0
-    turn_rad: float = 2.0
+    turn_rad: float = 1.6
+    tilt_rad: float = 0.5
     lead_m: float = 0.10
     stale_s: float = 0.5
     watchdog_ticks: int = 3

@@ -126,6 +126,17 @@ def test_a_keep_out_box_is_never_entered():
     bench.assert_gentle()
 
 
+def test_a_hand_that_would_tip_over_is_not_turned_further_and_not_faulted():
+    bench = Bench()
+    taken = 0
+    for _ in range(6):
+        taken += bench.act(0, 0, 0, 0, 0.15, 0, 0)
+        bench.run(0.6)
+    assert taken == 3
+    assert bench.status.state in ("ready", "holding")
+    assert bench.act(0.02, 0, 0, 0, 0, 0, 0)
+
+
 actions = st.lists(st.floats(-0.3, 0.3), min_size=7, max_size=7)
 
 
