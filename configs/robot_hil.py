@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robots.realtime import PRIORITY
+from robots.realtime import prefer_this_process
 
 ROOT = Path(__file__).parents[1]
 SCENE = ROOT / "tools/hil/franky_scene.py"
@@ -48,7 +47,7 @@ class Processes:
         with (self.out / f"{name}.log").open("wb") as log:
             self.running[name] = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment,
-                preexec_fn=_first if first else None,
+                preexec_fn=prefer_this_process if first else None,
             )
 
     def log(self, name: str) -> str:
@@ -78,11 +77,6 @@ class Processes:
                 process.kill()
                 process.wait()
         self.running.clear()
-
-
-def _first() -> None:
-    with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
 
 
 def start_hil(out: Path) -> Processes:

@@ -18,7 +18,6 @@ from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
@@ -27,7 +26,7 @@ from std_srvs.srv import Trigger
 from robots import safety
 from robots.limits import Limits, SafetyError
 from robots.resample import Resampler
-from robots.ros_bridge import BEST_EFFORT, LATCHED, RELIABLE, pose_message
+from robots.ros_bridge import BEST_EFFORT, LATCHED, RELIABLE, pose_message, spin
 from robots.topics import GripperConfig, Topics, seconds
 
 Array = NDArray[np.float64]
@@ -187,14 +186,7 @@ def run_arm(
     """Run the node until it is interrupted.  delay_s: how late set points are followed, and how
     long the stream may stall before the arm is braked."""
     rclpy.init()
-    node = ArmNode(driver, topics, gripper, limits, hz, image_hz, delay_s)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
     try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        spin(ArmNode(driver, topics, gripper, limits, hz, image_hz, delay_s))
     finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
         driver.close()

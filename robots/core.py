@@ -103,7 +103,7 @@ class ArmLoop:
             if not np.isfinite(closedness) or not -0.05 <= closedness <= 1.05:
                 raise SafetyError(
                     "bad_gripper", f"the gripper reports closedness {closedness}; expected 0 to 1: "
-                    "check gripper_open and gripper_closed"
+                    "check gripper.open_value and gripper.closed_value"
                 )
             self.fresh["gripper"].seen(stamp, now)
             if self.closedness is None or abs(closedness - self.closedness) > 0.01:

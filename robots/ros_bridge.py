@@ -269,7 +269,11 @@ def run_bridge(config: BridgeConfig) -> None:
         print(f"LOOSER THAN DEFAULT: {line}", file=sys.stderr, flush=True)
     prefer_this_process()
     rclpy.init()
-    node = Bridge(config)
+    spin(Bridge(config))
+
+
+def spin(node: Node) -> None:
+    """Run a node until the process is interrupted."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:

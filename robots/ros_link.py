@@ -17,10 +17,9 @@ from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
 from robot_data.images import picture
-from robot_data.schema import STATE_FIELDS
-from robots.link import Inbox, Reading
+from robots.link import Inbox
 from robots.ros_bridge import BEST_EFFORT, LATCHED, RELIABLE
-from robots.topics import ACTION_FIELDS, COMMANDED_FIELDS, LOOP_FIELDS, NODE, Topics, named, seconds
+from robots.topics import ACTION_FIELDS, NODE, Topics, reading_of, seconds
 
 ANSWER_S = 3.0
 
@@ -115,10 +114,3 @@ class RosLink:
         self._thread.join()
         self.node.destroy_node()
         self._context.try_shutdown()
-
-
-def reading_of(message: JointState, stamp: float) -> Reading:
-    values = named(message, (*STATE_FIELDS, *COMMANDED_FIELDS, *LOOP_FIELDS))
-    return Reading(
-        stamp, values[:7], values[7:14], bool(values[14]), int(values[15]), int(values[16])
-    )

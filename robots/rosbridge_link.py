@@ -19,16 +19,8 @@ from numpy.typing import NDArray
 
 from robot_data.images import picture
 from robots.limits import SafetyError
-from robots.link import Inbox, Reading
-from robots.topics import (
-    ACTION_FIELDS,
-    COMMANDED_FIELDS,
-    LOOP_FIELDS,
-    NODE,
-    STATE_FIELDS,
-    Topics,
-    named,
-)
+from robots.link import Inbox
+from robots.topics import ACTION_FIELDS, NODE, Topics, reading_of
 
 try:
     import roslibpy
@@ -91,15 +83,9 @@ class RosbridgeLink:
         stamp = _seconds(message)
         self._offset_s = stamp - time.time()
         try:
-            values = named(
-                SimpleNamespace(**message), (*STATE_FIELDS, *COMMANDED_FIELDS, *LOOP_FIELDS)
-            )
+            self.inbox.reading(reading_of(SimpleNamespace(**message), stamp))
         except SafetyError as error:
             self.inbox.lose(str(error))
-            return
-        self.inbox.reading(Reading(
-            stamp, values[:7], values[7:14], bool(values[14]), int(values[15]), int(values[16])
-        ))
 
     def _on_told(self, message: dict[str, Any]) -> None:
         status = message["status"][0]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from robot_data.schema import STATE_FIELDS
 from robots.limits import SafetyError
+from robots.link import Reading
 
 NODE = "worldmodel_bridge"
 ACTION_FIELDS = tuple(f"delta_{name}" for name in STATE_FIELDS)
@@ -81,6 +82,14 @@ class GripperConfig:
 def seconds(stamp: Any) -> float:
     """A ROS stamp as seconds."""
     return stamp.sec + 1e-9 * stamp.nanosec
+
+
+def reading_of(message: Any, stamp: float) -> Reading:
+    """What the bridge's ``state`` message says; ``stamp`` [s] is its own."""
+    values = named(message, (*STATE_FIELDS, *COMMANDED_FIELDS, *LOOP_FIELDS))
+    return Reading(
+        stamp, values[:7], values[7:14], bool(values[14]), int(values[15]), int(values[16])
+    )
 
 
 def named(message: Any, names: tuple[str, ...]) -> NDArray[np.float64]:
