@@ -26,8 +26,8 @@ lint: setup
 	$(BIN)/lint-imports
 
 test: lint hil
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not ros"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ros  # real time: one after another
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not realtime"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m realtime  # one after another
 
 bench: setup
 	$(BIN)/python benchmarks/simulation.py

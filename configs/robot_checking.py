@@ -13,13 +13,16 @@ import torch
 from PIL import Image, ImageDraw
 
 from configs.report import write_report
-from configs.robot_serving import Discovery, Transport, open_link, open_ros, save_goals
+from configs.robot_serving import Transport, open_link, open_ros, save_goals
 from robot_data.images import fit_square
-from robots.checkup import Finding, judge_limits, judge_pictures, judge_view
+from robots.checkup import Finding, Listened, judge_limits, judge_pictures, judge_view
 from robots.limits import Limits, SafetyError
+from robots.local_check import listen_locally
 from robots.safety import check_pose
 from robots.topics import GripperConfig, Topics
 from worldmodel import checkpoint
+
+CONTROL_HZ = 5.0  # nothing is commanded here
 
 
 @dataclass(frozen=True)
@@ -36,17 +39,14 @@ class RobotCheck:
     image_size: int = 128
     checkpoint: str | None = None
     readout: str | None = None
-    discovery: Discovery = "localhost"
+    transport: Transport = field(default_factory=Transport)
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)
     gripper: GripperConfig = field(default_factory=GripperConfig)
 
 
 def run_check(settings: RobotCheck) -> dict[str, Any]:
-    open_ros(settings.discovery)
-    from robots.ros_check import listen
-
-    heard = listen(settings.topics, settings.gripper, settings.limits, settings.seconds)
+    heard = _listen(settings)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     findings = [*heard.findings, judge_limits(settings.limits)]
@@ -63,6 +63,23 @@ def run_check(settings: RobotCheck) -> dict[str, Any]:
         raise SafetyError("not_ready", "the cell is not ready; see the lines marked NOT")
     print(f"ready; look at {out / 'preview.png'}: hand, object and base must be inside the frame")
     return report
+
+
+def _listen(settings: RobotCheck) -> Listened:
+    x = settings
+    if x.transport.kind == "fci":
+        link = open_link(x.transport, x.topics, x.limits, CONTROL_HZ, "worldmodel_check")
+        try:
+            return listen_locally(link, x.limits, x.seconds)
+        finally:
+            link.close()
+    if x.transport.kind != "ros2":
+        raise ValueError("robot check listens to ROS 2 topics, or to the arm with "
+                         "transport.kind=fci; run it where ROS is, on the bridge's machine")
+    open_ros(x.transport.discovery)
+    from robots.ros_check import listen
+
+    return listen(x.topics, x.gripper, x.limits, x.seconds)
 
 
 def _preview(path: Path, image: np.ndarray, side: int) -> None:
@@ -105,6 +122,7 @@ class RobotGoal:
     now: bool = False
     live: bool = False
     transport: Transport = field(default_factory=Transport)
+    limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)
 
 
@@ -113,7 +131,9 @@ def run_goal(settings: RobotGoal) -> dict[str, Any]:
         raise ValueError("names= is empty; name each goal picture, in order")
     if settings.now and len(settings.names) > 1:
         raise ValueError("now=true takes one picture; give one name, or leave now out")
-    link = open_link(settings.transport, settings.topics, "worldmodel_goal")
+    link = open_link(
+        settings.transport, settings.topics, settings.limits, CONTROL_HZ, "worldmodel_goal"
+    )
     log = None
     if settings.live:
         log = rr.RecordingStream("worldmodel_goal")

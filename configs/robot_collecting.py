@@ -43,7 +43,10 @@ def run_robot_collect(settings: RobotCollect) -> dict[str, Any]:
     if not settings.execute:
         raise ValueError("this moves the arm: clear its workspace, then add execute=true")
     store = EpisodeStore(settings.data)
-    link = open_link(settings.transport, settings.topics, "worldmodel_collect")
+    link = open_link(
+        settings.transport, settings.topics, settings.limits, settings.env.control_hz,
+        "worldmodel_collect",
+    )
     env = FrankaEnv(link, settings.env, settings.limits)
     began, written = time.monotonic(), 0
     try:

@@ -109,7 +109,10 @@ def run_robot(settings: RobotRun) -> dict[str, Any]:
     images, names = load_goals(settings.goals, settings.env.image_size)
     agent = make_agent(policy_of(settings))
     kind = FrankaEnv if settings.execute else DryRun
-    link = open_link(settings.transport, settings.topics, "worldmodel_planner")
+    link = open_link(
+        settings.transport, settings.topics, settings.limits, settings.env.control_hz,
+        "worldmodel_planner",
+    )
     env = kind(link, settings.env, settings.limits, images, names)
     steps = settings.max_steps if settings.execute else settings.dry_steps
     out = Path(settings.out)

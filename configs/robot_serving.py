@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from configs.agents import Simulator, arm_for, make_env
+from robots.arm_process import ArmProcessConfig
+from robots.camera import CameraConfig
 from robots.limits import Limits
 from robots.link import Link
 from robots.realtime import prefer_this_process
@@ -43,18 +46,37 @@ def open_ros(discovery: Discovery) -> None:
 
 @dataclass(frozen=True)
 class Transport:
-    """How a planner reaches the bridge.  kind: "ros2", or "rosbridge" on machines without ROS;
-    allow_remote: rosbridge on another host, where whoever reaches the port commands the arm."""
+    """How a planner reaches the arm.  kind: "ros2" is the bridge, "rosbridge" the same for
+    machines without ROS, "fci" an FR3's control interface itself, without a bridge.
 
-    kind: Literal["ros2", "rosbridge"] = "ros2"
+    host: of rosbridge, or for fci the arm's control, e.g. 172.16.0.2.  allow_remote: rosbridge on
+    another host, where whoever reaches the port commands the arm.  camera, realtime (false only
+    for a simulated arm) and fault_log: for fci; elsewhere these are the bridge's.
+    """
+
+    kind: Literal["ros2", "rosbridge", "fci"] = "ros2"
     discovery: Discovery = "localhost"
     host: str = "localhost"
     port: int = 9090
     allow_remote: bool = False
+    camera: CameraConfig = field(default_factory=CameraConfig)
+    realtime: bool = True
+    fault_log: str = "outputs/robot/faults.jsonl"
 
 
-def open_link(transport: Transport, topics: Topics, name: str) -> Link:
-    """A connection to the bridge; ``name`` is the ROS node's."""
+def open_link(
+    transport: Transport, topics: Topics, limits: Limits, control_hz: float, name: str
+) -> Link:
+    """A connection to the arm.  limits and control_hz hold for fci, where the loop is started
+    here; ``name`` is the ROS node's."""
+    if transport.kind == "fci":
+        from robots.fci import FrankyArm
+        from robots.local_link import LocalLink
+
+        return LocalLink(
+            partial(FrankyArm, transport.host, limits, transport.realtime), transport.camera,
+            ArmProcessConfig(control_hz, limits=limits, fault_log=transport.fault_log),
+        )
     if transport.kind == "rosbridge":
         from robots.rosbridge_link import RosbridgeLink
 
@@ -114,7 +136,7 @@ class RobotSim:
 
 
 class SimulatedArm:
-    """A simulator behind ``robots.arm_node.ArmDriver``."""
+    """A simulator behind ``robots.driver.ArmDriver``."""
 
     def __init__(self, settings: RobotSim) -> None:
         self.env = make_env(settings.simulator, arm_for(settings.arm, settings.task))

@@ -9,7 +9,7 @@ or a stall of the stream is braked here, before it reaches the arm.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -24,41 +24,13 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
 from robots import safety
+from robots.driver import ArmDriver
 from robots.limits import Limits, SafetyError
 from robots.resample import Resampler
 from robots.ros_bridge import BEST_EFFORT, LATCHED, RELIABLE, pose_message, spin
 from robots.topics import GripperConfig, Topics, seconds
 
-Array = NDArray[np.float64]
 NAME = "worldmodel_arm"
-
-
-class ArmDriver(Protocol):
-    """An arm as the node sees it; poses [6] of the tool centre point in the base frame."""
-
-    def sense(self) -> tuple[Array, float]:
-        """Measured pose [6] and closedness."""
-        ...
-
-    def follow(self, pose: Array) -> None:
-        """Take a set point [6]; called at the rate of the node."""
-        ...
-
-    def grip(self, closedness: float) -> None: ...
-
-    def image(self) -> NDArray[np.uint8] | None:
-        """A new picture, uint8 [H, W, 3], or None where the camera has its own driver."""
-        ...
-
-    def reflex(self) -> str:
-        """Why the arm stopped by itself, or ""."""
-        ...
-
-    def recover(self) -> None:
-        """Make the arm obey again after a reflex; raises ``SafetyError`` if it does not."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class ArmNode(Node):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from robots.limits import Limits, SafetyError, loosened
 from robots.safety import check_frame, check_pose, in_workspace
 
+POSE_HZ, JOINT_HZ, IMAGE_HZ = 20.0, 10.0, 4.0  # least rates
 DARK, FLAT = 8.0, 4.0  # mean and spread of grey levels below which a picture shows nothing
 
 
@@ -32,6 +33,17 @@ class Heard:
     arrivals: list[float] = field(default_factory=list)
     publishers: list[str] = field(default_factory=list)
     reliability: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Listened:
+    """Findings of what was heard, and the last of it: pictures, pose (position, quaternion) and
+    closedness."""
+
+    findings: list[Finding]
+    pictures: list[NDArray[np.uint8]]
+    pose: tuple[list[float], list[float]] | None
+    closedness: float | None
 
 
 def judge_stream(heard: Heard, least_hz: float, limits: Limits) -> Finding:

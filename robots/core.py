@@ -123,6 +123,12 @@ class ArmLoop:
         """A fault somebody else found: the arm's reflex, a gripper that refuses."""
         self._trip(SafetyError(code, message), now)
 
+    def brake(self) -> None:
+        """Come to rest; the next action goes on from there."""
+        self._late = True
+        if self.interpolator.ready:
+            self.interpolator.brake()
+
     def stop(self, now: float) -> None:
         self.fault("stopped", "stop was called; call recover to go on", now)
 
@@ -197,8 +203,7 @@ class ArmLoop:
         self._guarded(lambda: self._check_sensors(now), now)
         self._guarded(self._check_lead, now)
         if self.watchdog.late(now) and not self._late:
-            self._late = True
-            self.interpolator.brake()
+            self.brake()
         self._squeeze(now)
         try:
             pose = self.interpolator.step()

@@ -24,13 +24,14 @@ except ImportError as error:
 
 Array = NDArray[np.float64]
 STIFFNESS_N_M, STIFFNESS_NM_RAD = 1500.0, 60.0
+POSTURE_NM_RAD = 10.0  # draws the joints, in the null space, to where they were at the start
 GRIP_SPEED_M_S, GRIP_FORCE_N = 0.1, 20.0
 GRASP_CLOSEDNESS = 0.95  # beyond it the gripper grasps whatever is there; below, it moves
 STATE_S = 0.1  # between two questions for the width, which take a round trip
 
 
 class FrankyArm:
-    """See ``robots.arm_node.ArmDriver``.  Poses are those of the end effector that is set in
+    """See ``robots.driver.ArmDriver``.  Poses are those of the end effector that is set in
     Desk; for the Franka hand that is between its finger tips."""
 
     def __init__(self, host: str, limits: Limits, realtime: bool = True) -> None:
@@ -60,6 +61,8 @@ class FrankyArm:
             self._tracker = franky.CartesianImpedanceTracker(
                 self.robot, translational_stiffness=STIFFNESS_N_M,
                 rotational_stiffness=STIFFNESS_NM_RAD,
+                # Seven joints for six coordinates: left to itself the elbow drifts into a limit.
+                posture_task=franky.PostureTask(self.robot.state.q, POSTURE_NM_RAD),
             )
         turn = Rotation.from_euler("xyz", pose[3:6]).as_quat()
         self._tracker.set_target(franky.Affine(pose[:3], turn))

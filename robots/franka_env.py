@@ -82,6 +82,8 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
             "subgoal_images": self.goals, "subgoal_names": self.goal_names, "goal_reached": True,
             **self._info(),
         }
+        if self.goals:
+            info["goal_image"] = self.goals[-1]
         return self._last(), info
 
     def step(self, action: Array):

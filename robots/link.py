@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from robots.limits import SafetyError
 
 Array = NDArray[np.float64]
-KEPT = 200  # states, 4 s at 50 Hz
+KEPT = 400  # states, 4 s at 100 Hz
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,11 @@ class Inbox:
     def latest(self) -> Reading | None:
         with self._news:
             return self._readings[-1] if self._readings else None
+
+    @property
+    def image_stamp(self) -> float | None:
+        with self._news:
+            return None if self._image is None else self._image[0]
 
     def wait(
         self, what: str, ready: Callable[[], bool], timeout_s: float,

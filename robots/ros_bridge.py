@@ -13,12 +13,9 @@ stamp of the picture it was planned on), ``diagnostics`` (latched); services ``s
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +35,7 @@ from std_srvs.srv import Trigger
 
 from robot_data.schema import STATE_FIELDS
 from robots.core import ArmLoop, Status
+from robots.fault_log import FaultLog
 from robots.limits import Limits, SafetyError, loosened
 from robots.realtime import prefer_this_process
 from robots.ros_gripper import make_gripper
@@ -82,7 +80,7 @@ class Bridge(Node):
         self.loop = ArmLoop(config.limits, config.control_hz, config.tick_hz)
         self._told: Status | None = None
         self._time = 0.0  # of the last set point
-        self._logged = 0  # faults that are written down
+        self._faults = FaultLog(config.fault_log)
         topics = config.topics
         self._ours = (topics.target_pose, f"/{NODE}/action")  # one publisher each
         self._target = self.create_publisher(PoseStamped, topics.target_pose, RELIABLE)
@@ -239,18 +237,8 @@ class Bridge(Node):
         self._log_faults()
 
     def _log_faults(self) -> None:
-        new, self._logged = self.loop.latch.history[self._logged:], len(self.loop.latch.history)
-        for when, code, text in new:
-            self.get_logger().error(f"holding: {code}: {text}")
-            try:
-                path = Path(self.config.fault_log)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("a") as log:
-                    log.write(json.dumps({"time": when, "code": code, "message": text}) + "\n")
-                    log.flush()
-                    os.fsync(log.fileno())
-            except OSError as error:  # a full disk must not stop the loop
-                self.get_logger().error(f"the fault could not be written down: {error}")
+        for line in self._faults.update(self.loop.latch):
+            self.get_logger().error(line)
 
 
 def pose_message(pose: np.ndarray, frame: str, stamp: Any) -> PoseStamped:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,22 +14,20 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from robot_data.images import picture
-from robots.checkup import Finding, Heard, judge_command, judge_gripper, judge_pose, judge_stream
+from robots.checkup import (
+    IMAGE_HZ,
+    JOINT_HZ,
+    POSE_HZ,
+    Heard,
+    Listened,
+    judge_command,
+    judge_gripper,
+    judge_pose,
+    judge_stream,
+)
 from robots.limits import Limits
 from robots.ros_bridge import BEST_EFFORT
 from robots.topics import GripperConfig, Topics, named, seconds
-
-POSE_HZ, JOINT_HZ, IMAGE_HZ = 20.0, 10.0, 4.0  # least rates
-
-
-@dataclass
-class Listened:
-    """Findings of the topics, and the last messages: pictures, pose [6] and closedness."""
-
-    findings: list[Finding]
-    pictures: list[NDArray[np.uint8]]
-    pose: tuple[list[float], list[float]] | None  # position, quaternion
-    closedness: float | None
 
 
 def listen(topics: Topics, gripper: GripperConfig, limits: Limits, seconds_s: float) -> Listened:

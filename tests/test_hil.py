@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FRANKY, FRANKA = ROOT / ".hil/franky/ready", ROOT / ".hil/franka/ready"
-pytestmark = [pytest.mark.slow, pytest.mark.ros]
+pytestmark = [pytest.mark.slow, pytest.mark.realtime]
 
 
 def strict(*options: str) -> dict:
@@ -39,6 +39,20 @@ def test_random_planner_output_trips_no_reflex():
     assert result["reflex"] == ""
     assert result["caught"] == ""
     assert result["moved_m"] > 0.08
+
+
+def test_random_planner_output_through_our_driver_trips_no_reflex():
+    if not FRANKA.exists():
+        pytest.skip("franka-sim is not installed: sh tools/hil/setup.sh")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools/hil/strict_fci.py"), "--seconds", "20"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["fault"] == "", done.stderr
+    assert result["steps"] == 100
+    assert result["moved_m"] > 0.1
 
 
 @pytest.mark.parametrize(("fault", "caught"), [("jump", "jump"), ("stall", "stalled")])

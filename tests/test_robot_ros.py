@@ -27,7 +27,7 @@ from robots.ros_bridge import LATCHED, RELIABLE, pose_message
 from robots.ros_link import RosLink
 from robots.topics import NODE, Topics
 
-pytestmark = [pytest.mark.slow, pytest.mark.ros]
+pytestmark = [pytest.mark.slow, pytest.mark.realtime]
 SEED = 100_003
 STOP_S = 1.5  # most an arm at full speed may take to rest
 

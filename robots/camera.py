@@ -1,0 +1,75 @@
+"""A camera without ROS: USB (V4L2), network streams, whatever FFmpeg opens; read with PyAV."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+OnImage = Callable[[float, Callable[[], NDArray[np.uint8]]], None]
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """source and format as FFmpeg names them: "/dev/video0" and "v4l2", or an rtsp:// or http://
+    address and "".  options: FFmpeg's for the source, e.g. video_size=640x480, framerate=15."""
+
+    source: str = "/dev/video0"
+    format: str = "v4l2"
+    options: dict[str, str] = field(default_factory=dict)
+
+
+class Camera:
+    """Reads in a thread; tells every picture, stamped on arrival [s since the epoch]."""
+
+    def __init__(
+        self, config: CameraConfig, on_image: OnImage, on_lost: Callable[[str], None]
+    ) -> None:
+        """on_image: stamp, and what makes RGB uint8 [H, W, 3] of the picture when it is wanted.
+        on_lost: called once, with the reason, when the pictures end.  Raises ``ConnectionError``
+        if the camera does not open."""
+        self.config, self._on_image, self._on_lost = config, on_image, on_lost
+        try:
+            self._container = av.open(
+                config.source, format=config.format or None, options=dict(config.options),
+                timeout=5.0,
+            )
+            self._video = self._container.streams.video[0]
+        except (OSError, IndexError, ValueError) as error:
+            raise ConnectionError(
+                f"camera {config.source} ({config.format or 'format guessed'}) does not open: "
+                f"{error}.  Set transport.camera.source, format and options; `v4l2-ctl "
+                "--list-devices` names USB cameras"
+            ) from error
+        self._ended = False
+        self._thread = threading.Thread(target=self._read, name="camera", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        why = "its stream ended"
+        try:
+            for frame in self._container.decode(self._video):
+                if self._ended:
+                    break
+                self._on_image(time.time(), partial(_rgb, frame))
+        except OSError as error:
+            why = str(error)
+        finally:
+            self._container.close()
+        if not self._ended:
+            self._on_lost(f"camera {self.config.source}: {why}")
+
+    def close(self) -> None:
+        self._ended = True
+        self._thread.join(5.0)
+
+
+def _rgb(frame: Any) -> NDArray[np.uint8]:
+    return frame.to_ndarray(format="rgb24")

@@ -1,0 +1,38 @@
+"""What a driver of an arm has to do, whichever way it is run."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class ArmDriver(Protocol):
+    """An arm; poses [6] of the tool centre point in the base frame."""
+
+    def sense(self) -> tuple[Array, float]:
+        """Measured pose [6] and closedness."""
+        ...
+
+    def follow(self, pose: Array) -> None:
+        """Take a set point [6]; called at a fixed rate."""
+        ...
+
+    def grip(self, closedness: float) -> None: ...
+
+    def image(self) -> NDArray[np.uint8] | None:
+        """A new picture, uint8 [H, W, 3], or None where the camera has its own driver."""
+        ...
+
+    def reflex(self) -> str:
+        """Why the arm stopped by itself, or ""."""
+        ...
+
+    def recover(self) -> None:
+        """Make the arm obey again after a reflex; raises ``SafetyError`` if it does not."""
+        ...
+
+    def close(self) -> None: ...
