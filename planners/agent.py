@@ -23,9 +23,10 @@ from planners.objective import GoalObjective, ObjectiveConfig, pose_parts
 from planners.subgoals import Progress, SubgoalConfig, SubgoalSequence
 from robot_data.schema import check_image, check_state
 from worldmodel.encoder import Encoder
+from worldmodel.imagination import Imagination
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout, decode
-from worldmodel.rollout import integrate, rollout
+from worldmodel.rollout import integrate
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class AgentConfig:
     present image, the more the nearer the two are (``servo_range_m``): near the goal the two
     images look alike and the readout's bias cancels.  imagined: how many of the samples, those
     with the lowest pose cost, are imagined in each iteration; the others cannot become elites
-    (docs/lab-book.md has the ablation).  Without a pose all samples are imagined."""
+    (docs/lab-book.md has the ablation).  Without a pose all samples are imagined.  memory_mb:
+    most that imagining takes at once; compile: let torch.compile fuse the predictor, which
+    costs up to a minute at the first plan."""
 
     cem: CEMConfig = field(default_factory=CEMConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -43,6 +46,8 @@ class AgentConfig:
     servo_range_m: float = 0.05
     bf16: bool = True
     imagined: int = 16
+    memory_mb: float | None = None
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,9 @@ class PlanningAgent:
         dtype = torch.bfloat16 if config.bf16 else torch.float32
         self.config = config
         self.encoder = copy.deepcopy(encoder).to(dtype)
-        self.predictor = copy.deepcopy(predictor).to(dtype)
+        self.imagination = Imagination(
+            copy.deepcopy(predictor).to(dtype), config.memory_mb, config.compile
+        )
         self.readout = readout
         self.calibration = calibration
         self.cem = CEM(config.cem)
@@ -154,14 +161,8 @@ class PlanningAgent:
         if self.calibration is not None:  # the model knows its own frame only
             actions = self.calibration.actions_to_model(actions)
             seen = self.calibration.to_model(seen)
-        count = len(actions)
-        imagined, _ = rollout(
-            self.predictor,
-            tokens[:, None].expand(count, -1, -1, -1),
-            seen.expand(count, 1, -1),
-            actions,
-        )
-        return objective.token_cost(imagined[:, -1])
+        context = self.imagination.context(tokens, seen)
+        return self.imagination.score(context, actions, objective.token_cost)
 
     def _observe(
         self, observation: dict[str, NDArray[Any]]

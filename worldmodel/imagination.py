@@ -1,0 +1,291 @@
+"""Imagine many action sequences from one context, doing no work twice.
+
+Computes what ``rollout.rollout`` computes (tests compare them), for planning:
+
+- Block-causal attention: a frame never looks at later ones.  Keys and values of past frames with
+  known actions are computed once and shared by all samples; those of an imagined frame once a
+  sample, and kept for the frames after it.  Each step computes the tokens of one frame only.
+- Samples go through in chunks that fit the memory budget, and on a CPU its caches.
+- Channels of queries and keys are sorted into the even and the odd ones, once, in the weights:
+  attention does not see the order, and rotating halves needs no shuffling.
+
+Letters: S samples, T context frames, H horizon, N patches, K conditioning tokens, P width of the
+predictor, D of the encoder.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from worldmodel.attention import Block
+from worldmodel.encoder import normalise_tokens
+from worldmodel.pose import compose
+from worldmodel.predictor import Predictor
+
+CPU_ROWS = 4096  # tokens in a chunk, unless memory_mb asks for less
+GPU_MEMORY_MB = 8192.0
+FREED = 1 << 30  # bytes that the allocator keeps instead of handing them back
+
+Cache = list[tuple[Tensor, Tensor]]  # keys, values [S, heads, tokens, width of a head] of a layer
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known before the first imagined action: keys and values of the frames before the
+    present one, and the present frame's tokens [1, N, D] and state [1, 7]."""
+
+    cache: Cache | None
+    frames: int
+    tokens: Tensor
+    state: Tensor
+    extrinsics: Tensor | None
+
+
+class _Layer:
+    """One block's weights, queries and keys sorted for ``_rotate`` and queries scaled."""
+
+    def __init__(self, block: Block, heads: int) -> None:
+        width = block.attn.proj.in_features // heads
+        order = torch.cat([torch.arange(0, width, 2), torch.arange(1, width, 2)])
+        weight = block.attn.qkv.weight.detach().unflatten(0, (3, heads, width)).clone()
+        bias = block.attn.qkv.bias.detach().unflatten(0, (3, heads, width)).clone()
+        weight[:2], bias[:2] = weight[:2, :, order], bias[:2, :, order]
+        self.qkv = weight.flatten(0, 2), bias.flatten()
+        self.norm1 = block.norm1.weight.detach(), block.norm1.bias.detach()
+        self.norm2 = block.norm2.weight.detach(), block.norm2.bias.detach()
+        self.proj = block.attn.proj.weight.detach(), block.attn.proj.bias.detach()
+        self.fc1 = block.mlp.fc1.weight.detach(), block.mlp.fc1.bias.detach()
+        self.fc2 = block.mlp.fc2.weight.detach(), block.mlp.fc2.bias.detach()
+        self.eps = block.norm1.eps
+
+
+class Imagination:
+    """Holds a predictor for planning, in the predictor's device and dtype."""
+
+    def __init__(
+        self, predictor: Predictor, memory_mb: float | None = None, compiled: bool = False
+    ) -> None:
+        """memory_mb: most that activations and caches of a chunk may take.  compiled: let
+        torch.compile fuse the blocks: seconds to a minute at the first plan of each shape."""
+        if memory_mb is not None and memory_mb <= 0:
+            raise ValueError(f"memory_mb {memory_mb} must be positive, or null")
+        self.predictor = predictor
+        self.config = predictor.config
+        weight = predictor.predictor_proj.weight
+        self.device, self.dtype = weight.device, weight.dtype
+        self.memory_mb = memory_mb
+        heads = self.config.num_heads
+        blocks = [b for b in predictor.predictor_blocks if isinstance(b, Block)]
+        self._layers = [_Layer(block, heads) for block in blocks]
+        self._tables: dict[int, tuple[Tensor, ...]] = {}
+        self._blocks = torch.compile(self._run_blocks) if compiled else self._run_blocks
+        if self.device.type == "cpu":
+            keep_freed_memory()
+
+    @property
+    def tokens_per_frame(self) -> int:
+        return self.config.grid**2 + self.predictor.conditioning_tokens
+
+    def sample_bytes(self, frames: int) -> int:
+        """Most that one sample takes while the last of ``frames`` frames is computed."""
+        c, rows = self.config, self.tokens_per_frame
+        size = torch.finfo(self.dtype).bits // 8
+        cached = 2 * c.depth * frames * rows * c.predictor_dim
+        working = rows * c.predictor_dim * (8 + int(2 * c.mlp_ratio))
+        scores = 0 if self.device.type == "cuda" else 2 * c.num_heads * rows * frames * rows
+        return size * (cached + working + scores)
+
+    def chunk(self, samples: int, frames: int) -> int:
+        """Samples that go through at once.  Raises ``ValueError`` where not even one fits."""
+        budget = self.memory_mb
+        most = samples
+        if self.device.type == "cpu":
+            most = max(1, CPU_ROWS // self.tokens_per_frame)
+        elif budget is None:
+            budget = GPU_MEMORY_MB
+        if budget is not None:
+            fit = int(budget * 2**20 / self.sample_bytes(frames))
+            if fit < 1:
+                raise ValueError(
+                    f"memory_mb {budget} is too little: one sample takes "
+                    f"{self.sample_bytes(frames) / 2**20:.1f} MiB"
+                )
+            most = min(most, fit)
+        chunks = -(-samples // most)
+        return -(-samples // chunks)  # of equal size, or nearly
+
+    # -- what is known -----------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def context(
+        self, tokens: Tensor, states: Tensor, actions: Tensor | None = None,
+        extrinsics: Tensor | None = None,
+    ) -> Context:
+        """tokens [T, N, D], states [T, 7]; actions [T - 1, 7] between them; extrinsics
+        [T, 6] if configured, those of the last frame hold for what is imagined."""
+        frames = len(tokens)
+        known = 0 if actions is None else len(actions)
+        if len(states) != frames or known != frames - 1:
+            raise ValueError(
+                f"{frames} context frames need {frames} states and {frames - 1} actions; got "
+                f"{len(states)} and {known}"
+            )
+        if self.config.use_extrinsics and extrinsics is None:
+            raise ValueError("this predictor is conditioned on extrinsics [T, 6]")
+        tokens = tokens.to(self.device, self.dtype)
+        cache = None
+        for t in range(frames - 1):
+            assert actions is not None
+            outside = None if extrinsics is None else extrinsics[t : t + 1]
+            x = self._embed(tokens[t : t + 1], states[t : t + 1], actions[t : t + 1], outside)
+            _, new = self._blocks(x, self._table(t), cache)
+            cache = _join(cache, new)
+        last = None if extrinsics is None else extrinsics[-1:]
+        return Context(cache, frames - 1, tokens[-1:], states[-1:].to(self.device), last)
+
+    # -- what is imagined --------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def score(
+        self, context: Context, actions: Tensor, cost: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """``cost(tokens [s, N, D]) -> [s]`` of the last frames that ``actions`` [S, H, 7] lead
+        to, chunk by chunk -> [S]."""
+        return torch.cat([cost(tokens) for tokens in self._chunks(context, actions)])
+
+    @torch.inference_mode()
+    def imagine(self, context: Context, actions: Tensor) -> Tensor:
+        """Tokens [S, N, D], normalised, of the last frames that ``actions`` [S, H, 7] lead to."""
+        return torch.cat(list(self._chunks(context, actions)))
+
+    def _chunks(self, context: Context, actions: Tensor) -> Iterator[Tensor]:
+        horizon = actions.shape[1]
+        if context.frames + horizon > self.config.max_steps:
+            raise ValueError(
+                f"{context.frames + horizon} frames; this predictor takes {self.config.max_steps}"
+            )
+        if self.device.type == "cuda":
+            actions = actions.pin_memory().to(self.device, non_blocking=True)
+        size = self.chunk(len(actions), context.frames + horizon)
+        for part in actions.split(size):
+            yield self._unroll(context, part)
+
+    def _unroll(self, context: Context, actions: Tensor) -> Tensor:
+        count, horizon = actions.shape[:2]
+        tokens, state = context.tokens, context.state.expand(count, 7)
+        cache = None
+        if context.cache is not None:
+            cache = [(k.expand(count, -1, -1, -1), v.expand(count, -1, -1, -1))
+                     for k, v in context.cache]
+        for h in range(horizon):
+            x = self._embed(tokens, state, actions[:, h], context.extrinsics)
+            x, new = self._blocks(x, self._table(context.frames + h), cache)
+            if h < horizon - 1:
+                cache = _join(cache, new)
+                state = compose(state, actions[:, h])
+            tokens = self._tokens(tokens, x)
+        return tokens
+
+    # -- one frame ---------------------------------------------------------------------------
+
+    def _embed(
+        self, tokens: Tensor, state: Tensor, action: Tensor, extrinsics: Tensor | None
+    ) -> Tensor:
+        """Input tokens [S, K + N, P]; ``tokens`` [1 or S, N, D] are embedded as often."""
+        p, c, count = self.predictor, self.config, len(action)
+        parts = [
+            p.action_encoder((action * c.action_scale).to(self.device, self.dtype))[:, None],
+            p.state_encoder((state * c.state_scale).to(self.device, self.dtype))[:, None],
+        ]
+        if extrinsics is not None:
+            outside = p.extrinsics_encoder(extrinsics.to(self.device, self.dtype))
+            parts.append(outside[:, None].expand(count, -1, -1))
+        parts.append(p.predictor_embed(tokens).expand(count, -1, -1))
+        return torch.cat(parts, dim=1)
+
+    def _tokens(self, tokens: Tensor, x: Tensor) -> Tensor:
+        p = self.predictor
+        out = p.predictor_proj(p.predictor_norm(x[:, p.conditioning_tokens :]))
+        return normalise_tokens(tokens + out if self.config.residual else out)
+
+    def _table(self, frame: int) -> tuple[Tensor, ...]:
+        """Cosines and sines [K + N, width of a head] of one frame, sorted as the channels."""
+        if frame not in self._tables:
+            whole = self.predictor._layout(frame + 1, self.device)[0]
+            cos, sin = whole[:, -self.tokens_per_frame :].to(self.dtype)
+            half = cos.shape[-1] // 2
+            order = torch.cat([torch.arange(0, 2 * half, 2), torch.arange(1, 2 * half, 2)])
+            cos, sin = cos[:, order], sin[:, order]
+            self._tables[frame] = tuple(
+                t.contiguous() for t in (cos[:, :half], sin[:, :half], cos[:, half:], sin[:, half:])
+            )
+        return self._tables[frame]
+
+    def _run_blocks(
+        self, x: Tensor, table: tuple[Tensor, ...], cache: Cache | None
+    ) -> tuple[Tensor, Cache]:
+        """x [S, K + N, P] through all blocks, and the frame's own keys and values."""
+        new: Cache = []
+        for i, layer in enumerate(self._layers):
+            y = F.layer_norm(x, x.shape[-1:], *layer.norm1, layer.eps)
+            attended, k, v = self._attend(layer, y, table, None if cache is None else cache[i])
+            new.append((k, v))
+            x = x + F.linear(attended, *layer.proj)
+            y = F.layer_norm(x, x.shape[-1:], *layer.norm2, layer.eps)
+            x = x + F.linear(F.gelu(F.linear(y, *layer.fc1)), *layer.fc2)
+        return x, new
+
+    def _attend(
+        self, layer: _Layer, x: Tensor, table: tuple[Tensor, ...],
+        past: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        count, rows, dim = x.shape
+        qkv = F.linear(x, *layer.qkv).unflatten(-1, (3, self.config.num_heads, -1))
+        qkv = qkv.permute(2, 0, 3, 1, 4)  # [3, S, heads, K + N, width]
+        q, k = _rotate(qkv[:2], table)
+        v = qkv[2]
+        keys, values = k, v
+        if past is not None:
+            keys, values = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        if x.is_cuda:
+            y = F.scaled_dot_product_attention(q, keys, values)
+        else:  # on CPUs two matrix products are three times as fast as the fused kernel
+            odds = torch.matmul(q * q.shape[-1] ** -0.5, keys.transpose(-1, -2)).softmax(-1)
+            y = torch.matmul(odds, values)
+        return y.transpose(1, 2).reshape(count, rows, dim), k, v
+
+
+def _rotate(x: Tensor, table: tuple[Tensor, ...]) -> Tensor:
+    """Rotary embedding of x [..., K + N, width] whose even channels come first."""
+    cos_even, sin_even, cos_odd, sin_odd = table
+    even, odd = x.chunk(2, dim=-1)
+    return torch.cat([even * cos_even - odd * sin_even, odd * cos_odd + even * sin_odd], dim=-1)
+
+
+def _join(cache: Cache | None, new: Cache) -> Cache:
+    if cache is None:
+        return new
+    return [
+        (torch.cat([k, more_k], dim=2), torch.cat([v, more_v], dim=2))
+        for (k, v), (more_k, more_v) in zip(cache, new, strict=True)
+    ]
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc keep large freed blocks of this process instead of returning each to the kernel,
+    which would hand them out again page by page; whether it was possible."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False  # another C library
+    trim_threshold, mmap_threshold = -1, -3
+    return bool(mallopt(mmap_threshold, FREED) and mallopt(trim_threshold, FREED))
