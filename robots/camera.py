@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,11 +19,21 @@ OnImage = Callable[[float, Callable[[], NDArray[np.uint8]]], None]
 @dataclass(frozen=True)
 class CameraConfig:
     """source and format as FFmpeg names them: "/dev/video0" and "v4l2", or an rtsp:// or http://
-    address and "".  options: FFmpeg's for the source, e.g. video_size=640x480, framerate=15."""
+    address and "".  options: FFmpeg's for the source: video_size=640x480:framerate=15."""
 
     source: str = "/dev/video0"
     format: str = "v4l2"
-    options: dict[str, str] = field(default_factory=dict)
+    options: str = ""
+
+    def __post_init__(self) -> None:
+        for option in filter(None, self.options.split(":")):
+            if "=" not in option:
+                raise ValueError(f"camera option '{option}' is not one; write name=value:name=value")
+
+    @property
+    def named_options(self) -> dict[str, str]:
+        pairs = (option.partition("=") for option in filter(None, self.options.split(":")))
+        return {name: value for name, _, value in pairs}
 
 
 class Camera:
@@ -38,7 +48,7 @@ class Camera:
         self.config, self._on_image, self._on_lost = config, on_image, on_lost
         try:
             self._container = av.open(
-                config.source, format=config.format or None, options=dict(config.options),
+                config.source, format=config.format or None, options=config.named_options,
                 timeout=5.0,
             )
             self._video = self._container.streams.video[0]

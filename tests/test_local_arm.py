@@ -153,6 +153,14 @@ def test_an_arm_or_a_camera_that_does_not_open_says_why(tmp_path):
         Camera(CameraConfig("/dev/nothing"), lambda *_: None, lambda _: None)
 
 
+def test_camera_options_are_ffmpegs():
+    config = CameraConfig(options="video_size=640x480:framerate=15")
+    assert config.named_options == {"video_size": "640x480", "framerate": "15"}
+    assert CameraConfig().named_options == {}
+    with pytest.raises(ValueError, match="name=value"):
+        CameraConfig(options="640x480")
+
+
 def test_a_planner_killed_in_the_middle_of_a_motion_leaves_an_arm_at_rest(tmp_path):
     planner = subprocess.Popen(
         [sys.executable, "-c", f"""
