@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from planners.budget import Budget, fit
 from planners.calibration import Calibration
 from planners.cem import CEM, CEMConfig, Plan
 from planners.objective import GoalObjective, ObjectiveConfig, pose_parts
@@ -92,8 +93,27 @@ class PlanningAgent:
         )
         self.readout = readout
         self.calibration = calibration
-        self.cem = CEM(config.cem)
+        self.budget = self._fit()
+        self.cem = CEM(self.budget.cem)
         self._goals: list[tuple[Tensor, Tensor | None]] = []
+
+    @torch.inference_mode()
+    def _fit(self) -> Budget:
+        """What fits into the deadline; without one nothing is measured."""
+        cem = self.config.cem
+        if cem.deadline_s is None:
+            return Budget(cem, 0.0, 0.0, cem)
+        side = self.encoder.config.image_size
+        picture = torch.zeros(1, side, side, 3, dtype=torch.uint8)
+        tokens = self.encoder.encode_frames(picture)
+        state = torch.zeros(7)
+        objective = GoalObjective(self.config.objective, tokens[0], state)
+
+        def evaluate(samples: int) -> Tensor:
+            actions = torch.zeros(samples, cem.horizon, 7)
+            return self._cost(objective, tokens, state)(actions)
+
+        return fit(cem, lambda: self._read(self.encoder.encode_frames(picture)), evaluate)
 
     @torch.inference_mode()
     def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
@@ -122,7 +142,7 @@ class PlanningAgent:
             progress = self._progress(objective, tokens, state)
         self._closedness = float(state[6])
 
-        plan = self._plan(objective, tokens, state)
+        plan = self._plan(objective, tokens, state, began)
         return Decision(
             action=plan.actions[0].double().numpy(),
             seconds=time.monotonic() - began,
@@ -133,7 +153,16 @@ class PlanningAgent:
             finished=self.sequence.finished,
         )
 
-    def _plan(self, objective: GoalObjective, tokens: Tensor, state: Tensor) -> Plan:
+    def _plan(
+        self, objective: GoalObjective, tokens: Tensor, state: Tensor, began: float
+    ) -> Plan:
+        return self.cem.plan(self._cost(objective, tokens, state), began)
+
+    def _cost(
+        self, objective: GoalObjective, tokens: Tensor, state: Tensor
+    ) -> Callable[[Tensor], Tensor]:
+        """Cost of actions [S, T, 7] -> [S]; the unlikely ones are not imagined."""
+
         def cost(actions: Tensor) -> Tensor:
             total = objective.pose_cost(integrate(state, actions))
             if not self._looks_ahead(objective):
@@ -147,7 +176,7 @@ class PlanningAgent:
             far[keep] = distance
             return total + far
 
-        return self.cem.plan(cost)
+        return cost
 
     def _looks_ahead(self, objective: GoalObjective) -> bool:
         """Whether outcomes have to be imagined, or the hand pose says it all."""

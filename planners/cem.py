@@ -1,5 +1,6 @@
 """Cross-entropy method over any cost of action sequences (Rubinstein 1999; as used by V-JEPA
-2-AC, Assran et al. 2025, section 3.2).
+2-AC, Assran et al. 2025, section 3.2), with what iCEM adds (Pinneri et al. 2020, section 3): time
+correlated noise, elites that stay, fewer samples later on.
 
 Letters: S samples, T horizon, A = 7 action dimensions.
 """
@@ -21,6 +22,11 @@ class CEMConfig:
     max_move_m bounds each axis of the translation; max_turn_rad each Euler angle of the
     rotation (0: never rotate, as in the released notebook); max_grip the change of closedness.
     Gripper changes below grip_threshold become 0 (the notebook's 0.25).
+
+    keep: how many of the elites compete again in the next iteration; their cost is known.  decay:
+    each iteration has so much fewer samples (1: as many), at least twice the elites.  colour:
+    exponent of the noise's spectrum over the horizon (0: white).  agreement: stop when no axis of
+    the elites spreads by more than this share of its limit (0: never).
     """
 
     samples: int = 100
@@ -34,6 +40,10 @@ class CEMConfig:
     max_grip: float = 0.75
     grip_threshold: float = 0.25
     warm_start: bool = True
+    keep: int = 0
+    decay: float = 1.0
+    colour: float = 0.0
+    agreement: float = 0.0
     deadline_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -41,6 +51,13 @@ class CEMConfig:
             raise ValueError(f"elites {self.elites} must be 1 to samples {self.samples}")
         if min(self.samples, self.iterations, self.horizon) < 1:
             raise ValueError("samples, iterations and horizon must be at least 1")
+        if not 0 <= self.keep <= self.elites:
+            raise ValueError(f"keep {self.keep} must be 0 to elites {self.elites}")
+        if self.decay < 1 or self.colour < 0 or not 0 <= self.agreement < 1:
+            raise ValueError(
+                f"decay {self.decay} must be at least 1, colour {self.colour} not negative and "
+                f"agreement {self.agreement} 0 to 1"
+            )
         if self.deadline_s is not None and self.deadline_s <= 0:
             raise ValueError(f"deadline_s {self.deadline_s} must be positive, or null for none")
 
@@ -75,10 +92,12 @@ class CEM:
         self.generator.manual_seed(seed)
         self._previous = None
 
-    def plan(self, cost: Callable[[Tensor], Tensor]) -> Plan:
-        """The best sequence found; at the deadline the best so far (one iteration at least)."""
+    def plan(self, cost: Callable[[Tensor], Tensor], began: float | None = None) -> Plan:
+        """The best sequence found; at the deadline the best so far (one iteration at least).  The
+        deadline counts from ``began`` (time.monotonic), or from this call."""
         c = self.config
-        began = time.monotonic()
+        started = time.monotonic()
+        began = started if began is None else began
         mean = torch.zeros(c.horizon, 7)
         if c.warm_start and self._previous is not None:
             mean[:-1] = self._previous[1:]  # what was planned for later, one step on
@@ -86,9 +105,11 @@ class CEM:
         best, best_cost = mean, float("inf")
         history: list[float] = []
         stopped = False
-        for _ in range(c.iterations):
+        kept, kept_costs = mean[:0, None], torch.empty(0)  # [0, 1, 7]: none yet
+        for iteration in range(c.iterations):
             # -- sample: the present mean is always among the samples
-            noise = torch.randn(c.samples, c.horizon, 7, generator=self.generator)
+            count = max(int(c.samples / c.decay**iteration), min(2 * c.elites, c.samples))
+            noise = self.noise(count)
             noise[0] = 0.0
             actions = self.bounded(mean + std * noise)  # [S, T, 7]
             # -- score
@@ -96,20 +117,45 @@ class CEM:
             if not torch.isfinite(costs).all():
                 raise ValueError("the cost of some action sequences is not finite")
             # -- elites
+            if len(kept):
+                actions, costs = torch.cat([actions, kept]), torch.cat([costs, kept_costs])
             order = costs.argsort()[: c.elites]
             elites = actions[order]
+            kept, kept_costs = elites[: c.keep], costs[order[: c.keep]]
             if costs[order[0]] < best_cost:
-                best, best_cost = actions[order[0]].clone(), costs[order[0]].item()
+                best, best_cost = elites[0].clone(), costs[order[0]].item()
             history.append(best_cost)
             # -- refit
+            spread = elites.std(0, unbiased=False)
             mean = torch.lerp(elites.mean(0), mean, c.momentum_mean)
-            std = torch.lerp(elites.std(0, unbiased=False), std, c.momentum_std)
+            std = torch.lerp(spread, std, c.momentum_std)
             spent = time.monotonic() - began
-            if c.deadline_s is not None and spent * (1 + 1 / len(history)) > c.deadline_s:
+            following = (time.monotonic() - started) / len(history)
+            late = c.deadline_s is not None and spent + following > c.deadline_s
+            agreed = bool((spread <= c.agreement * self.limit).all()) and c.agreement > 0
+            if late or agreed:
                 stopped = len(history) < c.iterations
                 break
         self._previous = best
-        return Plan(best, best_cost, tuple(history), time.monotonic() - began, stopped)
+        return Plan(best, best_cost, tuple(history), time.monotonic() - started, stopped)
+
+    def noise(self, count: int) -> Tensor:
+        """Standard normal [count, T, 7]; with a ``colour`` correlated over the horizon."""
+        c = self.config
+        white = torch.randn(count, c.horizon, 7, generator=self.generator)
+        if c.colour == 0 or c.horizon == 1:
+            return white
+        # Shape the spectrum (Timmer and Koenig 1995); every frequency keeps a random phase.  The
+        # mean counts as half of the lowest frequency.
+        scale = torch.fft.rfftfreq(c.horizon).clamp(min=0.5 / c.horizon) ** (-c.colour / 2)
+        spectrum = torch.fft.rfft(white, dim=1) * scale[:, None]
+        coloured = torch.fft.irfft(spectrum, n=c.horizon, dim=1)
+        # Of unit variance: half of the frequencies of a real signal are there twice.
+        twice = torch.full_like(scale, 2.0)
+        twice[0] = 1.0
+        if c.horizon % 2 == 0:
+            twice[-1] = 1.0
+        return coloured / ((twice * scale.square()).sum() / c.horizon).sqrt()
 
     def bounded(self, actions: Tensor) -> Tensor:
         """Actions [..., 7] clipped to the limits, small gripper changes set to 0."""

@@ -110,7 +110,7 @@ class HierarchicalAgent(PlanningAgent):
         self._steps += 1
         self._closedness = float(state[6])
         stage = self._stages[0]
-        plan = self._plan(objective, tokens, state)
+        plan = self._plan(objective, tokens, state, began)
         return Decision(
             action=plan.actions[0].double().numpy(),
             seconds=time.monotonic() - began,

@@ -28,7 +28,9 @@ class CameraConfig:
     def __post_init__(self) -> None:
         for option in filter(None, self.options.split(":")):
             if "=" not in option:
-                raise ValueError(f"camera option '{option}' is not one; write name=value:name=value")
+                raise ValueError(
+                    f"camera option '{option}' is not one; write name=value:name=value"
+                )
 
     @property
     def named_options(self) -> dict[str, str]:

@@ -1,10 +1,12 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from planners.agent import AgentConfig, PlanningAgent
+from planners.budget import fit
 from planners.cem import CEM, CEMConfig
 from planners.objective import DISTANCES, GoalObjective, ObjectiveConfig, pose_parts
 from planners.subgoals import Progress, SubgoalConfig, SubgoalSequence
@@ -71,6 +73,90 @@ def test_deadline_returns_the_best_so_far():
     assert 1 <= len(plan.cost_per_iteration) <= 4
     assert plan.seconds < 0.5
     assert torch.isfinite(plan.actions).all()
+
+
+def test_elites_that_stay_are_not_lost_and_not_scored_again():
+    scored = []
+
+    def cost(actions):
+        scored.append(len(actions))
+        return bowl(actions)
+
+    config = CEMConfig(samples=40, iterations=6, elites=8, keep=8, momentum_std=0.0)
+    plan = CEM(config, seed=3).plan(cost)
+    assert scored == [40] * 6
+    assert plan.cost <= CEM(CEMConfig(samples=40, iterations=1), seed=3).plan(bowl).cost
+    # Elites that stay are refitted to: an iteration without better samples narrows nothing else.
+    lucky = torch.tensor([0.0])
+
+    def once(actions):  # only the first iteration sees anything good
+        lucky[0] += 1
+        return bowl(actions) if lucky[0] == 1 else torch.full((len(actions),), 9.0)
+
+    kept = CEM(config, seed=3).plan(once)
+    assert kept.cost == pytest.approx(bowl(kept.actions[None]).item())
+
+
+def test_samples_decay_and_agreement_stops_early():
+    scored = []
+
+    def cost(actions):
+        scored.append(len(actions))
+        return bowl(actions)
+
+    CEM(CEMConfig(samples=100, iterations=5, elites=12, decay=2.0)).plan(cost)
+    assert scored == [100, 50, 25, 24, 24]
+    plan = CEM(CEMConfig(samples=200, iterations=50, elites=10, agreement=0.2)).plan(bowl)
+    assert plan.stopped_early
+    assert len(plan.cost_per_iteration) < 20
+    for bad in ({"keep": 13}, {"decay": 0.5}, {"colour": -1.0}, {"agreement": 1.0}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            CEMConfig(**bad)
+
+
+@pytest.mark.parametrize("horizon", [2, 3, 8])
+def test_coloured_noise_has_unit_variance_and_is_smooth(horizon):
+    noise = CEM(CEMConfig(horizon=horizon, colour=2.0), seed=1).noise(20_000)
+    assert noise.shape == (20_000, horizon, 7)
+    assert noise.std() == pytest.approx(1.0, abs=0.02)
+    following = (noise[:, 1:] * noise[:, :-1]).mean()
+    assert following > 0.3
+    white = CEM(CEMConfig(horizon=horizon), seed=1).noise(20_000)
+    assert abs((white[:, 1:] * white[:, :-1]).mean()) < 0.02
+
+
+def test_a_deadline_takes_iterations_first_and_then_samples():
+    def look():
+        time.sleep(0.01)
+
+    def evaluate(samples):
+        time.sleep(0.0005 * samples)
+
+    asked = CEMConfig(samples=100, iterations=8, elites=10)
+    free = fit(asked, look, evaluate)
+    assert free.cem == asked
+    assert free.enough
+    some = fit(replace(asked, deadline_s=0.28), look, evaluate)
+    assert some.cem.samples == 100
+    assert 2 <= some.cem.iterations <= 5
+    assert "for 100 x 8 as configured" in str(some)
+    few = fit(replace(asked, deadline_s=0.07), look, evaluate)
+    assert 20 <= few.cem.samples <= 50
+    assert few.cem.iterations == 2
+    late = fit(replace(asked, deadline_s=0.012), look, evaluate)
+    assert not late.enough
+    assert "TOO SLOW" in str(late)
+
+
+def test_the_deadline_counts_from_when_the_picture_came():
+    def slow(actions):
+        time.sleep(0.02)
+        return bowl(actions)
+
+    config = CEMConfig(iterations=100, deadline_s=0.3)
+    whole = CEM(config).plan(slow)
+    late = CEM(config).plan(slow, began=time.monotonic() - 0.2)
+    assert len(late.cost_per_iteration) < len(whole.cost_per_iteration) / 2
 
 
 def test_cem_refuses_costs_that_are_not_finite():
