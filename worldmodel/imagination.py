@@ -49,7 +49,7 @@ class Context:
 
 
 class _Layer:
-    """One block's weights, queries and keys sorted for ``_rotate`` and queries scaled."""
+    """One block's weights, channels of queries and keys sorted for ``_rotate``."""
 
     def __init__(self, block: Block, heads: int) -> None:
         width = block.attn.proj.in_features // heads
@@ -216,15 +216,16 @@ class Imagination:
         return normalise_tokens(tokens + out if self.config.residual else out)
 
     def _table(self, frame: int) -> tuple[Tensor, ...]:
-        """Cosines and sines [K + N, width of a head] of one frame, sorted as the channels."""
+        """Cosines and sines of one frame, for the even and the odd channels of queries (which
+        they also scale) and keys: four times [2, 1, 1, K + N, half the width of a head]."""
         if frame not in self._tables:
             whole = self.predictor._layout(frame + 1, self.device)[0]
-            cos, sin = whole[:, -self.tokens_per_frame :].to(self.dtype)
-            half = cos.shape[-1] // 2
-            order = torch.cat([torch.arange(0, 2 * half, 2), torch.arange(1, 2 * half, 2)])
-            cos, sin = cos[:, order], sin[:, order]
+            whole = whole[:, -self.tokens_per_frame :]
+            width = whole.shape[-1]
+            scale = torch.tensor([width**-0.5, 1.0], device=self.device)  # of queries, of keys
+            cos, sin = (t * scale[:, None, None, None, None] for t in whole)
             self._tables[frame] = tuple(
-                t.contiguous() for t in (cos[:, :half], sin[:, :half], cos[:, half:], sin[:, half:])
+                t[..., first::2].to(self.dtype).contiguous() for first in (0, 1) for t in (cos, sin)
             )
         return self._tables[frame]
 
@@ -237,9 +238,9 @@ class Imagination:
             y = F.layer_norm(x, x.shape[-1:], *layer.norm1, layer.eps)
             attended, k, v = self._attend(layer, y, table, None if cache is None else cache[i])
             new.append((k, v))
-            x = x + F.linear(attended, *layer.proj)
+            x = F.linear(attended, *layer.proj).add_(x)
             y = F.layer_norm(x, x.shape[-1:], *layer.norm2, layer.eps)
-            x = x + F.linear(F.gelu(F.linear(y, *layer.fc1)), *layer.fc2)
+            x = F.linear(F.gelu(F.linear(y, *layer.fc1)), *layer.fc2).add_(x)
         return x, new
 
     def _attend(
@@ -255,15 +256,14 @@ class Imagination:
         if past is not None:
             keys, values = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
         if x.is_cuda:
-            y = F.scaled_dot_product_attention(q, keys, values)
+            y = F.scaled_dot_product_attention(q, keys, values, scale=1.0)
         else:  # on CPUs two matrix products are three times as fast as the fused kernel
-            odds = torch.matmul(q * q.shape[-1] ** -0.5, keys.transpose(-1, -2)).softmax(-1)
-            y = torch.matmul(odds, values)
+            y = torch.matmul(torch.matmul(q, keys.transpose(-1, -2)).softmax(-1), values)
         return y.transpose(1, 2).reshape(count, rows, dim), k, v
 
 
 def _rotate(x: Tensor, table: tuple[Tensor, ...]) -> Tensor:
-    """Rotary embedding of x [..., K + N, width] whose even channels come first."""
+    """Rotary embedding of x [2, S, heads, K + N, width] whose even channels come first."""
     cos_even, sin_even, cos_odd, sin_odd = table
     even, odd = x.chunk(2, dim=-1)
     return torch.cat([even * cos_even - odd * sin_even, odd * cos_odd + even * sin_odd], dim=-1)

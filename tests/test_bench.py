@@ -1,0 +1,72 @@
+"""The benchmark's other ways compute the same plan, and its report says what was measured."""
+
+import json
+
+import pytest
+import torch
+
+from configs.bench_planner import (
+    PEER,
+    BenchPlanner,
+    Problem,
+    difference,
+    flops,
+    load_model,
+    run_bench_planner,
+)
+from configs.cli import main
+from planners.cem import CEMConfig
+from worldmodel.rollout import rollout
+
+SMALL = CEMConfig(samples=12, iterations=2, elites=4, horizon=2)
+
+
+def test_the_plain_way_is_the_released_models_rollout():
+    problem = Problem(BenchPlanner(cem=SMALL), torch.device("cpu"))
+    actions = 0.05 * torch.randn(3, 2, 7)
+    found = problem.plain.imagine(problem.tokens, problem.state, actions)
+    with torch.inference_mode():
+        expected, _ = rollout(
+            load_model(problem.settings), problem.tokens.expand(3, 1, -1, -1),
+            problem.state.expand(3, 1, 7), actions,
+        )
+    torch.testing.assert_close(found, expected[:, -1], atol=1e-4, rtol=0)
+
+
+def test_engine_and_plain_way_find_the_same_plan_from_the_same_seed():
+    config = CEMConfig(samples=24, iterations=3, elites=6, horizon=2)
+    problem = Problem(BenchPlanner(cem=config), torch.device("cpu"))
+    assert difference(problem) < 1e-3
+
+
+def test_floating_point_operations_are_counted_from_the_matrices():
+    predictor = load_model(BenchPlanner())
+    one = flops(predictor, 1, 1)
+    rows = predictor.config.grid**2 + 2
+    weights = sum(p.numel() for n, p in predictor.predictor_blocks.named_parameters()
+                  if p.ndim == 2)
+    assert one > 2 * weights * rows  # and attention, and the embeddings
+    assert one < 1.15 * 2 * weights * rows
+    assert flops(predictor, 10, 1) == pytest.approx(10 * one)
+    assert 2 * one < flops(predictor, 1, 2) < 2.1 * one
+
+
+def test_bench_planner_writes_a_table_and_a_report(tmp_path):
+    peer = PEER.exists()
+    report = run_bench_planner(BenchPlanner(
+        out=str(tmp_path), cem=SMALL, repeats=1, threads=1, peer=peer, growth=False,
+    ))
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written["speedup_over_reference"] == report["speedup_over_reference"]
+    ours, plain = written["rows"]["ours"], written["rows"]["reference"]
+    assert written["speedup_over_reference"] == pytest.approx(plain["seconds"] / ours["seconds"])
+    assert 0 < ours["share_of_peak"] < 1
+    assert written["floor_seconds"] < ours["seconds"]
+    assert "| ours |" in (tmp_path / "table.md").read_text()
+    if peer:
+        assert written["rows"]["stable-worldmodel"]["seconds"] > ours["seconds"]
+
+
+def test_bench_refuses_an_unknown_model(tmp_path, capsys):
+    assert main(["bench", "planner", "model=huge", f"out={tmp_path}"]) == 2
+    assert "vjepa2_ac" in capsys.readouterr().err
