@@ -17,6 +17,10 @@ setup: .venv/ready
 hil: setup
 	-PYTHON="$(PYTHON)" sh tools/hil/setup.sh
 
+# stable-worldmodel, which `worldmodel bench planner` measures against.
+.bench/ready: tools/bench/setup.sh .venv/ready
+	-sh tools/bench/setup.sh && touch .bench/ready
+
 demo: setup
 	$(BIN)/worldmodel plan task=pick_and_place seed=100000 out=outputs/demo
 
@@ -25,7 +29,7 @@ lint: setup
 	$(BIN)/pyright --warnings
 	$(BIN)/lint-imports
 
-test: lint hil
+test: lint hil .bench/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not realtime"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m realtime  # one after another
 

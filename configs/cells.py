@@ -216,11 +216,15 @@ def _on_ray(jobs: Sequence[Job], workers: int | None, keep: Keep) -> Iterator[Ou
 class OutcomeLog:
     """One JSON line per finished episode, appended and flushed; a torn last line is dropped.
 
-    The first line names the settings; another run's log is refused.
+    The first line names the settings; another run's log is refused.  Settings that came into
+    being after a log was begun must be at their ``defaults``.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, path: Path, settings: dict[str, Any], defaults: dict[str, Any] | None = None
+    ) -> None:
         self.path = path
+        self._defaults = json.loads(json.dumps(defaults or {}, default=str))
         path.parent.mkdir(parents=True, exist_ok=True)
         self._settings = json.loads(json.dumps(settings, default=str))
         self.outcomes: list[Outcome] = []
@@ -232,7 +236,7 @@ class OutcomeLog:
     def _read(self) -> None:
         lines = self.path.read_text().split("\n")
         whole = [json.loads(line) for line in lines[:-1]]  # what follows the last newline is torn
-        if not whole or whole[0].get("settings") != self._settings:
+        if not whole or not _same(whole[0].get("settings"), self._settings, self._defaults):
             raise ValueError(
                 f"{self.path} has results of other settings; choose another out= or delete it"
             )
@@ -255,6 +259,19 @@ class OutcomeLog:
             handle.write(json.dumps(asdict(outcome)) + "\n")
             handle.flush()
             os.fsync(handle.fileno())
+
+
+def _same(logged: Any, present: Any, defaults: Any) -> bool:
+    if not (isinstance(logged, dict) and isinstance(present, dict)):
+        return logged == present
+    if not isinstance(defaults, dict):
+        defaults = {}
+    missing = object()
+    return logged.keys() <= present.keys() and all(
+        _same(logged[key], value, defaults.get(key)) if key in logged
+        else value == defaults.get(key, missing)
+        for key, value in present.items()
+    )
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:

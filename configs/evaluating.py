@@ -83,7 +83,9 @@ def _run_rows(settings: commands.Evaluate, out: Path) -> dict[str, Any]:
     logs: dict[str, OutcomeLog] = {}
     missing: list[Job] = []
     for cell in shown:
-        logs[cell.name] = OutcomeLog(_log_path(out, cell), _identity(cell))
+        logs[cell.name] = OutcomeLog(
+            _log_path(out, cell), _identity(cell), asdict(Cell("", ""))
+        )
         if cell in chosen:
             jobs = jobs_of(cell, settings.first_seed, settings.planner_seeds)
             missing += logs[cell.name].missing(jobs)

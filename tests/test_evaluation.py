@@ -46,6 +46,23 @@ def test_a_log_goes_on_where_it_stopped_and_drops_a_torn_line(tmp_path):
         OutcomeLog(path, {"x": 2})
 
 
+def test_a_log_of_before_a_setting_existed_goes_on_only_at_its_default(tmp_path):
+    path = tmp_path / "a.jsonl"
+    OutcomeLog(path, {"task": "reach", "policy": {"samples": 5}}).append(outcome(0))
+    defaults = {"task": "", "policy": {"samples": 1, "keep": 0}}
+    now = {"task": "reach", "policy": {"samples": 5, "keep": 0}}
+    assert len(OutcomeLog(path, now, defaults).outcomes) == 1
+    for other in (
+        {"task": "reach", "policy": {"samples": 5, "keep": 4}},  # not as it was then
+        {"task": "reach", "policy": {"samples": 6, "keep": 0}},
+        {"task": "reach", "policy": {"keep": 0}},
+    ):
+        with pytest.raises(ValueError, match="other settings"):
+            OutcomeLog(path, other, defaults)
+    with pytest.raises(ValueError, match="other settings"):
+        OutcomeLog(path, now)
+
+
 def test_planner_seeds_take_turns_over_the_same_episode_seeds():
     jobs = jobs_of(replace(QUICK, episodes=6), 100, 3)
     assert [j.planner_seed for j in jobs] == [0, 1, 2, 0, 1, 2]
