@@ -22,7 +22,7 @@ from robot_data import augment
 from robot_data.episodes import EpisodeStore
 from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.schema import DataError
-from worldmodel import checkpoint, probes
+from worldmodel import checkpoint, distributed, probes
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import (
     GoalConditioned,
@@ -53,12 +53,12 @@ def run_pretrain(settings: commands.Pretrain) -> dict[str, Any]:
     _check_side(feed(0).numpy(), settings.encoder.image_size, settings.data)
     torch.manual_seed(train.seed)
     encoder = pretrain(Encoder(settings.encoder), feed, train, settings.out)
-    checkpoint.save_encoder(settings.out, encoder)
+    _once(checkpoint.save_encoder, settings.out, encoder)
     report = {
         "encoder_hash": checkpoint.state_hash(encoder),
         "seconds": time.monotonic() - began, "settings": asdict(settings),
     }
-    write_report(settings.out, report)
+    _once(write_report, settings.out, report)
     return report
 
 
@@ -93,9 +93,18 @@ def fill_cache(data: str, encoder: Encoder, variant: int | None = None) -> Laten
 
     store = EpisodeStore(data)
     store.require()
-    for _ in tqdm(cache.fill(encode), total=len(store), desc=f"encode {data}", unit="episode"):
-        pass
+    with distributed.first_alone():  # the others then find all of it
+        for _ in tqdm(cache.fill(encode), total=len(store), desc=f"encode {data}",
+                      unit="episode", disable=distributed.world()[0] > 0):
+            pass
     return cache
+
+
+def _once(write: Callable[..., Any], *what: Any) -> None:
+    """Write files in the first process; the others wait until they are there."""
+    with distributed.first_alone() as first:
+        if first:
+            write(*what)
 
 
 def fill_caches(data: str, encoder: Encoder, variants: int) -> list[LatentCache]:
@@ -112,7 +121,7 @@ def run_encode(settings: commands.Encode) -> dict[str, Any]:
         "folders": [str(cache.folder) for cache in caches],
         "episodes": len(caches[0].episodes()), "seconds": time.monotonic() - began,
     }
-    write_report(settings.out, report)
+    _once(write_report, settings.out, report)
     return report
 
 
@@ -132,7 +141,7 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
         "encoder_hash": checkpoint.state_hash(encoder), "settings": asdict(settings)
     }
     if Path(folder).resolve() != Path(settings.out).resolve():
-        checkpoint.save_encoder(settings.out, encoder)
+        _once(checkpoint.save_encoder, settings.out, encoder)
     if "predictor" in settings.parts:
         train = settings.train
         torch.manual_seed(train.seed)
@@ -149,7 +158,7 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
         predictor.checkpoint_activations = settings.checkpoint_activations
         predictor.freeze_blocks(settings.frozen_blocks)
         post_train(predictor, feed.windows, train, settings.out, settings.rollout_steps)
-        checkpoint.save_predictor(settings.out, predictor, encoder)
+        _once(checkpoint.save_predictor, settings.out, predictor, encoder)
         if held_out:
             check = LatentFeed([held_out], 16, settings.window, 1, settings.strides)
             report["validation"] = validate(predictor, check.windows, settings.validation_batches)
@@ -166,7 +175,7 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
             if settings.start_from else Readout(sized)
         )
         train_readout(readout, feed.frames, train, settings.out)
-        checkpoint.save_readout(settings.out, readout, encoder)
+        _once(checkpoint.save_readout, settings.out, readout, encoder)
         if held_out:
             tokens, _, states = _frames(held_out.episodes(), 2000, 1)
             report["readout"] = probes.readout_error(readout, tokens, states)
@@ -174,7 +183,7 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
         if part in settings.parts:
             report[part] = _train_goal_conditioned(settings, part, encoder, caches, held_out)
     report["seconds"] = time.monotonic() - began
-    write_report(settings.out, report)
+    _once(write_report, settings.out, report)
     return report
 
 
@@ -214,7 +223,7 @@ def _train_goal_conditioned(
         network = _from_readout(kind, settings, encoder)
     feed = HindsightFeed(caches, train.batch_size, train.seed)
     train_goal_conditioned(network, feed, targets, train, settings.out, part)
-    checkpoint.save_goal_conditioned(settings.out, network, encoder)
+    _once(checkpoint.save_goal_conditioned, settings.out, network, encoder)
     if held_out is None:
         return {}
     check = HindsightFeed([held_out], train.batch_size, 1)
@@ -271,7 +280,7 @@ def run_probe(settings: commands.Probe) -> dict[str, Any]:
         "encoder_hash": checkpoint.state_hash(encoder),
     }
     report["seconds"] = time.monotonic() - began
-    write_report(settings.out, report)
+    _once(write_report, settings.out, report)
     rows = [f"{'':14}{'R2':>8}{'median error':>14}"]
     for kind in ("linear", "attentive"):
         rows += [f"{kind} probe"] + [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldmodel.encoder import normalise_tokens
 from worldmodel.predictor import Predictor
@@ -35,3 +35,19 @@ def post_training_losses(
         rolled = torch.cat([rolled, predict(rolled)[:, -1:]], dim=1)
     rollout = (rolled[:, 1:] - tokens[:, 1 : rollout_steps + 1]).abs().mean()
     return teacher_forcing, rollout
+
+
+class PostTraining(nn.Module):
+    """A predictor with its losses: what runs in parallel is their forward pass."""
+
+    def __init__(self, predictor: Predictor, rollout_steps: int = 2) -> None:
+        super().__init__()
+        self.predictor, self.rollout_steps = predictor, rollout_steps
+        if not predictor.config.use_extrinsics:  # there for the layout of the weights only
+            predictor.extrinsics_encoder.requires_grad_(False)
+
+    def forward(self, tokens: Tensor, actions: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``post_training_losses``."""
+        return post_training_losses(
+            self.predictor, tokens, actions, states, rollout_steps=self.rollout_steps
+        )

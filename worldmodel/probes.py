@@ -69,7 +69,7 @@ def attentive_probe(
     run = Run(body, config, out, "probe")
     for _, rows, update in run.steps(batch):
         with run.autocast():
-            output = body(tokens[rows])
+            output = run.model(tokens[rows])
         update(F.smooth_l1_loss(output.float(), (targets[rows] - mean) / scale, beta=0.1), {})
     with torch.no_grad():
         predicted = body(check_tokens) * scale + mean

@@ -3,26 +3,34 @@
 Data come as ``batch(step)``: a callable that gives the same batch for the same step, so that a
 resumed run sees what an uninterrupted one would.  The next batch is fetched by a thread while
 the present one is computed.
+
+An optimiser step sees ``accumulate`` batches in each of the processes that torchrun started
+(``worldmodel.distributed``); they are numbered through, so that two processes learn what one
+with twice the accumulation would.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from worldmodel import distributed
+from worldmodel.distributed import Parallel
 from worldmodel.encoder import Encoder, normalise_images
 from worldmodel.goal_conditioned import GoalConditioned
-from worldmodel.losses import post_training_losses
+from worldmodel.losses import PostTraining, post_training_losses
 from worldmodel.masked import MASKS, MaskedPretraining, feature_spread, visible_tokens
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout, decode, readout_loss
@@ -34,7 +42,11 @@ class TrainingError(ValueError):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What every loop shares.  The learning rate warms up linearly, then falls as a cosine."""
+    """What every loop shares.  The learning rate warms up linearly, then falls as a cosine.
+
+    accumulate: batches an optimiser step adds up, in each process.  parallel: under torchrun,
+    "ddp" keeps the whole model in each process, "fsdp" a share of it.
+    """
 
     steps: int = 1000
     batch_size: int = 64
@@ -48,6 +60,12 @@ class TrainConfig:
     checkpoint_every: int = 250
     log_every: int = 20
     device: str = "cpu"
+    accumulate: int = 1
+    parallel: Parallel = "ddp"
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate {self.accumulate} must be at least 1")
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -67,8 +85,10 @@ class Run:
         self.module, self.config, self.title = module, config, title
         self.out = Path(out)
         self.out.mkdir(parents=True, exist_ok=True)
+        self.rank, self.processes = distributed.world(config.device)
         module.to(config.device).train()
-        trained = [p for p in module.parameters() if p.requires_grad]
+        self.model = distributed.spread(module, config.parallel, config.device)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
         decayed = [p for p in trained if p.ndim > 1]
         plain = [p for p in trained if p.ndim <= 1]
         self.parameters = trained
@@ -84,9 +104,8 @@ class Run:
         if not self.state_file.exists():
             return 0
         try:
-            state = torch.load(self.state_file, map_location=self.config.device, weights_only=True)
-            self.module.load_state_dict(state["module"])
-            self.optimiser.load_state_dict(state["optimiser"])
+            state = torch.load(self.state_file, map_location="cpu", weights_only=True)
+            distributed.load_state(self.model, self.optimiser, state)
             return int(state["step"])
         except (RuntimeError, KeyError, ValueError) as error:
             raise TrainingError(
@@ -95,53 +114,88 @@ class Run:
             ) from error
 
     def save(self, step: int) -> None:
-        staged = self.state_file.with_suffix(".tmp")
-        torch.save(
-            {"module": self.module.state_dict(), "optimiser": self.optimiser.state_dict(),
-             "step": step},
-            staged,
-        )
-        os.replace(staged, self.state_file)
+        state = distributed.whole_state(self.model, self.optimiser)
+        with distributed.first_alone() as first:
+            if first:
+                staged = self.state_file.with_suffix(".tmp")
+                torch.save({**state, "step": step}, staged)
+                os.replace(staged, self.state_file)
 
-    def steps(self, batch: Callable[[int], Any]) -> Iterator[tuple[int, Any, Callable[..., None]]]:
-        """Yields (step, batch, update); call ``update(loss, figures)`` once per step."""
-        config = self.config
+    def weights(self) -> dict[str, Tensor]:
+        """Of the whole model, once it is trained."""
+        return torch.load(self.state_file, map_location="cpu", weights_only=True)["module"]
+
+    def steps(
+        self, batch: Callable[[int], Any]
+    ) -> Iterator[tuple[int, Any, Callable[..., bool]]]:
+        """Yields (number of the batch, batch, update); call ``update(loss, figures)`` once for
+        each; it says whether the optimiser made its step."""
+        config, share = self.config, self.config.accumulate
+        numbers = [
+            (step * share + i) * self.processes + self.rank
+            for step in range(self.first, config.steps) for i in range(share)
+        ]
         figures: dict[str, float] = {}
         with (
-            SummaryWriter(str(self.out / "tensorboard"), purge_step=self.first) as writer,
-            ThreadPoolExecutor(1) as pool,
-            tqdm(total=config.steps, initial=self.first, desc=self.title, unit="step") as bar,
+            self._writer() as writer, ThreadPoolExecutor(1) as pool,
+            tqdm(total=config.steps, initial=self.first, desc=self.title, unit="step",
+                 disable=self.rank > 0) as bar,
         ):
-            following = pool.submit(batch, self.first)
-            for step in range(self.first, config.steps):
+            following = pool.submit(batch, numbers[0]) if numbers else None
+            for place, number in enumerate(numbers):
+                assert following is not None
                 current = following.result()
-                if step + 1 < config.steps:
-                    following = pool.submit(batch, step + 1)
+                if place + 1 < len(numbers):
+                    following = pool.submit(batch, numbers[place + 1])
+                step, part = self.first + place // share, place % share
 
-                def update(loss: Tensor, shown: dict[str, float], step: int = step) -> None:
+                def update(
+                    loss: Tensor, shown: dict[str, float], step: int = step, part: int = part
+                ) -> bool:
+                    if part == 0:
+                        self.optimiser.zero_grad(set_to_none=True)
+                        figures.clear()
                     if not torch.isfinite(loss):
                         raise TrainingError(
                             f"{self.title}: loss is {loss.item()} at step {step}; the last good "
                             f"state is {self.state_file}: lower learning_rate and start again"
                         )
-                    rate = learning_rate(config, step)
-                    for group in self.optimiser.param_groups:
-                        group["lr"] = rate
-                    self.optimiser.zero_grad(set_to_none=True)
-                    loss.backward()
-                    norm = nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
-                    self.optimiser.step()
-                    figures.update(loss=loss.item(), grad_norm=float(norm), **shown)
+                    last = part == share - 1
+                    with distributed.synchronised(self.model, last):
+                        (loss / share).backward()
+                    for name, value in {"loss": loss.item(), **shown}.items():
+                        figures[name] = figures.get(name, 0.0) + value / share
+                    if last:
+                        figures["grad_norm"] = self._descend(step)
+                    return last
 
-                yield step, current, update
+                yield number, current, update
+                if part < share - 1:
+                    continue
                 bar.update()
                 if step % config.log_every == 0:
-                    for key, value in figures.items():
-                        writer.add_scalar(key, value, step)
+                    for key in sorted(figures):
+                        figures[key] = distributed.mean(figures[key])
+                    if writer is not None:
+                        for key, value in figures.items():
+                            writer.add_scalar(key, value, step)
                     bar.set_postfix({k: f"{v:.4g}" for k, v in figures.items()})
                 if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
                     self.save(step + 1)
         self.module.eval()
+
+    def _descend(self, step: int) -> float:
+        """One step of the optimiser; the norm of the gradient."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.config, step)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        self.optimiser.step()
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+    def _writer(self) -> contextlib.AbstractContextManager[SummaryWriter | None]:
+        if self.rank:
+            return contextlib.nullcontext()
+        return SummaryWriter(str(self.out / "tensorboard"), purge_step=self.first)
 
     def autocast(self):
         kind = torch.device(self.config.device).type
@@ -155,21 +209,24 @@ def pretrain(
 
     ``clips(step)``: uint8 [B, T, H, W, 3], T a multiple of the tubelet size.
     """
+    if config.parallel != "ddp":
+        raise TrainingError("pre-training takes parallel=ddp: the teacher is needed as a whole")
     model = MaskedPretraining(encoder)
     run = Run(model, config, out, "pretrain")
     spread = 0.0
-    for step, video, update in run.steps(clips):
+    for number, video, update in run.steps(clips):
         video = normalise_images(video.to(config.device)).transpose(1, 2)  # [B, 3, T, H, W]
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        kind = MASKS[step % len(MASKS)]
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
+        kind = MASKS[number % len(MASKS)]
         time = video.shape[2] // encoder.config.tubelet_size
         keep = visible_tokens(len(video), time, encoder.config.grid, kind, generator)
         with run.autocast():
-            loss, figures = model(video, keep.to(config.device))
+            loss, figures = run.model(video, keep.to(config.device))
+        step = number // (config.accumulate * run.processes)
         if step % config.log_every == 0:
             spread = feature_spread(model.teacher.encode_frames(video[:, :, 0]))
-        update(loss, {**figures, "spread": spread})
-        model.update_teacher(1.0 - 0.004 * (1.0 - 0.9 * step / config.steps))
+        if update(loss, {**figures, "spread": spread}):
+            model.update_teacher(1.0 - 0.004 * (1.0 - 0.9 * step / config.steps))
     return model.teacher.eval()
 
 
@@ -181,20 +238,22 @@ def post_train(
 
     ``windows(step)``: tokens [B, T, N, D] normalised, actions [B, T-1, 7], states [B, T, 7].
     """
-    run = Run(predictor, config, out, "train")
+    run = Run(PostTraining(predictor, rollout_steps), config, out, "train")
     for _, (tokens, actions, states), update in run.steps(windows):
         tokens = tokens.to(config.device, torch.float32)
         actions = actions.to(config.device, torch.float32)
         states = states.to(config.device, torch.float32)
         with run.autocast():
-            forced, rolled = post_training_losses(
-                predictor, tokens, actions, states, rollout_steps=rollout_steps
-            )
+            forced, rolled = run.model(tokens, actions, states)
         copied = (tokens[:, 1:] - tokens[:, :-1]).abs().mean().item()
         update(
             forced + rolled,
             {"teacher_forcing": forced.item(), "rollout": rolled.item(), "copy": copied},
         )
+    if config.parallel == "fsdp" and run.processes > 1:  # each process has a share only
+        whole = PostTraining(Predictor(predictor.config), rollout_steps)
+        whole.load_state_dict(run.weights())
+        predictor = whole.predictor.eval()
     return predictor.requires_grad_(False)
 
 
@@ -220,17 +279,29 @@ def train_readout(
     out: str | Path,
 ) -> Readout:
     """Train the state readout.  ``frames(step)``: tokens [B, N, D], commanded states [B, 7]."""
-    run = Run(readout, config, out, "readout")
+    run = Run(readout, replace(config, parallel="ddp"), out, "readout")  # it is small
     for _, (tokens, states), update in run.steps(frames):
         tokens = tokens.to(config.device, torch.float32)
         states = states.to(config.device, torch.float32)
         with run.autocast():
-            output = readout(tokens)
+            output = run.model(tokens)
         loss = readout_loss(output.float(), states)
         read = decode(output.detach().float())
         error = (read[:, :3] - states[:, :3]).norm(dim=-1).median().item()
         update(loss, {"position_mm": 1000 * error})
     return readout.requires_grad_(False)
+
+
+class _Pairs(nn.Module):
+    """A goal-conditioned network on pairs of rows of a batch."""
+
+    def __init__(self, network: GoalConditioned) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tokens: Tensor, states: Tensor, present: Tensor, goal: Tensor) -> Tensor:
+        features = self.network.features(tokens)
+        return self.network(features[present], features[goal], states[present])
 
 
 G = TypeVar("G", bound=GoalConditioned)
@@ -245,13 +316,12 @@ def train_goal_conditioned(
     ``pairs(step)`` has tokens [B, N, D], states [B, 7] and index tensors present, goal [P];
     ``targets(batch)`` gives what ``network.loss`` compares the outputs with.
     """
-    run = Run(network, config, out, title)
+    run = Run(_Pairs(network), replace(config, parallel="ddp"), out, title)  # it is small
     for _, batch, update in run.steps(pairs):
         with run.autocast():
-            features = network.features(batch.tokens.to(config.device))
-            output = network(
-                features[batch.present], features[batch.goal],
-                batch.states[batch.present].to(config.device),
+            output = run.model(
+                batch.tokens.to(config.device), batch.states.to(config.device), batch.present,
+                batch.goal,
             )
         loss, figures = network.loss(output, *(t.to(config.device) for t in targets(batch)))
         update(loss, figures)

@@ -1,0 +1,119 @@
+"""Two processes learn what one with twice the accumulation would, whole or sharded."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from worldmodel.losses import PostTraining
+from worldmodel.predictor import Predictor, PredictorConfig
+from worldmodel.train import TrainConfig, TrainingError, post_train
+
+TESTS = Path(__file__).parent
+AC = PredictorConfig(64, 16, 24, 48, 2, 4, residual=True, action_scale=20.0)
+CONFIG = TrainConfig(
+    steps=12, batch_size=4, learning_rate=3e-3, warmup_steps=2, bf16=False, checkpoint_every=4,
+    log_every=1,
+)
+
+
+def batch(number):
+    g = torch.Generator().manual_seed(number)
+    tokens = torch.nn.functional.layer_norm(torch.randn(4, 3, 16, 24, generator=g), (24,))
+    return tokens, torch.randn(4, 2, 7, generator=g), torch.randn(4, 3, 7, generator=g)
+
+
+def train(out, **changes):
+    torch.manual_seed(0)
+    return post_train(Predictor(AC), batch, replace(CONFIG, **changes), out)
+
+
+def worker():
+    """What each process of torchrun runs: tests/test_distributed.py OUT PARALLEL STEPS."""
+    out, parallel, steps = sys.argv[1:]
+    torch.set_num_threads(1)
+    trained = train(out, parallel=parallel, steps=int(steps))
+    torch.save(trained.state_dict(), f"{out}/trained-{torch.distributed.get_rank()}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def launch(out, parallel, steps):
+    out.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         str(TESTS / "test_distributed.py"), str(out), parallel, str(steps)],
+        capture_output=True, text=True, timeout=300, cwd=TESTS.parent,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [torch.load(out / f"trained-{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], atol=2e-5, rtol=1e-4, msg=key)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("alone"), accumulate=2).state_dict()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_learn_what_one_with_twice_the_accumulation_does(tmp_path, parallel, alone):
+    first, second = launch(tmp_path / "whole", parallel, 12)
+    assert_same(first, second)
+    assert_same(first, alone)
+    untrained = train(tmp_path / "short", steps=1).state_dict()
+    assert not torch.allclose(first["predictor_proj.weight"], untrained["predictor_proj.weight"],
+                              atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_run_of_two_processes_is_resumed_and_by_another_number_too(tmp_path, parallel, alone):
+    # Eight steps by two processes; the rest by two again, and by one with twice the accumulation.
+    launch(tmp_path / "two", parallel, 8)
+    state = (tmp_path / "two/train_state.pt").read_bytes()
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/train_state.pt").write_bytes(state)
+    resumed, _ = launch(tmp_path / "two", parallel, 12)
+    by_one = train(tmp_path / "one", accumulate=2).state_dict()
+    # The cosine of eight steps and of twelve differ: compare the two ways of going on.
+    assert_same(resumed, by_one)
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path):
+    def large(step):
+        parts = [batch(2 * step), batch(2 * step + 1)]
+        return tuple(torch.cat(p) for p in zip(*parts, strict=True))
+
+    torch.manual_seed(0)
+    config = replace(CONFIG, batch_size=8)
+    one = post_train(Predictor(AC), large, config, tmp_path / "large")
+    two = train(tmp_path / "two", accumulate=2)
+    assert_same(one.state_dict(), two.state_dict())
+
+
+def test_parts_without_a_gradient_are_not_trained():
+    model = PostTraining(Predictor(AC))
+    assert not any(p.requires_grad for p in model.predictor.extrinsics_encoder.parameters())
+    with pytest.raises(ValueError, match="accumulate"):
+        TrainConfig(accumulate=0)
+
+
+def test_sharded_pre_training_is_refused(tmp_path):
+    from worldmodel.encoder import Encoder, EncoderConfig
+    from worldmodel.train import pretrain
+
+    encoder = Encoder(EncoderConfig(32, 24, 2, 2))
+    with pytest.raises(TrainingError, match="parallel=ddp"):
+        pretrain(encoder, lambda step: torch.zeros(1), replace(CONFIG, parallel="fsdp"), tmp_path)
+
+
+if __name__ == "__main__":
+    worker()
