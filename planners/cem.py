@@ -1,6 +1,6 @@
 """Cross-entropy method over any cost of action sequences (Rubinstein 1999; as used by V-JEPA
-2-AC, Assran et al. 2025, section 3.2), with what iCEM adds (Pinneri et al. 2020, section 3): time
-correlated noise, elites that stay, fewer samples later on.
+2-AC, Assran et al. 2025, section 3.2); elites may stay, as in iCEM (Pinneri et al. 2020, section
+3.2).
 
 Letters: S samples, T horizon, A = 7 action dimensions.
 """
@@ -23,10 +23,9 @@ class CEMConfig:
     rotation (0: never rotate, as in the released notebook); max_grip the change of closedness.
     Gripper changes below grip_threshold become 0 (the notebook's 0.25).
 
-    keep: how many of the elites compete again in the next iteration; their cost is known.  decay:
-    each iteration has so much fewer samples (1: as many), at least twice the elites.  colour:
-    exponent of the noise's spectrum over the horizon (0: white).  agreement: stop when no axis of
-    the elites spreads by more than this share of its limit (0: never).
+    keep: how many of the elites compete again in the next iteration; their cost is known.
+    agreement: stop when no axis of the elites spreads by more than this share of its limit (0:
+    never).
     """
 
     samples: int = 100
@@ -41,8 +40,6 @@ class CEMConfig:
     grip_threshold: float = 0.25
     warm_start: bool = True
     keep: int = 0
-    decay: float = 1.0
-    colour: float = 0.0
     agreement: float = 0.0
     deadline_s: float | None = None
 
@@ -53,11 +50,8 @@ class CEMConfig:
             raise ValueError("samples, iterations and horizon must be at least 1")
         if not 0 <= self.keep <= self.elites:
             raise ValueError(f"keep {self.keep} must be 0 to elites {self.elites}")
-        if self.decay < 1 or self.colour < 0 or not 0 <= self.agreement < 1:
-            raise ValueError(
-                f"decay {self.decay} must be at least 1, colour {self.colour} not negative and "
-                f"agreement {self.agreement} 0 to 1"
-            )
+        if not 0 <= self.agreement < 1:
+            raise ValueError(f"agreement {self.agreement} must be 0 to 1")
         if self.deadline_s is not None and self.deadline_s <= 0:
             raise ValueError(f"deadline_s {self.deadline_s} must be positive, or null for none")
 
@@ -106,10 +100,9 @@ class CEM:
         history: list[float] = []
         stopped = False
         kept, kept_costs = mean[:0, None], torch.empty(0)  # [0, 1, 7]: none yet
-        for iteration in range(c.iterations):
+        for _ in range(c.iterations):
             # -- sample: the present mean is always among the samples
-            count = max(int(c.samples / c.decay**iteration), min(2 * c.elites, c.samples))
-            noise = self.noise(count)
+            noise = torch.randn(c.samples, c.horizon, 7, generator=self.generator)
             noise[0] = 0.0
             actions = self.bounded(mean + std * noise)  # [S, T, 7]
             # -- score
@@ -138,24 +131,6 @@ class CEM:
                 break
         self._previous = best
         return Plan(best, best_cost, tuple(history), time.monotonic() - started, stopped)
-
-    def noise(self, count: int) -> Tensor:
-        """Standard normal [count, T, 7]; with a ``colour`` correlated over the horizon."""
-        c = self.config
-        white = torch.randn(count, c.horizon, 7, generator=self.generator)
-        if c.colour == 0 or c.horizon == 1:
-            return white
-        # Shape the spectrum (Timmer and Koenig 1995); every frequency keeps a random phase.  The
-        # mean counts as half of the lowest frequency.
-        scale = torch.fft.rfftfreq(c.horizon).clamp(min=0.5 / c.horizon) ** (-c.colour / 2)
-        spectrum = torch.fft.rfft(white, dim=1) * scale[:, None]
-        coloured = torch.fft.irfft(spectrum, n=c.horizon, dim=1)
-        # Of unit variance: half of the frequencies of a real signal are there twice.
-        twice = torch.full_like(scale, 2.0)
-        twice[0] = 1.0
-        if c.horizon % 2 == 0:
-            twice[-1] = 1.0
-        return coloured / ((twice * scale.square()).sum() / c.horizon).sqrt()
 
     def bounded(self, actions: Tensor) -> Tensor:
         """Actions [..., 7] clipped to the limits, small gripper changes set to 0."""
