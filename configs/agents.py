@@ -110,3 +110,9 @@ def make_agent(config: PolicyConfig, env: Arm | None = None) -> Agent:
         subgoals = checkpoint.load_subgoal_predictor(where, encoder)
         return HierarchicalAgent(**parts, subgoals=subgoals, hierarchy=config.hierarchy)
     return PlanningAgent(**parts)
+
+
+def tell_budget(agent: Agent) -> None:
+    """Print what search fits into the deadline, where there is one."""
+    if isinstance(agent, PlanningAgent) and agent.config.cem.deadline_s is not None:
+        print(f"plan: {agent.budget}")

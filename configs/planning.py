@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from configs import commands
-from configs.agents import MAX_STEPS, arm_for, make_agent, make_env
+from configs.agents import MAX_STEPS, arm_for, make_agent, make_env, tell_budget
 from configs.report import contact_sheet, write_report, write_video
 from planners.loop import run_episode
 from robot_data.episodes import EpisodeStore
@@ -52,6 +52,7 @@ def run_plan(settings: commands.Plan) -> dict[str, Any]:
     arm = arm_for(settings.arm, settings.task)
     env = make_env(settings.simulator, arm)
     agent = make_agent(settings, env)
+    tell_budget(agent)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     pictures = Pictures()

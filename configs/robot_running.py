@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from configs.agents import PolicyConfig, make_agent, policy_of
+from configs.agents import PolicyConfig, make_agent, policy_of, tell_budget
 from configs.report import write_report
 from configs.robot_serving import Transport, open_link
 from planners.loop import run_episode
@@ -108,6 +108,7 @@ class DryRun(FrankaEnv):
 def run_robot(settings: RobotRun) -> dict[str, Any]:
     images, names = load_goals(settings.goals, settings.env.image_size)
     agent = make_agent(policy_of(settings))
+    tell_budget(agent)
     kind = FrankaEnv if settings.execute else DryRun
     link = open_link(
         settings.transport, settings.topics, settings.limits, settings.env.control_hz,
