@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 Discovery = Literal["localhost", "subnet"]
 SIM_HZ = 50.0  # of the simulated arm's controller
 FCI_DELAY_S = 0.1
-SIM_DELAY_S = 0.25  # busy machines, perhaps without real-time priority; at full speed 6 cm of lag
+SIM_DELAY_S = 0.33  # machines may be busy; at full speed less than the 10 cm that are a fault
 
 
 def open_ros(discovery: Discovery) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from robots.core import ArmLoop, Status
+from robots.core import ArmLoop, Setpoint, Status
 from robots.driver import ArmDriver
 from robots.fault_log import FaultLog
 from robots.limits import Limits, SafetyError, loosened
@@ -91,11 +91,17 @@ class ArmProcess:
         if not self.loop.status.accepted:
             self._let_be(now)
         elif setpoint is not None and not reflex:
-            self.driver.follow(setpoint.pose)
-            if abs(setpoint.closedness - self._gripped) > 0.01:
-                self._gripped = setpoint.closedness
-                self.driver.grip(setpoint.closedness)
+            try:
+                self._command(setpoint)
+            except SafetyError as error:
+                self.loop.fault(error.code, str(error), now)
         self._tell(now)
+
+    def _command(self, setpoint: Setpoint) -> None:
+        self.driver.follow(setpoint.pose)
+        if abs(setpoint.closedness - self._gripped) > 0.01:
+            self._gripped = setpoint.closedness
+            self.driver.grip(setpoint.closedness)
 
     def _let_be(self, now: float) -> None:
         """Before the first action nothing is commanded: the arm may be guided by hand."""

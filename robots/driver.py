@@ -11,7 +11,8 @@ Array = NDArray[np.float64]
 
 
 class ArmDriver(Protocol):
-    """An arm; poses [6] of the tool centre point in the base frame."""
+    """An arm; poses [6] of the tool centre point in the base frame.  ``follow`` and ``grip`` raise
+    ``SafetyError`` for what the arm refuses: the loop then holds."""
 
     def sense(self) -> tuple[Array, float]:
         """Measured pose [6] and closedness."""
@@ -21,7 +22,9 @@ class ArmDriver(Protocol):
         """Take a set point [6]; called at a fixed rate."""
         ...
 
-    def grip(self, closedness: float) -> None: ...
+    def grip(self, closedness: float) -> None:
+        """Start moving the fingers."""
+        ...
 
     def image(self) -> NDArray[np.uint8] | None:
         """A new picture, uint8 [H, W, 3], or None where the camera has its own driver."""

@@ -22,6 +22,7 @@ from robots.ros_bridge import BEST_EFFORT, LATCHED, RELIABLE
 from robots.topics import ACTION_FIELDS, NODE, Topics, reading_of, seconds
 
 ANSWER_S = 3.0
+CLOSE_S = 5.0
 
 
 class RosLink:
@@ -110,7 +111,7 @@ class RosLink:
         return bool(answer.success), str(answer.message)
 
     def close(self) -> None:
-        self._executor.shutdown()
-        self._thread.join()
+        self._executor.shutdown(timeout_sec=CLOSE_S)
+        self._thread.join(CLOSE_S)
         self.node.destroy_node()
         self._context.try_shutdown()

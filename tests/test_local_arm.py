@@ -52,6 +52,18 @@ class Trips(SimulatedArm):
         self.cleared = True
 
 
+class Refuses(SimulatedArm):
+    """Its gripper does not take the first command."""
+
+    refused = False
+
+    def grip(self, closedness):
+        if not self.refused:
+            self.refused = True
+            raise SafetyError("gripper_refused", "the gripper is not homed")
+        super().grip(closedness)
+
+
 def missing():
     raise ConnectionError("no arm answers at nowhere")
 
@@ -133,6 +145,21 @@ def test_a_reflex_is_held_and_recovered_in_the_driver_too(start, tmp_path):
     env.reset()
     assert not env.step(STEP)[3]
     assert faults(tmp_path) == ["reflex"]
+
+
+def test_a_gripper_that_refuses_holds_the_arm_until_recovered(start, tmp_path):
+    env = start(kind=Refuses)
+    *_, truncated, info = env.step(STEP)
+    assert truncated
+    assert info["fault_code"] == "gripper_refused"
+    assert "not homed" in info["fault"]
+    time.sleep(STOP_S)
+    assert env.link.call("recover") == (True, "ready")
+    env.reset()
+    observation, _, _, truncated, _ = env.step(STEP)
+    assert not truncated
+    assert observation["state"][6] > 0.1
+    assert faults(tmp_path) == ["gripper_refused"]
 
 
 def test_a_driver_that_fails_is_told_with_its_reason(start):
