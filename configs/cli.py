@@ -69,6 +69,8 @@ COMMANDS = {
     "bench planner": ("configs.bench_planner:BenchPlanner",
                       "configs.bench_planner:run_bench_planner",
                       "seconds per plan: ours, the plain way, another library, the floor"),
+    "bench train": ("configs.bench_train:BenchTrain", "configs.bench_train:run_bench_train",
+                    "windows per second with cached latents and with the encoder in the loop"),
     "parity": ("configs.commands:Parity", "configs.parity:run_parity",
                "compare our models with vectors of the released code"),
     "info": ("configs.commands:Info", "configs.info:run_info",

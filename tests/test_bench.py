@@ -14,8 +14,10 @@ from configs.bench_planner import (
     load_model,
     run_bench_planner,
 )
+from configs.bench_train import BenchTrain, run_bench_train
 from configs.cli import main
 from planners.cem import CEMConfig
+from worldmodel.predictor import PredictorConfig
 from worldmodel.rollout import rollout
 
 SMALL = CEMConfig(samples=12, iterations=2, elites=4, horizon=2)
@@ -65,6 +67,21 @@ def test_bench_planner_writes_a_table_and_a_report(tmp_path):
     assert "| ours |" in (tmp_path / "table.md").read_text()
     if peer:
         assert written["rows"]["stable-worldmodel"]["seconds"] > ours["seconds"]
+
+
+def test_bench_train_compares_cached_latents_with_encoding(tmp_path):
+    report = run_bench_train(BenchTrain(
+        out=str(tmp_path), encoder="vit_tiny", steps=2, threads=1,
+        predictor=PredictorConfig(predictor_dim=48, depth=1, num_heads=4),
+    ))
+    cached, encoded = report["rows"]["cached latents"], report["rows"]["with encoder"]
+    assert encoded["encode_share"] > cached["encode_share"]
+    assert report["speedup_of_cached_latents"] == pytest.approx(
+        cached["windows_per_s"] / encoded["windows_per_s"]
+    )
+    assert "| with encoder |" in (tmp_path / "table.md").read_text()
+    with pytest.raises(ValueError, match="vit_giant"):
+        run_bench_train(BenchTrain(out=str(tmp_path), encoder="huge"))
 
 
 def test_bench_refuses_an_unknown_model(tmp_path, capsys):

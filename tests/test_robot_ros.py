@@ -32,6 +32,11 @@ SEED = 100_003
 STOP_S = 1.5  # most an arm at full speed may take to rest
 
 
+def interruptible() -> None:
+    """In a child: a shell's background job ignores SIGINT, and its children with it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Cell:
     """A robot cell: simulated arm and bridge as processes, and a connection of our own."""
 
@@ -271,7 +276,8 @@ def test_a_planner_without_ros_moves_the_arm_over_rosbridge(cell):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     gateway = [sys.executable, str(Path(__file__).with_name("rosbridge_gateway.py")), str(port)]
-    with subprocess.Popen(gateway, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(gateway, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          preexec_fn=interruptible) as process:
         try:
             assert process.stdout is not None
             process.stdout.readline()
@@ -316,7 +322,8 @@ except KeyboardInterrupt:
 def planning():
     """A planner of another process."""
     with subprocess.Popen(
-        [sys.executable, "-c", PLANNER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", PLANNER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        preexec_fn=interruptible,
     ) as process:
         try:
             yield process

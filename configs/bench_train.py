@@ -1,0 +1,161 @@
+"""The command that measures post-training: cached latents against the encoder in the loop."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from configs.bench_planner import PeakMemory, matmul_rate
+from configs.report import write_report
+from worldmodel.encoder import ENCODERS, Encoder
+from worldmodel.losses import PostTraining
+from worldmodel.predictor import Predictor, PredictorConfig
+from worldmodel.train import TrainConfig
+
+FRAMES = 64  # of the recording that windows are drawn from
+
+
+@dataclass(frozen=True)
+class BenchTrain:
+    """Post-training steps on random pictures and random weights of an encoder's shapes: windows
+    per second with latents from a memory-mapped file, and with frames encoded in every step.
+
+    encoder: a name of ``worldmodel.encoder.ENCODERS``; the predictor is fitted to it.  window:
+    frames of one sample.  Both ways take bf16 autocast and the same predictor step.
+    """
+
+    out: str = "outputs/bench/train"
+    encoder: str = "vit_large"
+    predictor: PredictorConfig = field(
+        default_factory=lambda: PredictorConfig(predictor_dim=384, depth=6, num_heads=6)
+    )
+    batch_size: int = 2
+    window: int = 4
+    steps: int = 5
+    device: str = "cpu"
+    threads: int | None = None
+    seed: int = 0
+
+
+def run_bench_train(settings: BenchTrain) -> dict[str, Any]:
+    if settings.encoder not in ENCODERS:
+        raise ValueError(f"unknown encoder '{settings.encoder}'; valid: {', '.join(ENCODERS)}")
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+    shape = ENCODERS[settings.encoder]
+    device = torch.device(settings.device)
+    encoder = Encoder(shape).to(device, torch.bfloat16).eval()
+    config = replace(settings.predictor, image_size=shape.image_size, embed_dim=shape.embed_dim)
+    model = PostTraining(Predictor(config).to(device))
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
+    rng = np.random.default_rng(settings.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        images = np.memmap(f"{folder}/images", np.uint8, "w+",
+                           shape=(FRAMES, shape.image_size, shape.image_size, 3))
+        images[:] = rng.integers(0, 256, images.shape, np.uint8)
+        latents = np.memmap(f"{folder}/latents", np.float16, "w+",
+                            shape=(FRAMES, shape.tokens_per_frame, shape.embed_dim))
+        latents[:] = rng.normal(0, 1, latents.shape)
+
+        def draw(source: np.ndarray) -> Tensor:
+            starts = rng.integers(0, FRAMES - settings.window, settings.batch_size)
+            rows = np.stack([source[s : s + settings.window] for s in starts])
+            return torch.from_numpy(rows).to(device)
+
+        def encode(frames: Tensor) -> Tensor:
+            with torch.inference_mode():
+                tokens = encoder.encode_frames(frames.flatten(0, 1))
+            return tokens.unflatten(0, frames.shape[:2]).float().clone()
+
+        ways: dict[str, tuple[np.ndarray, Callable[[Tensor], Tensor]]] = {
+            "cached latents": (latents, lambda x: x.float()), "with encoder": (images, encode),
+        }
+        rows = {name: _Row() for name in ways}
+        for step in tqdm(range(settings.steps + 1), desc="train", unit="step"):
+            for name, (source, tokens_of) in ways.items():
+                _step(settings, rows[name] if step else _Row(), model, optimiser,
+                      lambda source=source: draw(source), tokens_of)
+        memory = {}
+        for name, (source, tokens_of) in ways.items():
+            with PeakMemory(device) as peak:
+                _step(settings, _Row(), model, optimiser, lambda s=source: draw(s), tokens_of)
+            memory[name] = peak.mib
+    report: dict[str, Any] = {
+        "rows": {name: {**row.report(settings.batch_size), "peak_memory_mib": memory[name]}
+                 for name, row in rows.items()},
+        "matmul_gflop_s": matmul_rate(torch.bfloat16, device) / 1e9,
+        "predictor_parameters": sum(p.numel() for p in model.parameters()),
+        "threads": torch.get_num_threads(), "settings": asdict(settings),
+    }
+    report["speedup_of_cached_latents"] = (
+        report["rows"]["cached latents"]["windows_per_s"]
+        / report["rows"]["with encoder"]["windows_per_s"]
+    )
+    write_report(settings.out, report)
+    text = _table(report)
+    (Path(settings.out) / "table.md").write_text(text)
+    print(text)
+    return report
+
+
+class _Row:
+    """Seconds of the parts of the steps of one way."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, list[float]] = {"data": [], "encode": [], "step": []}
+
+    def report(self, windows: int) -> dict[str, float]:
+        median = {name: float(np.median(times)) for name, times in self.parts.items()}
+        total = sum(median.values())
+        shares = {f"{name}_share": seconds / total for name, seconds in median.items()}
+        return {"seconds": total, "windows_per_s": windows / total, **shares}
+
+
+def _step(
+    settings: BenchTrain, row: _Row, model: PostTraining, optimiser: torch.optim.Optimizer,
+    draw: Callable[[], Tensor], tokens_of: Callable[[Tensor], Tensor],
+) -> None:
+    def mark(name: str) -> None:
+        nonlocal began
+        if settings.device == "cuda":
+            torch.cuda.synchronize()
+        row.parts[name].append(time.perf_counter() - began)
+        began = time.perf_counter()
+
+    began = time.perf_counter()
+    batch = draw()
+    mark("data")
+    tokens = tokens_of(batch)
+    mark("encode")
+    size, frames = tokens.shape[:2]
+    device = tokens.device
+    actions, states = torch.zeros(size, frames - 1, 7), torch.zeros(size, frames, 7)
+    with torch.autocast(device.type, torch.bfloat16):
+        forced, rolled = model(tokens, actions.to(device), states.to(device))
+    optimiser.zero_grad(set_to_none=True)
+    (forced + rolled).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), TrainConfig().clip_norm)
+    optimiser.step()
+    mark("step")
+
+
+def _table(report: dict[str, Any]) -> str:
+    lines = ["| post-training | windows/s | s per step | data | encode | step | memory MiB |",
+             "| --- | --- | --- | --- | --- | --- | --- |"]
+    for name, row in report["rows"].items():
+        lines.append(
+            f"| {name} | {row['windows_per_s']:.2f} | {row['seconds']:.2f} | "
+            f"{row['data_share']:.1%} | {row['encode_share']:.1%} | {row['step_share']:.1%} | "
+            f"{row['peak_memory_mib']:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
