@@ -58,7 +58,8 @@ def wilson_95(successes: int, trials: int) -> tuple[float, float]:
     half = z / (1 + z * z / trials) * math.sqrt(
         rate * (1 - rate) / trials + z * z / (4 * trials**2)
     )
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # The ends hold the rate itself, which at 0 and 1 rounding may miss.
+    return min(rate, max(0.0, centre - half)), max(rate, min(1.0, centre + half))
 
 
 def bootstrap_95(values: NDArray[np.float64], resamples: int = 4000) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from configs.agents import PolicyConfig, make_agent
 from configs.cells import Cell, Keep, Outcome, OutcomeLog, jobs_of, run_jobs, summary
 from configs.cli import main
 from configs.commands import Evaluate
+from configs.report import wilson_95
 from configs.table import markdown, overview, table_cells
 from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
@@ -151,6 +152,13 @@ def test_two_runs_never_write_the_same_table(tmp_path, capsys):
         fcntl.flock(handle, fcntl.LOCK_EX)
         assert main(["evaluate", "suite=table", "only=random/reach", f"out={tmp_path}"]) == 2
     assert "another run is writing" in capsys.readouterr().err
+
+
+def test_intervals_hold_the_rate_at_both_ends():
+    for trials in range(1, 200):
+        for wins in (0, 1, trials // 2, trials):
+            low, high = wilson_95(wins, trials)
+            assert 0 <= low <= wins / trials <= high <= 1
 
 
 def test_rows_state_episodes_seeds_and_interval():
