@@ -2,8 +2,8 @@
 
 Float32, every frame of the trajectory computed again at every step, rotary angles computed in
 every block, an explicit block-causal mask, all samples in one batch, one goal distance at the end
-(V-JEPA 2-AC, Assran et al. 2025, section 3).  Written from that
-description to measure against; it uses our predictor's weights and none of our fast paths.
+(V-JEPA 2-AC, Assran et al. 2025, section 3).  Written from that description to measure against;
+it uses our predictor's weights and none of our fast paths.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from worldmodel.predictor import Predictor
 def rotary(x: Tensor, position: Tensor) -> Tensor:
     """x [..., N, d] turned along one axis by ``position`` [N]; frequencies tiled."""
     half = x.shape[-1] // 2
-    omega = 1.0 / 10000 ** (torch.arange(half, dtype=x.dtype) / half)
+    omega = 1.0 / 10000 ** (torch.arange(half, dtype=x.dtype, device=x.device) / half)
     angle = torch.outer(position.to(x.dtype), omega).repeat(1, 2)
     pairs = x.unflatten(-1, (half, 2))
     turned = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
@@ -40,11 +40,12 @@ class ReferencePlanner:
         a = p.action_encoder(actions * c.action_scale)[:, :, None]
         s = p.state_encoder(states * c.state_scale)[:, :, None]
         x = torch.cat([a, s, p.predictor_embed(tokens)], dim=2).flatten(1, 2)
-        rows, columns = torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")
-        still = torch.zeros(extra, dtype=torch.long)  # action and state turn along time only
+        line = torch.arange(grid, device=x.device)
+        rows, columns = torch.meshgrid(line, line, indexing="ij")
+        still = line.new_zeros(extra)  # action and state turn along time only
         rows = torch.cat([still, rows.flatten()]).repeat(frames)
         columns = torch.cat([still, columns.flatten()]).repeat(frames)
-        time = torch.arange(frames).repeat_interleave(extra + grid**2)
+        time = torch.arange(frames, device=x.device).repeat_interleave(extra + grid**2)
         mask = time[:, None] >= time[None, :]
         for block in p.predictor_blocks:
             x = x + self.attention(block.attn, block.norm1(x), (time, rows, columns), mask)

@@ -9,7 +9,7 @@ interval.
 import argparse
 import json
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +36,14 @@ VARIANTS = {
 }
 
 
+@dataclass(frozen=True)
 class Window:
     """Frame t of a recording, the actions taken and the frame they led to."""
 
-    def __init__(self, tokens: Tensor, state: Tensor, actions: Tensor, goal: Tensor) -> None:
-        self.tokens, self.state, self.actions, self.goal = tokens, state, actions, goal
+    tokens: Tensor
+    state: Tensor
+    actions: Tensor
+    goal: Tensor
 
 
 def windows(data: str, count: int, horizon: int, encoder: torch.nn.Module) -> list[Window]:

@@ -144,16 +144,16 @@ class Problem:
         self.tokens = normalise_tokens(torch.randn(1, c.grid**2, c.embed_dim, generator=g))
         reference = import_file(ROOT / "benchmarks/reference_planner.py")
         self.plain = reference.ReferencePlanner(load_model(settings))
-        self.exact = Imagination(load_model(settings))  # float32, to judge what was found
+        self.exact = Imagination(load_model(settings).to(device))  # float32, to judge with
         truth = torch.tensor([[[0.04, -0.03, 0.02, 0.05, 0.0, 0.08, 0.5]]])
         truth = truth.repeat(1, settings.cem.horizon, 1)
-        self.goal = self.exact.imagine(self.context(self.exact), truth)[0]
+        self.goal = self.exact.imagine(self.context(self.exact), truth)[0]  # on the device
         self.plain.predictor.to(device)
         dtype = torch.bfloat16 if settings.bf16 else torch.float32
         self.engine = Imagination(
             predictor.to(device, dtype), settings.memory_mb, settings.compile
         )
-        self._goal = self.goal.to(device, dtype)
+        self._goal = self.goal.to(dtype)
         self._context = self.context(self.engine)
 
     def context(self, engine: Imagination) -> Any:
@@ -163,8 +163,8 @@ class Problem:
         return self.engine.score(self._context, actions, lambda z: l1(z, self._goal)).cpu()
 
     def reference(self, actions: Tensor) -> Tensor:
-        tokens, state, goal = (t.to(self.device) for t in (self.tokens, self.state, self.goal))
-        return l1(self.plain.imagine(tokens, state, actions.to(self.device)), goal).cpu()
+        tokens, state, actions = (t.to(self.device) for t in (self.tokens, self.state, actions))
+        return l1(self.plain.imagine(tokens, state, actions), self.goal).cpu()
 
     def judge(self, actions: Tensor) -> float:
         """Cost of one sequence [H, 7] in float32."""
@@ -295,7 +295,7 @@ def difference(problem: Problem) -> float:
     context, cem = problem.context(problem.exact), problem.settings.cem
 
     def exact(actions: Tensor) -> Tensor:
-        return problem.exact.score(context, actions, lambda z: l1(z, problem.goal))
+        return problem.exact.score(context, actions, lambda z: l1(z, problem.goal)).cpu()
 
     seed = problem.settings.seed
     ours = CEM(cem, seed).plan(exact).actions

@@ -157,7 +157,9 @@ def run_train(settings: commands.Train) -> dict[str, Any]:
         )
         predictor.checkpoint_activations = settings.checkpoint_activations
         predictor.freeze_blocks(settings.frozen_blocks)
-        post_train(predictor, feed.windows, train, settings.out, settings.rollout_steps)
+        predictor = post_train(
+            predictor, feed.windows, train, settings.out, settings.rollout_steps
+        )
         _once(checkpoint.save_predictor, settings.out, predictor, encoder)
         if held_out:
             check = LatentFeed([held_out], 16, settings.window, 1, settings.strides)

@@ -37,17 +37,20 @@ def worker():
     torch.set_num_threads(1)
     trained = train(out, parallel=parallel, steps=int(steps))
     torch.save(trained.state_dict(), f"{out}/trained-{torch.distributed.get_rank()}.pt")
-    torch.distributed.destroy_process_group()
+
+
+def torchrun(*what):
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         *map(str, what)],
+        capture_output=True, text=True, timeout=300, cwd=TESTS.parent,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def launch(out, parallel, steps):
     out.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         str(TESTS / "test_distributed.py"), str(out), parallel, str(steps)],
-        capture_output=True, text=True, timeout=300, cwd=TESTS.parent,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    torchrun(TESTS / "test_distributed.py", out, parallel, steps)
     return [torch.load(out / f"trained-{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
@@ -85,6 +88,28 @@ def test_a_run_of_two_processes_is_resumed_and_by_another_number_too(tmp_path, p
     by_one = train(tmp_path / "one", accumulate=2).state_dict()
     # The cosine of eight steps and of twelve differ: compare the two ways of going on.
     assert_same(resumed, by_one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_the_train_command_runs_in_two_processes(tmp_path, parallel):
+    from robot_data.episodes import EpisodeStore
+    from tests.conftest import make_episode
+    from worldmodel import checkpoint
+
+    store = EpisodeStore(tmp_path / "data")
+    for seed in range(2):
+        store.write(f"episode-{seed}", make_episode(12, seed, side=128))
+    torchrun(
+        "-m", "configs.cli", "train", f"data={tmp_path / 'data'}", f"out={tmp_path / 'out'}",
+        "parts=[predictor,readout]", "train.steps=2", "train.batch_size=2",
+        f"train.parallel={parallel}", "readout_train.steps=2", "readout_train.batch_size=4",
+        "predictor.predictor_dim=32", "predictor.depth=2", "predictor.num_heads=2",
+        "readout.dim=32", "readout.depth=1", "readout.num_heads=2",
+    )
+    encoder = checkpoint.load_encoder(tmp_path / "out")
+    checkpoint.load_predictor(tmp_path / "out", encoder)
+    checkpoint.load_readout(tmp_path / "out", encoder)
 
 
 def test_accumulated_batches_are_one_large_batch(tmp_path):

@@ -6,6 +6,7 @@ everything here does nothing.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 from collections.abc import Iterator
@@ -28,23 +29,23 @@ Parallel = Literal["ddp", "fsdp"]
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
-def world(device: str = "cpu") -> tuple[int, int]:
+def world() -> tuple[int, int]:
     """This process's rank and how many there are; joins torchrun's group when first asked."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return 0, 1
     if not dist.is_initialized():
-        cuda = torch.device(device).type == "cuda"
-        if cuda:
+        if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if cuda else "gloo")
+        dist.init_process_group()  # gloo for what lies on CPUs, nccl for GPUs
+        atexit.register(dist.destroy_process_group)
     return dist.get_rank(), size
 
 
 @contextlib.contextmanager
-def first_alone(device: str = "cpu") -> Iterator[bool]:
+def first_alone() -> Iterator[bool]:
     """The first process runs the block before the others do; whether this is the first."""
-    rank, size = world(device)
+    rank, size = world()
     if rank:
         dist.barrier()
     try:
@@ -54,15 +55,9 @@ def first_alone(device: str = "cpu") -> Iterator[bool]:
             dist.barrier()
 
 
-def leave() -> None:
-    """Leave the group, once everything is done."""
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
-
-
 def spread(module: nn.Module, parallel: Parallel, device: str) -> nn.Module:
     """``module`` for use in all processes; itself where there is one."""
-    if world(device)[1] == 1:
+    if world()[1] == 1:
         return module
     if parallel == "fsdp":
         for part in module.modules():
@@ -94,8 +89,6 @@ def mean(value: float) -> float:
     if not dist.is_initialized():
         return value
     total = torch.tensor(value, dtype=torch.float64)
-    if dist.get_backend() == "nccl":
-        total = total.cuda()
     dist.all_reduce(total)
     return total.item() / dist.get_world_size()
 

@@ -219,7 +219,7 @@ class Imagination:
         """Cosines and sines of one frame, for the even and the odd channels of queries (which
         they also scale) and keys: four times [2, 1, 1, K + N, half the width of a head]."""
         if frame not in self._tables:
-            whole = self.predictor._layout(frame + 1, self.device)[0]
+            whole = self.predictor.layout(frame + 1, self.device)[0]
             whole = whole[:, -self.tokens_per_frame :]
             width = whole.shape[-1]
             scale = torch.tensor([width**-0.5, 1.0], device=self.device)  # of queries, of keys

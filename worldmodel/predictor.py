@@ -89,7 +89,7 @@ class Predictor(nn.Module):
                          self.extrinsics_encoder, *self.predictor_blocks[:count]):
                 part.requires_grad_(False)
 
-    def _layout(self, steps: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    def layout(self, steps: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
         """Rotary table and block-causal mask of ``steps`` frames, computed once."""
         if steps not in self._layouts or self._layouts[steps][0].device != device:
             extra, grid = self.conditioning_tokens, self.config.grid
@@ -130,7 +130,7 @@ class Predictor(nn.Module):
             parts.append(self.extrinsics_encoder(extrinsics)[:, :, None])
         x = torch.cat([*parts, self.predictor_embed(tokens)], dim=2)  # [B, T, K+N, P]
         width = x.shape[2]
-        table, mask = self._layout(steps, x.device)
+        table, mask = self.layout(steps, x.device)
         x = x.flatten(1, 2)
         for block in self.predictor_blocks:
             if self.checkpoint_activations and torch.is_grad_enabled():

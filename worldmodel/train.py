@@ -85,7 +85,7 @@ class Run:
         self.module, self.config, self.title = module, config, title
         self.out = Path(out)
         self.out.mkdir(parents=True, exist_ok=True)
-        self.rank, self.processes = distributed.world(config.device)
+        self.rank, self.processes = distributed.world()
         module.to(config.device).train()
         self.model = distributed.spread(module, config.parallel, config.device)
         trained = [p for p in self.model.parameters() if p.requires_grad]
