@@ -36,6 +36,18 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     return x * table[0] + turned * table[1]
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    """Softmax attention of queries [B, H, N, K] to keys and values [B, H, M, K] -> [B, H, N, K].
+
+    On CPUs two matrix products take a half to a third of the fused kernel's time
+    (docs/lab-book.md, sixth milestone).
+    """
+    if q.is_cuda:
+        return F.scaled_dot_product_attention(q, k, v, scale=scale)
+    scores = torch.matmul(q if scale == 1.0 else q * scale, k.transpose(-1, -2))
+    return torch.matmul(scores.softmax(-1), v)
+
+
 class Attention(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -45,12 +57,21 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, table: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x [B, N, D]; ``mask`` bool [N, N], True where a query (row) may look."""
+    def forward(self, x: Tensor, table: Tensor, frames: int = 1) -> Tensor:
+        """x [B, N, D], tokens of ``frames`` frames in turn; none looks at a later frame."""
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)  # [B, H, N, K]
         table = table.to(q.dtype)
-        x = F.scaled_dot_product_attention(rotate(q, table), rotate(k, table), v, attn_mask=mask)
+        q, k = rotate(q, table), rotate(k, table)
+        rows, scale = q.shape[2] // frames, q.shape[-1] ** -0.5
+        # Frame by frame: half the products of a masked attention, and no mask.
+        parts = [
+            attend(part, k[:, :, :end], v[:, :, :end], scale)
+            for part, end in zip(
+                q.split(rows, dim=2), range(rows, frames * rows + 1, rows), strict=True
+            )
+        ]
+        x = parts[0] if frames == 1 else torch.cat(parts, dim=2)
         return self.proj(x.transpose(1, 2).flatten(2))
 
 
@@ -74,8 +95,8 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = MLP(dim, int(dim * mlp_ratio))
 
-    def forward(self, x: Tensor, table: Tensor, mask: Tensor | None = None) -> Tensor:
-        x = x + self.attn(self.norm1(x), table, mask)
+    def forward(self, x: Tensor, table: Tensor, frames: int = 1) -> Tensor:
+        x = x + self.attn(self.norm1(x), table, frames)
         return x + self.mlp(self.norm2(x))
 
 

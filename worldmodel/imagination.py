@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worldmodel.attention import Block
+from worldmodel.attention import Block, attend
 from worldmodel.encoder import normalise_tokens
 from worldmodel.pose import compose
 from worldmodel.predictor import Predictor
@@ -219,7 +219,7 @@ class Imagination:
         """Cosines and sines of one frame, for the even and the odd channels of queries (which
         they also scale) and keys: four times [2, 1, 1, K + N, half the width of a head]."""
         if frame not in self._tables:
-            whole = self.predictor.layout(frame + 1, self.device)[0]
+            whole = self.predictor.rotary_table(frame + 1, self.device)
             whole = whole[:, -self.tokens_per_frame :]
             width = whole.shape[-1]
             scale = torch.tensor([width**-0.5, 1.0], device=self.device)  # of queries, of keys
@@ -255,10 +255,7 @@ class Imagination:
         keys, values = k, v
         if past is not None:
             keys, values = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        if x.is_cuda:
-            y = F.scaled_dot_product_attention(q, keys, values, scale=1.0)
-        else:  # on CPUs two matrix products are three times as fast as the fused kernel
-            y = torch.matmul(torch.matmul(q, keys.transpose(-1, -2)).softmax(-1), values)
+        y = attend(q, keys, values, scale=1.0)  # the table scales
         return y.transpose(1, 2).reshape(count, rows, dim), k, v
 
 

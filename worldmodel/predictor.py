@@ -72,7 +72,7 @@ class Predictor(nn.Module):
         initialise(self.predictor_blocks, self)
         if config.residual:
             nn.init.zeros_(self.predictor_proj.weight)
-        self._layouts: dict[int, tuple[Tensor, Tensor | None]] = {}
+        self._tables: dict[int, Tensor] = {}
 
     @property
     def conditioning_tokens(self) -> int:
@@ -89,9 +89,9 @@ class Predictor(nn.Module):
                          self.extrinsics_encoder, *self.predictor_blocks[:count]):
                 part.requires_grad_(False)
 
-    def layout(self, steps: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
-        """Rotary table and block-causal mask of ``steps`` frames, computed once."""
-        if steps not in self._layouts or self._layouts[steps][0].device != device:
+    def rotary_table(self, steps: int, device: torch.device) -> Tensor:
+        """Of the tokens of ``steps`` frames [2, T * (K + N), width of a head], computed once."""
+        if steps not in self._tables or self._tables[steps].device != device:
             extra, grid = self.conditioning_tokens, self.config.grid
             frame = torch.cartesian_prod(torch.arange(grid), torch.arange(grid))
             # Conditioning tokens turn along time only: row and column 0.
@@ -99,9 +99,8 @@ class Predictor(nn.Module):
             time = torch.arange(steps).repeat_interleave(len(frame))
             positions = torch.cat([time[:, None], frame.repeat(steps, 1)], dim=1)
             table = rope_table(positions, self.config.predictor_dim // self.config.num_heads)
-            mask = (time[:, None] >= time[None, :]) if steps > 1 else None
-            self._layouts[steps] = (table.to(device), None if mask is None else mask.to(device))
-        return self._layouts[steps]
+            self._tables[steps] = table.to(device)
+        return self._tables[steps]
 
     def forward(
         self, tokens: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None = None
@@ -130,13 +129,13 @@ class Predictor(nn.Module):
             parts.append(self.extrinsics_encoder(extrinsics)[:, :, None])
         x = torch.cat([*parts, self.predictor_embed(tokens)], dim=2)  # [B, T, K+N, P]
         width = x.shape[2]
-        table, mask = self.layout(steps, x.device)
+        table = self.rotary_table(steps, x.device)
         x = x.flatten(1, 2)
         for block in self.predictor_blocks:
             if self.checkpoint_activations and torch.is_grad_enabled():
-                x = checkpoint(block, x, table, mask, use_reentrant=False)
+                x = checkpoint(block, x, table, steps, use_reentrant=False)
             else:
-                x = block(x, table, mask)
+                x = block(x, table, steps)
         x = x.unflatten(1, (steps, width))[:, :, self.conditioning_tokens :]
         x = self.predictor_proj(self.predictor_norm(x))
         return tokens + x if config.residual else x
