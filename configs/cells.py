@@ -6,14 +6,13 @@ A cell is one row of a table: everything that decides an episode besides its see
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +26,7 @@ from planners.loop import run_episode
 from robot_data.episodes import EpisodeStore
 from robot_data.recording import EpisodeWriter, RerunRecorder, Subscriber
 from sims.arm import Arm, ArmConfig
-
-Pool = Literal["processes", "ray"]
+from sims.parallel import Pool, run_parallel
 
 
 @dataclass(frozen=True)
@@ -153,10 +151,6 @@ def _slug(cell: Cell) -> str:
     return re.sub(r"[^A-Za-z0-9_+-]+", "-", cell.name).strip("-")
 
 
-def _use_threads(threads: int) -> None:
-    torch.set_num_threads(threads)
-
-
 # -- many workers -----------------------------------------------------------------------------
 
 
@@ -164,50 +158,8 @@ def run_jobs(
     jobs: Sequence[Job], workers: int | None, pool: Pool, keep: Keep | None = None
 ) -> Iterator[Outcome]:
     """Outcomes in the order they finish; the same outcomes in either pool."""
-    keep = keep or Keep()
-    if pool == "ray":
-        yield from _on_ray(jobs, workers, keep)
-        return
-    cores = len(os.sched_getaffinity(0))
-    workers = workers or cores
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_use_threads,
-        initargs=(max(1, cores // workers),),
-    ) as executor:
-        pending = [executor.submit(run_job, job, keep) for job in jobs]
-        try:
-            for done in as_completed(pending):
-                yield done.result()
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _on_ray(jobs: Sequence[Job], workers: int | None, keep: Keep) -> Iterator[Outcome]:
-    try:
-        import ray  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise ImportError("pool=ray needs Ray: pip install 'arm-worldmodel[ray]'") from error
-    started = not ray.is_initialized()
-    if started:  # RAY_ADDRESS names a running cluster; without it, this machine
-        ray.init(
-            num_cpus=None if os.environ.get("RAY_ADDRESS") else workers, log_to_driver=False,
-            include_dashboard=False,
-        )
-
-    def episode(job: Job) -> Outcome:
-        _use_threads(1)
-        return run_job(job, keep)
-
-    remote = ray.remote(num_cpus=1, max_retries=3)(episode)
-    try:
-        pending = [remote.remote(job) for job in jobs]
-        while pending:
-            done, pending = ray.wait(pending)
-            yield from ray.get(done)
-    finally:
-        if started:
-            ray.shutdown()
+    work = partial(run_job, keep=keep or Keep())
+    yield from run_parallel(work, jobs, workers, pool, torch.set_num_threads)
 
 
 # -- results on disk --------------------------------------------------------------------------

@@ -13,16 +13,20 @@ from robot_data.episodes import EpisodeStore
 from sims.arm import ArmConfig
 from sims.collect import collect
 from sims.experts import CollectConfig
+from sims.parallel import Pool
 
 
 @dataclass(frozen=True)
 class Collect:
-    """Record episodes ``first_seed`` .. ``first_seed + episodes - 1`` into ``out``."""
+    """Record episodes ``first_seed`` .. ``first_seed + episodes - 1`` into ``out``, a folder or
+    an fsspec URL of object storage.  pool=ray records on the cluster that RAY_ADDRESS names;
+    ``out`` must then be the same place for all its machines."""
 
     out: str
     episodes: int = 100
     first_seed: int = 0
     workers: int | None = None
+    pool: Pool = "processes"
     arm: ArmConfig = field(default_factory=ArmConfig)
     collect: CollectConfig = field(default_factory=CollectConfig)
 
@@ -35,7 +39,9 @@ def run_collect(settings: Collect) -> dict[str, Any]:
     held = len(EpisodeStore(settings.out))
     recorded = 0
     with tqdm(total=settings.episodes, desc="collect", unit="episode") as bar:
-        for count in collect(settings.arm, settings.collect, settings.out, seeds, settings.workers):
+        for count in collect(
+            settings.arm, settings.collect, settings.out, seeds, settings.workers, settings.pool
+        ):
             frames, recorded = frames + count, recorded + 1
             bar.update()
     seconds = time.monotonic() - began

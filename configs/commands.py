@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from configs.agents import PolicyConfig, Simulator
-from configs.cells import Pool
 from planners.agent import AgentConfig
 from sims.arm import ArmConfig
+from sims.parallel import Pool
 from worldmodel.encoder import EncoderConfig
 from worldmodel.predictor import PredictorConfig
 from worldmodel.readout import ReadoutConfig

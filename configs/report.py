@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import av
+import fsspec
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 
 
-def write_report(out: str | Path, report: dict[str, Any]) -> Path:
-    """Write ``report.json`` into ``out`` in one step; adds the command and the machine."""
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "report.json"
+def write_report(out: str | Path, report: dict[str, Any]) -> str:
+    """Write ``report.json`` into ``out``, a folder or an fsspec URL, in one step; adds the
+    command and the machine.  Returns where it is."""
+    path = f"{out}/report.json"
     report = {
         **report,
         "command": ["worldmodel", *sys.argv[1:]],
@@ -32,8 +32,14 @@ def write_report(out: str | Path, report: dict[str, Any]) -> Path:
             "torch": version("torch"),
         },
     }
-    staged = path.with_suffix(".tmp")
-    staged.write_text(json.dumps(report, indent=2, allow_nan=False, default=_plain))
+    text = json.dumps(report, indent=2, allow_nan=False, default=_plain)
+    if "://" in path:
+        files, where = fsspec.url_to_fs(path)
+        files.pipe(where, text.encode())
+        return path
+    Path(out).mkdir(parents=True, exist_ok=True)
+    staged = Path(out) / "report.tmp"
+    staged.write_text(text)
     os.replace(staged, path)
     return path
 

@@ -96,6 +96,7 @@ class EpisodeStore:
         """Names of the committed episodes, sorted."""
         if self.remote:
             files, root = fsspec.url_to_fs(self.url)
+            files.invalidate_cache()  # other processes write, too
             if not files.isdir(root):
                 return []
             found = [str(e["name"]) for e in files.ls(root, detail=True)]

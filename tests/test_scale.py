@@ -1,0 +1,146 @@
+"""Collection and evaluation on a Ray cluster of two nodes, and into S3-like object storage."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import psutil
+import pytest
+
+from configs.agents import PolicyConfig
+from configs.cells import Cell, jobs_of, run_jobs
+from robot_data.episodes import EpisodeStore
+from sims.arm import ArmConfig
+from sims.collect import collect, episode_name
+from sims.experts import CollectConfig
+from sims.parallel import run_parallel
+
+ray = pytest.importorskip("ray", reason="Ray is an optional extra")
+CELL = Cell("quick", "reach", policy=PolicyConfig(policy="random"), episodes=6, max_steps=8)
+SMALL = ArmConfig(image_size=32)
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # jobs are this module's
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    monkeypatch.setenv("RAY_ADDRESS", made.address)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A job that leaves files: who works on it, and that it is done."""
+
+    folder: Path
+    number: int
+
+
+def slowly(job):
+    (job.folder / f"{job.number}-{os.getpid()}").touch()
+    time.sleep(0.4)
+    (job.folder / f"{job.number}-done").touch()
+    return job.number
+
+
+def busy(folder):
+    """Process ids in the middle of a job."""
+    names = [p.name.split("-") for p in folder.iterdir()]
+    done = {number for number, who in names if who == "done"}
+    return [int(who) for number, who in names if who != "done" and number not in done]
+
+
+@pytest.mark.slow
+def test_killed_workers_and_a_lost_machine_lose_no_job(cluster, tmp_path):
+    second = cluster.add_node(num_cpus=1)
+    results = run_parallel(slowly, [Slow(tmp_path, n) for n in range(40)], pool="ray")
+    done = [next(results)]
+    until = time.monotonic() + 60
+    while len(working := busy(tmp_path)) < 2:  # one on each node
+        assert time.monotonic() < until
+    os.kill(working[0], signal.SIGKILL)
+    done += [next(results) for _ in range(4)]
+    cluster.remove_node(second, allow_graceful=False)
+    done += list(results)
+    assert sorted(done) == list(range(40))
+    assert not psutil.pid_exists(working[0])
+    begun = [p for p in tmp_path.iterdir() if not p.name.endswith("-done")]
+    assert len(begun) > 40  # what was killed ran again
+
+
+@pytest.mark.slow
+def test_a_cluster_of_two_nodes_gives_the_outcomes_of_processes(cluster, tmp_path):
+    cluster.add_node(num_cpus=1)
+    jobs = jobs_of(CELL, 0, 3)
+    here, there = (
+        sorted(run_jobs(jobs, 2, pool), key=lambda o: o.seed) for pool in ("processes", "ray")
+    )
+    assert len(here) == CELL.episodes
+    for a, b in zip(here, there, strict=True):
+        assert replace(a, plan_seconds=0.0) == replace(b, plan_seconds=0.0)
+    list(collect(SMALL, CollectConfig(), str(tmp_path / "ray"), range(2), pool="ray"))
+    list(collect(SMALL, CollectConfig(), str(tmp_path / "here"), range(2), workers=1))
+    for seed in range(2):
+        a, b = (EpisodeStore(tmp_path / w).read(episode_name(seed)) for w in ("ray", "here"))
+        np.testing.assert_array_equal(a.images, b.images)
+        np.testing.assert_array_equal(a.states, b.states)
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """URL of an empty bucket on an S3 server in this process, on loopback."""
+    pytest.importorskip("s3fs", reason="s3fs is an optional extra")
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    files = fsspec.filesystem("s3", skip_instance_cache=True)
+    files.mkdir("lab")
+    yield "s3://lab/robot"
+    server.stop()
+
+
+def worldmodel(*command):
+    """A process of its own: workers inherit its environment, where the server is named."""
+    done = subprocess.run(
+        [sys.executable, "-m", "configs.cli", *command], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_collection_and_evaluation_write_into_object_storage_from_all_processes(bucket, tmp_path):
+    command = ["collect", f"out={bucket}", "workers=2", "arm.image_size=32"]
+    worldmodel(*command, "episodes=2")
+    store = EpisodeStore(bucket)
+    assert store.names() == [episode_name(0), episode_name(1)]
+    worldmodel(*command, "episodes=3")  # goes on where it stopped
+    assert len(store.names()) == 3
+    report = json.loads(fsspec.filesystem("s3").cat(f"{bucket}/report.json"))
+    assert report["episodes_recorded"] == 1
+    assert report["episodes_held_before"] == 2
+    list(collect(SMALL, CollectConfig(), str(tmp_path), range(1), workers=1))
+    a, b = store.read(episode_name(0)), EpisodeStore(tmp_path).read(episode_name(0))
+    np.testing.assert_array_equal(a.images, b.images)
+    worldmodel(
+        "evaluate", "task=reach", "policy=random", "episodes=2", "workers=2", "max_steps=3",
+        f"record={bucket}-runs", f"out={tmp_path / 'report'}",
+    )
+    assert len(EpisodeStore(f"{bucket}-runs").names()) == 2
