@@ -34,7 +34,7 @@ test: lint hil .bench/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m realtime  # one after another
 
 bench: setup
-	$(BIN)/python benchmarks/simulation.py
+	$(BIN)/worldmodel bench sim
 
 clean:
 	rm -rf .venv outputs

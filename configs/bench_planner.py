@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from configs.measure import PeakMemory, device_of, matmul_rate, wait
 from configs.report import write_report
 from planners.cem import CEM, CEMConfig
 from planners.objective import l1
@@ -29,7 +30,6 @@ from worldmodel.predictor import PREDICTORS, Predictor
 
 ROOT = Path(__file__).parents[1]
 PEER = ROOT / ".bench"  # tools/bench/setup.sh
-MATMUL = 2048  # side of the square matrices whose product is the machine's peak
 
 
 @dataclass(frozen=True)
@@ -81,55 +81,6 @@ def flops(predictor: Predictor, samples: int, horizon: int) -> float:
         ends = 2 * patches * c.embed_dim * c.predictor_dim
         total += 2 * (linear + attention + ends)
     return total * samples
-
-
-def matmul_rate(dtype: torch.dtype, device: torch.device, seconds: float = 1.0) -> float:
-    """Floating-point operations a second of a large matrix product: the peak that is used."""
-    a, b, out = (torch.randn(MATMUL, MATMUL, device=device).to(dtype) for _ in range(3))
-    best, began = 0.0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        start = time.perf_counter()
-        for _ in range(4):
-            torch.mm(a, b, out=out)
-        _wait(device)
-        best = max(best, 4 * 2 * MATMUL**3 / (time.perf_counter() - start))
-    return best
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-class PeakMemory:
-    """Most memory that a block of code held beyond what was there before [MiB]."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.mib = 0.0
-
-    def __enter__(self) -> PeakMemory:
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            self._before = float(torch.cuda.memory_allocated())
-        else:
-            Path("/proc/self/clear_refs").write_text("5")  # the kernel forgets the old peak
-            self._before = _resident("VmRSS")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.device.type == "cuda":
-            peak = float(torch.cuda.max_memory_allocated())
-        else:
-            peak = _resident("VmHWM")
-        self.mib = max(0.0, peak - self._before) / 2**20
-
-
-def _resident(name: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name):
-            return 1024 * float(line.split()[1])
-    raise OSError(f"/proc/self/status has no {name}")
 
 
 class Problem:
@@ -226,10 +177,7 @@ def peer_plan(cost: Callable[[Tensor], Tensor], cem: CEMConfig, seed: int) -> Te
 def run_bench_planner(settings: BenchPlanner) -> dict[str, Any]:
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    name = settings.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    device = device_of(settings.device)
     problem, cem = Problem(settings, device), settings.cem
     ways: dict[str, Callable[[int], Tensor]] = {
         "ours": lambda seed: CEM(cem, seed).plan(problem.ours).actions,
@@ -245,7 +193,7 @@ def run_bench_planner(settings: BenchPlanner) -> dict[str, Any]:
     for way, plan in ways.items():  # once for the caches, and for the memory
         with PeakMemory(device) as peak:
             plan(settings.seed)
-            _wait(device)
+            wait(device)
         memory[way] = peak.mib
     dtype = torch.bfloat16 if settings.bf16 else torch.float32
     rates = [matmul_rate(dtype, device)]
@@ -254,7 +202,7 @@ def run_bench_planner(settings: BenchPlanner) -> dict[str, Any]:
         for way, plan in ways.items():
             began = time.perf_counter()
             plans[way].append(plan(settings.seed + repeat))
-            _wait(device)
+            wait(device)
             seconds[way].append(time.perf_counter() - began)
         rates.append(matmul_rate(dtype, device))
     work = flops(problem.engine.predictor, cem.samples, cem.horizon) * cem.iterations
@@ -312,10 +260,10 @@ def growth(problem: Problem) -> list[dict[str, float]]:
         for horizon in (h for h in (1, 2, 3, 4) if h <= most):
             actions = 0.05 * torch.randn(samples, horizon, 7)
             problem.ours(actions)
-            _wait(problem.device)
+            wait(problem.device)
             began = time.perf_counter()
             problem.ours(actions)
-            _wait(problem.device)
+            wait(problem.device)
             rows.append({"samples": samples, "horizon": horizon,
                          "seconds": time.perf_counter() - began})
     return rows

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from tqdm import tqdm
 
-from configs.bench_planner import PeakMemory, matmul_rate
+from configs.measure import PeakMemory, matmul_rate, wait
 from configs.report import write_report
+from worldmodel import distributed
 from worldmodel.encoder import ENCODERS, Encoder
 from worldmodel.losses import PostTraining
 from worldmodel.predictor import Predictor, PredictorConfig
@@ -30,7 +32,8 @@ class BenchTrain:
     per second with latents from a memory-mapped file, and with frames encoded in every step.
 
     encoder: a name of ``worldmodel.encoder.ENCODERS``; the predictor is fitted to it.  window:
-    frames of one sample.  Both ways take bf16 autocast and the same predictor step.
+    frames of one sample.  Both ways take bf16 autocast and the same predictor step.  processes:
+    data-parallel training (DDP, gloo) on cached latents by so many processes of one thread each.
     """
 
     out: str = "outputs/bench/train"
@@ -43,6 +46,8 @@ class BenchTrain:
     steps: int = 5
     device: str = "cpu"
     threads: int | None = None
+    compile: bool = False
+    processes: tuple[int, ...] = (1, 2)
     seed: int = 0
 
 
@@ -55,9 +60,8 @@ def run_bench_train(settings: BenchTrain) -> dict[str, Any]:
     shape = ENCODERS[settings.encoder]
     device = torch.device(settings.device)
     encoder = Encoder(shape).to(device, torch.bfloat16).eval()
-    config = replace(settings.predictor, image_size=shape.image_size, embed_dim=shape.embed_dim)
-    model = PostTraining(Predictor(config).to(device))
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
+    model = _model(settings).to(device)
+    optimiser = _optimiser(model)
     rng = np.random.default_rng(settings.seed)
     with tempfile.TemporaryDirectory() as folder:
         images = np.memmap(f"{folder}/images", np.uint8, "w+",
@@ -101,11 +105,51 @@ def run_bench_train(settings: BenchTrain) -> dict[str, Any]:
         report["rows"]["cached latents"]["windows_per_s"]
         / report["rows"]["with encoder"]["windows_per_s"]
     )
+    report["processes"] = {count: _scaling(settings, count) for count in settings.processes}
     write_report(settings.out, report)
     text = _table(report)
     (Path(settings.out) / "table.md").write_text(text)
     print(text)
     return report
+
+
+def _model(settings: BenchTrain) -> PostTraining:
+    shape = ENCODERS[settings.encoder]
+    model = PostTraining(Predictor(replace(
+        settings.predictor, image_size=shape.image_size, patch_size=shape.patch_size,
+        embed_dim=shape.embed_dim,
+    )))
+    if settings.compile:
+        model.compile()
+    return model
+
+
+def _optimiser(model: torch.nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
+
+
+def _scaling(settings: BenchTrain, count: int) -> float:
+    """Windows per second of ``count`` processes together."""
+    launched = elastic_launch(
+        LaunchConfig(1, 1, count, run_id="bench", rdzv_backend="c10d",
+                     rdzv_endpoint="localhost:0", start_method="spawn"), _seconds_of_rank,
+    )(settings)
+    return count * settings.batch_size / max(launched.values())
+
+
+def _seconds_of_rank(settings: BenchTrain) -> float:
+    """Median seconds of a step, in one of the processes."""
+    torch.set_num_threads(1)
+    torch.manual_seed(settings.seed)
+    model = distributed.spread(_model(settings), "ddp", "cpu")
+    optimiser, row = _optimiser(model), _Row()
+    shape = ENCODERS[settings.encoder]
+    latents = torch.randn(settings.batch_size, settings.window, shape.tokens_per_frame,
+                          shape.embed_dim)
+    for step in range(settings.steps + 1):
+        _step(replace(settings, device="cpu"), row if step else _Row(), model, optimiser,
+              lambda: latents, lambda x: x)
+    return sum(float(np.median(times)) for times in row.parts.values())
 
 
 class _Row:
@@ -122,13 +166,12 @@ class _Row:
 
 
 def _step(
-    settings: BenchTrain, row: _Row, model: PostTraining, optimiser: torch.optim.Optimizer,
+    settings: BenchTrain, row: _Row, model: torch.nn.Module, optimiser: torch.optim.Optimizer,
     draw: Callable[[], Tensor], tokens_of: Callable[[Tensor], Tensor],
 ) -> None:
     def mark(name: str) -> None:
         nonlocal began
-        if settings.device == "cuda":
-            torch.cuda.synchronize()
+        wait(torch.device(settings.device))
         row.parts[name].append(time.perf_counter() - began)
         began = time.perf_counter()
 
@@ -158,4 +201,6 @@ def _table(report: dict[str, Any]) -> str:
             f"{row['data_share']:.1%} | {row['encode_share']:.1%} | {row['step_share']:.1%} | "
             f"{row['peak_memory_mib']:.0f} |"
         )
+    for count, rate in report["processes"].items():
+        lines.append(f"| cached, {count} process(es) of one thread | {rate:.2f} | | | | | |")
     return "\n".join(lines) + "\n"

@@ -5,6 +5,9 @@ import json
 import pytest
 import torch
 
+from configs.bench_encoder import BenchEncoder, run_bench_encoder
+from configs.bench_encoder import flops as flops_of_encoder
+from configs.bench_encoder import load_model as load_encoder
 from configs.bench_planner import (
     PEER,
     BenchPlanner,
@@ -79,9 +82,36 @@ def test_bench_train_compares_cached_latents_with_encoding(tmp_path):
     assert report["speedup_of_cached_latents"] == pytest.approx(
         cached["windows_per_s"] / encoded["windows_per_s"]
     )
+    assert report["processes"].keys() == {1, 2}
     assert "| with encoder |" in (tmp_path / "table.md").read_text()
     with pytest.raises(ValueError, match="vit_giant"):
         run_bench_train(BenchTrain(out=str(tmp_path), encoder="huge"))
+
+
+def test_bench_encoder_compares_ways_that_give_the_same_latents(tmp_path):
+    settings = BenchEncoder(out=str(tmp_path), batches=(1, 2), repeats=1, threads=1)
+    report = run_bench_encoder(settings)
+    assert {(r["way"], r["batch"]) for r in report["rows"]} == {
+        (way, batch) for way in ("ours", "plain", "transformers") for batch in (1, 2)
+    }
+    assert all(0 < r["share_of_peak"] < 1 for r in report["rows"])
+    config = load_encoder(settings).config
+    weights = sum(p.numel() for p in load_encoder(settings).blocks.parameters() if p.ndim == 2)
+    assert 1 < flops_of_encoder(config) / (2 * weights * config.tokens_per_frame) < 1.2
+    with pytest.raises(ValueError, match="vit_giant"):
+        run_bench_encoder(BenchEncoder(out=str(tmp_path), model="huge"))
+
+
+def test_bench_data_and_sim_write_tables(tmp_path):
+    assert main(["bench", "data", f"out={tmp_path / 'data'}", "seconds=0.1", "side=32",
+                 "workers=[1]"]) == 0
+    rows = json.loads((tmp_path / "data/report.json").read_text())["windows_per_s"]
+    assert len(rows) == 5
+    assert min(rows.values()) > 0
+    assert main(["bench", "sim", f"out={tmp_path / 'sim'}", "steps=4", "sides=[32]"]) == 0
+    row = json.loads((tmp_path / "sim/report.json").read_text())["image_steps_per_s"]["32"]
+    assert row["ours"] > row["plain"]
+    assert "| 32 px |" in (tmp_path / "sim/table.md").read_text()
 
 
 def test_bench_refuses_an_unknown_model(tmp_path, capsys):

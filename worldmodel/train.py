@@ -45,7 +45,8 @@ class TrainConfig:
     """What every loop shares.  The learning rate warms up linearly, then falls as a cosine.
 
     accumulate: batches an optimiser step adds up, in each process.  parallel: under torchrun,
-    "ddp" keeps the whole model in each process, "fsdp" a share of it.
+    "ddp" keeps the whole model in each process, "fsdp" a share of it.  compile: let
+    torch.compile fuse the model: a minute or so at the first step.
     """
 
     steps: int = 1000
@@ -62,6 +63,7 @@ class TrainConfig:
     device: str = "cpu"
     accumulate: int = 1
     parallel: Parallel = "ddp"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.accumulate < 1:
@@ -87,6 +89,8 @@ class Run:
         self.out.mkdir(parents=True, exist_ok=True)
         self.rank, self.processes = distributed.world()
         module.to(config.device).train()
+        if config.compile:
+            module.compile()
         self.model = distributed.spread(module, config.parallel, config.device)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         decayed = [p for p in trained if p.ndim > 1]
