@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from tqdm import tqdm
 
-from configs.measure import PeakMemory, matmul_rate, wait
+from configs.measure import matmul_rate, wait
 from configs.report import write_report
 from worldmodel import distributed
 from worldmodel.encoder import ENCODERS, Encoder
@@ -38,9 +38,7 @@ class BenchTrain:
 
     out: str = "outputs/bench/train"
     encoder: str = "vit_large"
-    predictor: PredictorConfig = field(
-        default_factory=lambda: PredictorConfig(predictor_dim=384, depth=6, num_heads=6)
-    )
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
     batch_size: int = 2
     window: int = 4
     steps: int = 5
@@ -89,14 +87,8 @@ def run_bench_train(settings: BenchTrain) -> dict[str, Any]:
             for name, (source, tokens_of) in ways.items():
                 _step(settings, rows[name] if step else _Row(), model, optimiser,
                       lambda source=source: draw(source), tokens_of)
-        memory = {}
-        for name, (source, tokens_of) in ways.items():
-            with PeakMemory(device) as peak:
-                _step(settings, _Row(), model, optimiser, lambda s=source: draw(s), tokens_of)
-            memory[name] = peak.mib
     report: dict[str, Any] = {
-        "rows": {name: {**row.report(settings.batch_size), "peak_memory_mib": memory[name]}
-                 for name, row in rows.items()},
+        "rows": {name: row.report(settings.batch_size) for name, row in rows.items()},
         "matmul_gflop_s": matmul_rate(torch.bfloat16, device) / 1e9,
         "predictor_parameters": sum(p.numel() for p in model.parameters()),
         "threads": torch.get_num_threads(), "settings": asdict(settings),
@@ -193,14 +185,13 @@ def _step(
 
 
 def _table(report: dict[str, Any]) -> str:
-    lines = ["| post-training | windows/s | s per step | data | encode | step | memory MiB |",
-             "| --- | --- | --- | --- | --- | --- | --- |"]
+    lines = ["| post-training | windows/s | s per step | data | encode | step |",
+             "| --- | --- | --- | --- | --- | --- |"]
     for name, row in report["rows"].items():
         lines.append(
             f"| {name} | {row['windows_per_s']:.2f} | {row['seconds']:.2f} | "
-            f"{row['data_share']:.1%} | {row['encode_share']:.1%} | {row['step_share']:.1%} | "
-            f"{row['peak_memory_mib']:.0f} |"
+            f"{row['data_share']:.1%} | {row['encode_share']:.1%} | {row['step_share']:.1%} |"
         )
     for count, rate in report["processes"].items():
-        lines.append(f"| cached, {count} process(es) of one thread | {rate:.2f} | | | | | |")
+        lines.append(f"| cached, {count} process(es) of one thread | {rate:.2f} | | | | |")
     return "\n".join(lines) + "\n"

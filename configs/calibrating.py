@@ -19,7 +19,7 @@ from worldmodel import checkpoint
 from worldmodel.encoder import Encoder
 from worldmodel.readout import Readout, decode
 
-MOVES, STEP_M = 200, 0.075
+MOVES, STEP_M = 800, 0.075
 # Where the random moves stay, robot base frame.  Their paths lie well inside, so there is room
 # around the corners of the tasks' workspace.
 LOW_M = (0.36, -0.20, 0.025)

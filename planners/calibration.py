@@ -12,7 +12,7 @@ frame" is the base frame.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +138,8 @@ def fit_calibration(
     inferred: NDArray[np.float64], measured: NDArray[np.float64],
     features: NDArray[np.float32] | None = None,
 ) -> Calibration:
-    """Map from inferred to measured poses, both [K, 7]; every fifth pose checks the fit.
+    """Map from inferred to measured poses, both [K, 7]; the errors are of every fifth pose, left
+    out of a fit of their own.
 
     features: [K, F], of the readout; without them there is no residual.
     """
@@ -148,9 +149,24 @@ def fit_calibration(
             f"many of both, at least {FEWEST}: make more moves"
         )
     check = np.arange(len(inferred)) % 5 == 0
-    held, fit = (inferred[check], measured[check]), (inferred[~check], measured[~check])
-    matrix, offset = _affine(fit[0][:, :3], fit[1][:, :3])
-    turn = _mean_turn(fit[0][:, 3:6], fit[1][:, 3:6])
+    tried = _fit(inferred[~check], measured[~check], None if features is None else features[~check])
+    after = inferred[check, :3] @ tried.matrix.T + tried.offset
+    if features is not None and tried.residual is not None:
+        after = after + tried.residual(torch.from_numpy(features[check])).numpy()
+    return replace(
+        _fit(inferred, measured, features),
+        error_before_m=_median(inferred[check, :3] - measured[check, :3]),
+        error_after_m=_median(after - measured[check, :3]),
+    )
+
+
+def _fit(
+    inferred: NDArray[np.float64], measured: NDArray[np.float64],
+    features: NDArray[np.float32] | None,
+) -> Calibration:
+    """The map, its errors not known."""
+    matrix, offset = _affine(inferred[:, :3], measured[:, :3])
+    turn = _mean_turn(inferred[:, 3:6], measured[:, 3:6])
     stretch = np.linalg.svd(matrix, compute_uv=False)
     if stretch.max() > LONGEST_STRETCH or stretch.min() < 1 / LONGEST_STRETCH:
         raise CalibrationError(
@@ -158,15 +174,12 @@ def fit_calibration(
             "model does not follow the moves in this view; check that the hand is in the "
             "picture, or make larger and more moves"
         )
-    after = held[0][:, :3] @ matrix.T + offset
     residual = None
     if features is not None:
-        residual = _residual(features[~check], fit[1][:, :3] - fit[0][:, :3] @ matrix.T - offset)
-        after = after + residual(torch.from_numpy(features[check])).numpy()
-    return Calibration(
-        matrix, offset, turn, len(inferred), _median(held[0][:, :3] - held[1][:, :3]),
-        _median(after - held[1][:, :3]), residual,
-    )
+        left = measured[:, :3] - inferred[:, :3] @ matrix.T - offset
+        residual = _residual(features, left)
+    nan = float("nan")
+    return Calibration(matrix, offset, turn, len(inferred), nan, nan, residual)
 
 
 def _residual(features: NDArray[np.float32], error: NDArray[np.float64]) -> Residual:
