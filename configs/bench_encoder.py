@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from configs.measure import PeakMemory, device_of, matmul_rate, wait
+from configs.measure import device_of, matmul_rate, wait
 from configs.report import write_report
 from worldmodel import checkpoint
 from worldmodel.encoder import ENCODERS, Encoder, EncoderConfig, normalise_images
@@ -105,13 +105,10 @@ def run_bench_encoder(settings: BenchEncoder) -> dict[str, Any]:
     for batch in tqdm(settings.batches, desc="encoder", unit="batch size"):
         frames = torch.randint(0, 256, (batch, side, side, 3), dtype=torch.uint8, device=device)
         seconds: dict[str, list[float]] = {way: [] for way in ways}
-        memory = {}
         with torch.inference_mode():
-            for way, run in ways.items():
-                with PeakMemory(device) as peak:
-                    run(frames)
-                    wait(device)
-                memory[way] = peak.mib
+            for run in ways.values():  # once for the caches
+                run(frames)
+                wait(device)
             for _ in range(settings.repeats):
                 for way, run in ways.items():
                     began = time.perf_counter()
@@ -124,7 +121,6 @@ def run_bench_encoder(settings: BenchEncoder) -> dict[str, Any]:
             rows.append({
                 "way": way, "batch": batch, "frames_per_s": batch / median,
                 "share_of_peak": batch * flops(config) / median / float(np.median(rates)),
-                "peak_memory_mib": memory[way],
             })
     report: dict[str, Any] = {
         "rows": rows, "gflop_per_frame": flops(config) / 1e9,
@@ -142,14 +138,14 @@ def run_bench_encoder(settings: BenchEncoder) -> dict[str, Any]:
 
 
 def _table(report: dict[str, Any]) -> str:
-    lines = ["| encoder | batch | frames/s | share of peak | memory MiB |",
-             "| --- | --- | --- | --- | --- |"]
+    lines = ["| encoder | batch | frames/s | share of peak |",
+             "| --- | --- | --- | --- |"]
     lines += [
         f"| {row['way']} | {row['batch']} | {row['frames_per_s']:.1f} | "
-        f"{row['share_of_peak']:.0%} | {row['peak_memory_mib']:.0f} |"
+        f"{row['share_of_peak']:.0%} |"
         for row in report["rows"]
     ]
     floor = report["matmul_gflop_s"] / report["gflop_per_frame"]
     lines.append(f"| floor: {report['gflop_per_frame']:.1f} GFLOP a frame at "
-                 f"{report['matmul_gflop_s']:.0f} GFLOP/s | | {floor:.1f} | 100% | |")
+                 f"{report['matmul_gflop_s']:.0f} GFLOP/s | | {floor:.1f} | 100% |")
     return "\n".join(lines) + "\n"
