@@ -105,11 +105,13 @@ def _window(read: Callable[[int, int], object], length: int) -> Draw:
 def hdf5(root: Path, made: list[Episode], length: int) -> Draw:
     found = []
     for i, episode in enumerate(made):
-        file = h5py.File(root / f"e{i}.h5", "w")
-        found.append(file.create_dataset(
-            "images", data=episode.images, chunks=(1, *episode.images.shape[1:]),
-            compression="gzip",
-        ))
+        path = root / f"e{i}.h5"
+        with h5py.File(path, "w") as file:
+            file.create_dataset(
+                "images", data=episode.images, chunks=(1, *episode.images.shape[1:]),
+                compression="gzip",
+            )
+        found.append(h5py.File(path, "r", rdcc_nbytes=0)["images"])  # real data outgrow that cache
     return _window(lambda i, start: found[i][start : start + length], length)
 
 
