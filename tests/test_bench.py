@@ -88,7 +88,7 @@ def test_bench_train_compares_cached_latents_with_encoding(tmp_path):
         run_bench_train(BenchTrain(out=str(tmp_path), encoder="huge"))
 
 
-def test_bench_encoder_compares_ways_that_give_the_same_latents(tmp_path):
+def test_bench_encoder_measures_every_way_and_counts_its_operations(tmp_path):
     settings = BenchEncoder(out=str(tmp_path), batches=(1, 2), repeats=1, threads=1)
     report = run_bench_encoder(settings)
     assert {(r["way"], r["batch"]) for r in report["rows"]} == {

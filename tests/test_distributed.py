@@ -124,6 +124,13 @@ def test_accumulated_batches_are_one_large_batch(tmp_path):
     assert_same(one.state_dict(), two.state_dict())
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch.compile's own imports
+def test_a_compiled_run_learns_the_same(tmp_path):
+    plain, compiled = (train(tmp_path / str(c), steps=3, compile=c) for c in (False, True))
+    assert_same(plain.state_dict(), compiled.state_dict())
+
+
 def test_parts_without_a_gradient_are_not_trained():
     model = PostTraining(Predictor(AC))
     assert not any(p.requires_grad for p in model.predictor.extrinsics_encoder.parameters())
