@@ -21,12 +21,14 @@ from tqdm import tqdm
 
 from configs.measure import PeakMemory, device_of, matmul_rate, wait
 from configs.report import write_report
+from planners.agent import spread_actions
 from planners.cem import CEM, CEMConfig
 from planners.objective import l1
 from worldmodel import checkpoint
 from worldmodel.encoder import normalise_tokens
 from worldmodel.imagination import Imagination
 from worldmodel.predictor import PREDICTORS, Predictor
+from worldmodel.quantised import QuantisedImagination
 
 ROOT = Path(__file__).parents[1]
 PEER = ROOT / ".bench"  # tools/bench/setup.sh
@@ -34,12 +36,12 @@ PEER = ROOT / ".bench"  # tools/bench/setup.sh
 
 @dataclass(frozen=True)
 class BenchPlanner:
-    """One plan, computed four ways with the same weights, samples and goal, several times in turn.
+    """One plan, computed several ways with the same weights, samples and goal, in turn.
 
     model: "shipped", or a predictor's name (random weights); depth: fewer blocks of it, to fit.
     reference: the plain way, as the released notebook does it (float32).  peer:
     stable-worldmodel's CEMSolver over the plain cost (sh tools/bench/setup.sh).  growth: how time
-    grows with samples and horizon.
+    grows with samples and horizon.  int8: our engine with 8-bit integer products too (CPUs).
     """
 
     out: str = "outputs/bench/planner"
@@ -48,6 +50,7 @@ class BenchPlanner:
     cem: CEMConfig = field(default_factory=lambda: CEMConfig(horizon=2))
     device: str = "auto"
     bf16: bool = True
+    int8: bool = True
     compile: bool = False
     memory_mb: float | None = None
     threads: int | None = None
@@ -106,12 +109,24 @@ class Problem:
         )
         self._goal = self.goal.to(dtype)
         self._context = self.context(self.engine)
+        if settings.int8 and device.type == "cpu":
+            self.integers = QuantisedImagination(
+                load_model(settings).to(dtype), settings.memory_mb, settings.compile
+            )
 
     def context(self, engine: Imagination) -> Any:
         return engine.context(self.tokens, self.state)
 
     def ours(self, actions: Tensor) -> Tensor:
         return self.engine.score(self._context, actions, lambda z: l1(z, self._goal)).cpu()
+
+    def ours_int8(self, actions: Tensor) -> Tensor:
+        return self.integers.score(self._prepared, actions, lambda z: l1(z, self._goal))
+
+    def prepare(self) -> None:
+        """What int8 does at the start of an episode."""
+        self._prepared = self.context(self.integers)
+        self.integers.prepare(self._prepared, spread_actions(self.settings.cem))
 
     def reference(self, actions: Tensor) -> Tensor:
         tokens, state, actions = (t.to(self.device) for t in (self.tokens, self.state, actions))
@@ -182,6 +197,9 @@ def run_bench_planner(settings: BenchPlanner) -> dict[str, Any]:
     ways: dict[str, Callable[[int], Tensor]] = {
         "ours": lambda seed: CEM(cem, seed).plan(problem.ours).actions,
     }
+    if settings.int8 and device.type == "cpu":
+        problem.prepare()
+        ways["ours, int8"] = lambda seed: CEM(cem, seed).plan(problem.ours_int8).actions
     if settings.reference:
         ways["reference"] = lambda seed: CEM(cem, seed).plan(problem.reference).actions
     if settings.peer:
@@ -225,6 +243,10 @@ def run_bench_planner(settings: BenchPlanner) -> dict[str, Any]:
     ours = rows["ours"]["seconds"]
     if settings.reference:
         report["speedup_over_reference"] = rows["reference"]["seconds"] / ours
+        if "ours, int8" in rows:
+            report["speedup_over_reference_int8"] = (
+                rows["reference"]["seconds"] / rows["ours, int8"]["seconds"]
+            )
         report["largest_difference_in_float32"] = difference(problem)
     if settings.peer:
         report["speedup_over_stable_worldmodel"] = rows["stable-worldmodel"]["seconds"] / ours

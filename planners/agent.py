@@ -26,6 +26,7 @@ from robot_data.schema import check_image, check_state
 from worldmodel.encoder import Encoder
 from worldmodel.imagination import Imagination
 from worldmodel.predictor import Predictor
+from worldmodel.quantised import QuantisedImagination
 from worldmodel.readout import Readout, decode
 from worldmodel.rollout import integrate
 
@@ -34,21 +35,28 @@ from worldmodel.rollout import integrate
 class AgentConfig:
     """servo: correct the pose read from the goal image by the error of the pose read from the
     present image, the more the nearer the two are (``servo_range_m``): near the goal the two
-    images look alike and the readout's bias cancels.  imagined: how many of the samples, those
+    images look alike and the readout's bias cancels.  grip_within_m, grip_decided: the gripper
+    stays as it is until the hand is that near to the goal's pose, and while the closedness read
+    from the goal image is nearer than that to 0.5; 0.5 is neither open nor closed (infinity and
+    0: it follows what is read everywhere).  imagined: how many of the samples, those
     with the lowest pose cost, are imagined in each iteration; the others cannot become elites
     (docs/lab-book.md has the ablation).  Without a pose all samples are imagined.  memory_mb:
     most that imagining takes at once; compile: let torch.compile fuse the predictor, which
-    costs up to a minute at the first plan."""
+    costs up to a minute at the first plan; int8: imagine with 8-bit integer products, on CPUs
+    (``worldmodel.quantised``)."""
 
     cem: CEMConfig = field(default_factory=CEMConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     subgoals: SubgoalConfig = field(default_factory=SubgoalConfig)
     servo: bool = True
     servo_range_m: float = 0.05
+    grip_within_m: float = 0.02
+    grip_decided: float = 0.3
     bf16: bool = True
     imagined: int = 16
     memory_mb: float | None = None
     compile: bool = False
+    int8: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,12 @@ class Agent(Protocol):
     def act(self, observation: dict[str, NDArray[Any]]) -> Decision: ...
 
 
+def spread_actions(cem: CEMConfig, count: int = 8) -> Tensor:
+    """The same ``count`` action sequences [S, T, 7] every time, over the whole range."""
+    draws = torch.rand(count, cem.horizon, 7, generator=torch.Generator().manual_seed(0))
+    return (2 * draws - 1) * torch.tensor(cem.limit)
+
+
 class PlanningAgent:
     """Plans with a frozen encoder, an action-conditioned predictor and CEM."""
 
@@ -88,9 +102,11 @@ class PlanningAgent:
         dtype = torch.bfloat16 if config.bf16 else torch.float32
         self.config = config
         self.encoder = copy.deepcopy(encoder).to(dtype)
-        self.imagination = Imagination(
+        engine = QuantisedImagination if config.int8 else Imagination
+        self.imagination = engine(
             copy.deepcopy(predictor).to(dtype), config.memory_mb, config.compile
         )
+        self._prepared = False
         self.readout = readout
         self.calibration = calibration
         self.budget = self._fit()
@@ -126,6 +142,7 @@ class PlanningAgent:
         ]
         self.sequence = SubgoalSequence(self.config.subgoals, len(goals))
         self.cem.reset(seed)
+        self._prepared = False
         self._closedness: float | None = None
 
     @torch.inference_mode()
@@ -156,7 +173,19 @@ class PlanningAgent:
     def _plan(
         self, objective: GoalObjective, tokens: Tensor, state: Tensor, began: float
     ) -> Plan:
-        return self.cem.plan(self._cost(objective, tokens, state), began)
+        return self.cem.plan(self._cost(self._scheduled(objective, state), tokens, state), began)
+
+    def _scheduled(self, objective: GoalObjective, state: Tensor) -> GoalObjective:
+        """Fingers that close on the way push away what they should hold; and a closedness that
+        cannot be read would close them by half (docs/lab-book.md, seventh milestone)."""
+        goal, c = objective.goal_state, self.config
+        if goal is None:
+            return objective
+        near = (goal[:3] - state[:3]).norm() <= c.grip_within_m
+        decided = (goal[6] - 0.5).abs() >= c.grip_decided
+        if near and decided:
+            return objective
+        return objective.towards(torch.cat([goal[:6], state[6:]]))
 
     def _cost(
         self, objective: GoalObjective, tokens: Tensor, state: Tensor
@@ -191,6 +220,9 @@ class PlanningAgent:
             actions = self.calibration.actions_to_model(actions)
             seen = self.calibration.to_model(seen)
         context = self.imagination.context(tokens, seen)
+        if not self._prepared:  # once an episode
+            self.imagination.prepare(context, spread_actions(self.config.cem))
+            self._prepared = True
         return self.imagination.score(context, actions, objective.token_cost)
 
     def _observe(

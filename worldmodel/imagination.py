@@ -48,8 +48,8 @@ class Context:
     extrinsics: Tensor | None
 
 
-class _Layer:
-    """One block's weights, channels of queries and keys sorted for ``_rotate``."""
+class Layer:
+    """One block's weights, channels of queries and keys sorted for ``rotate_halves``."""
 
     def __init__(self, block: Block, heads: int) -> None:
         width = block.attn.proj.in_features // heads
@@ -83,7 +83,7 @@ class Imagination:
         self.memory_mb = memory_mb
         heads = self.config.num_heads
         blocks = [b for b in predictor.predictor_blocks if isinstance(b, Block)]
-        self._layers = [_Layer(block, heads) for block in blocks]
+        self._layers = [Layer(block, heads) for block in blocks]
         self._tables: dict[int, tuple[Tensor, ...]] = {}
         self._blocks = torch.compile(self._run_blocks) if compiled else self._run_blocks
         if self.device.type == "cpu":
@@ -120,6 +120,10 @@ class Imagination:
             most = min(most, fit)
         chunks = -(-samples // most)
         return -(-samples // chunks)  # of equal size, or nearly
+
+    def prepare(self, context: Context, actions: Tensor) -> None:
+        """Told of every episode's first frame, and a few ``actions`` [S, H, 7] as they will be
+        asked for.  Floating point needs nothing of it (``quantised`` does)."""
 
     # -- what is known -----------------------------------------------------------------------
 
@@ -236,30 +240,35 @@ class Imagination:
         new: Cache = []
         for i, layer in enumerate(self._layers):
             y = F.layer_norm(x, x.shape[-1:], *layer.norm1, layer.eps)
-            attended, k, v = self._attend(layer, y, table, None if cache is None else cache[i])
+            q, k, v = self._heads(F.linear(y, *layer.qkv), table)
             new.append((k, v))
-            x = F.linear(attended, *layer.proj).add_(x)
+            y = attend(q, *after(cache, i, k, v), scale=1.0)  # the table scales
+            x = F.linear(merge(y), *layer.proj).add_(x)
             y = F.layer_norm(x, x.shape[-1:], *layer.norm2, layer.eps)
             x = F.linear(F.gelu(F.linear(y, *layer.fc1)), *layer.fc2).add_(x)
         return x, new
 
-    def _attend(
-        self, layer: _Layer, x: Tensor, table: tuple[Tensor, ...],
-        past: tuple[Tensor, Tensor] | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        count, rows, dim = x.shape
-        qkv = F.linear(x, *layer.qkv).unflatten(-1, (3, self.config.num_heads, -1))
-        qkv = qkv.permute(2, 0, 3, 1, 4)  # [3, S, heads, K + N, width]
-        q, k = _rotate(qkv[:2], table)
-        v = qkv[2]
-        keys, values = k, v
-        if past is not None:
-            keys, values = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        y = attend(q, keys, values, scale=1.0)  # the table scales
-        return y.transpose(1, 2).reshape(count, rows, dim), k, v
+    def _heads(self, qkv: Tensor, table: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """[S, K + N, 3 P] -> rotated queries and keys, and values: [S, heads, K + N, width]."""
+        qkv = qkv.unflatten(-1, (3, self.config.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k = rotate_halves(qkv[:2], table)
+        return q, k, qkv[2]
 
 
-def _rotate(x: Tensor, table: tuple[Tensor, ...]) -> Tensor:
+def after(cache: Cache | None, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values of a layer: those of the frames so far, and the present frame's."""
+    if cache is None:
+        return k, v
+    past_k, past_v = cache[layer]
+    return torch.cat([past_k, k], dim=2), torch.cat([past_v, v], dim=2)
+
+
+def merge(heads: Tensor) -> Tensor:
+    """[S, heads, K + N, width] -> [S, K + N, P]."""
+    return heads.transpose(1, 2).flatten(2)
+
+
+def rotate_halves(x: Tensor, table: tuple[Tensor, ...]) -> Tensor:
     """Rotary embedding of x [2, S, heads, K + N, width] whose even channels come first."""
     cos_even, sin_even, cos_odd, sin_odd = table
     even, odd = x.chunk(2, dim=-1)
