@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from configs.calibrating import HIGH_M, LOW_M, YAW_RAD, RandomMoves
 from planners.calibration import CalibrationError, fit_calibration, load_calibration
 
 
@@ -111,3 +112,25 @@ def test_calibration_files_round_trip_and_broken_ones_say_so(tmp_path):
             load_calibration(path)
     with pytest.raises(CalibrationError):
         load_calibration(tmp_path / "absent.safetensors")
+
+
+def test_random_moves_cover_the_workspace_and_the_table():
+    moves, state = RandomMoves(0.075, seed=3), np.array([0.5, 0, 0.2, np.pi, 0, -1.5, 0.0])
+    yaw, places, closed = 0.0, [], []
+    for _ in range(800):
+        action = moves(state)
+        assert np.linalg.norm(action[:3]) <= 0.075 + 1e-9
+        state[:3] += action[:3]
+        state[6] += action[6]
+        yaw += action[5]
+        assert abs(yaw) <= YAW_RAD + 1e-9
+        places.append(state[:3].copy())
+        closed.append(state[6])
+    places = np.array(places)
+    assert (places >= np.array(LOW_M) - 1e-9).all()
+    assert (places <= np.array(HIGH_M) + 1e-9).all()
+    for axis in range(2):
+        share = np.histogram(places[:, axis], 4, (LOW_M[axis], HIGH_M[axis]))[0] / len(places)
+        assert share.min() > 0.1
+    assert (places[:, 2] < LOW_M[2] + 0.03).mean() > 0.2
+    assert 0.3 < np.mean(closed) < 0.7

@@ -226,6 +226,21 @@ def test_agent_is_deterministic_and_bounded(agent):
 
 
 @pytest.mark.parametrize(
+    ("distance_m", "closedness", "closes"),
+    [(0.01, 0.95, True), (0.05, 0.95, False), (0.01, 0.6, False), (0.01, 0.85, True)],
+)
+def test_the_gripper_waits_for_the_hand_and_for_a_clear_goal(
+    agent, distance_m, closedness, closes
+):
+    state = torch.tensor([0.5, 0.0, 0.2, 3.1, 0.0, -1.5, 0.1])
+    goal = state + torch.tensor([0.0, distance_m, 0.0, 0.0, 0.0, 0.0, closedness - 0.1])
+    objective = GoalObjective(agent.config.objective, None, goal)
+    plan = agent._plan(objective, torch.zeros(1, 16, 48), state, time.monotonic())
+    assert (plan.actions[0, 6] > 0.25).item() == closes
+    assert objective.goal_state is goal  # what decides when to go on is not touched
+
+
+@pytest.mark.parametrize(
     ("observation", "message"),
     [
         ({"image": np.zeros((32, 32, 3), np.uint8)}, "trained on 64x64"),

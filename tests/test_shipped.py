@@ -10,7 +10,7 @@ import torch
 from configs.agents import PolicyConfig, make_agent
 from configs.calibrating import MOVES, STEP_M, calibrate
 from configs.cells import Cell, Keep, jobs_of, run_job
-from planners.agent import PlanningAgent
+from planners.agent import AgentConfig, PlanningAgent
 from planners.loop import run_episode
 from planners.objective import l1
 from robot_data.pose import diff
@@ -20,6 +20,7 @@ from sims.mujoco_arm import MujocoArm
 from sims.scene import SceneConfig
 from worldmodel import checkpoint
 from worldmodel.losses import post_training_losses
+from worldmodel.quantised import QuantisedImagination
 from worldmodel.rollout import rollout
 
 ROOT = Path(__file__).parents[1]
@@ -89,6 +90,17 @@ def test_planner_reaches_goal_images():
     env.close()
     assert sum(r.success for r in results) >= 4
     assert np.median([s for r in results for s in r.plan_seconds]) < 4.0  # one thread
+
+
+@pytest.mark.slow
+def test_planner_in_integers_reaches_goal_images():
+    env, planner = MujocoArm(task="reach"), make_agent(PolicyConfig(agent=AgentConfig(int8=True)))
+    results = [run_episode(env, planner, seed, 20) for seed in range(7_100_000, 7_100_006)]
+    env.close()
+    assert sum(r.success for r in results) >= 5
+    assert isinstance(planner, PlanningAgent)
+    assert isinstance(planner.imagination, QuantisedImagination)
+    assert planner.imagination.layers  # it was prepared
 
 
 @torch.no_grad()
