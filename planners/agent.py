@@ -35,10 +35,9 @@ from worldmodel.rollout import integrate
 class AgentConfig:
     """servo: correct the pose read from the goal image by the error of the pose read from the
     present image, the more the nearer the two are (``servo_range_m``): near the goal the two
-    images look alike and the readout's bias cancels.  grip_within_m, grip_decided: the gripper
-    stays as it is until the hand is that near to the goal's pose, and while the closedness read
-    from the goal image is nearer than that to 0.5; 0.5 is neither open nor closed (infinity and
-    0: it follows what is read everywhere).  imagined: how many of the samples, those
+    images look alike and the readout's bias cancels.  binary_grip: a gripper is told to open or to
+    close; what is read in between is doubt, and the likelier of the two is taken (false for
+    grippers that hold widths).  imagined: how many of the samples, those
     with the lowest pose cost, are imagined in each iteration; the others cannot become elites
     (docs/lab-book.md has the ablation).  Without a pose all samples are imagined.  memory_mb:
     most that imagining takes at once; compile: let torch.compile fuse the predictor, which
@@ -50,8 +49,7 @@ class AgentConfig:
     subgoals: SubgoalConfig = field(default_factory=SubgoalConfig)
     servo: bool = True
     servo_range_m: float = 0.05
-    grip_within_m: float = 0.02
-    grip_decided: float = 0.3
+    binary_grip: bool = True
     bf16: bool = True
     imagined: int = 16
     memory_mb: float | None = None
@@ -173,19 +171,7 @@ class PlanningAgent:
     def _plan(
         self, objective: GoalObjective, tokens: Tensor, state: Tensor, began: float
     ) -> Plan:
-        return self.cem.plan(self._cost(self._scheduled(objective, state), tokens, state), began)
-
-    def _scheduled(self, objective: GoalObjective, state: Tensor) -> GoalObjective:
-        """Fingers that close on the way push away what they should hold; and a closedness that
-        cannot be read would close them by half (docs/lab-book.md, seventh milestone)."""
-        goal, c = objective.goal_state, self.config
-        if goal is None:
-            return objective
-        near = (goal[:3] - state[:3]).norm() <= c.grip_within_m
-        decided = (goal[6] - 0.5).abs() >= c.grip_decided
-        if near and decided:
-            return objective
-        return objective.towards(torch.cat([goal[:6], state[6:]]))
+        return self.cem.plan(self._cost(objective, tokens, state), began)
 
     def _cost(
         self, objective: GoalObjective, tokens: Tensor, state: Tensor
@@ -253,6 +239,8 @@ class PlanningAgent:
             return None
         features = self.readout.features(tokens.float())
         read = decode(self.readout.head(features))
+        if self.config.binary_grip:
+            read[:, 6].round_()
         return read if self.calibration is None else self.calibration.to_robot(read, features)
 
     def _objective(self, index: int, state: Tensor, shown: Tensor | None) -> GoalObjective:

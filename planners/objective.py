@@ -101,10 +101,6 @@ class GoalObjective:
         self.goal_state = goal_state
         self._distance = DISTANCES[config.distance]
 
-    def towards(self, goal_state: Tensor) -> GoalObjective:
-        """The same goal image with another hand pose [7]."""
-        return GoalObjective(self.config, self.goal_tokens, goal_state)
-
     @property
     def uses_pose(self) -> bool:
         return self.config.uses_pose and self.goal_state is not None

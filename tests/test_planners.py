@@ -1,3 +1,4 @@
+import copy
 import time
 from dataclasses import replace
 
@@ -225,19 +226,16 @@ def test_agent_is_deterministic_and_bounded(agent):
     assert np.abs(actions[0][:3]).max() <= 0.075
 
 
-@pytest.mark.parametrize(
-    ("distance_m", "closedness", "closes"),
-    [(0.01, 0.95, True), (0.05, 0.95, False), (0.01, 0.6, False), (0.01, 0.85, True)],
-)
-def test_the_gripper_waits_for_the_hand_and_for_a_clear_goal(
-    agent, distance_m, closedness, closes
-):
-    state = torch.tensor([0.5, 0.0, 0.2, 3.1, 0.0, -1.5, 0.1])
-    goal = state + torch.tensor([0.0, distance_m, 0.0, 0.0, 0.0, 0.0, closedness - 0.1])
-    objective = GoalObjective(agent.config.objective, None, goal)
-    plan = agent._plan(objective, torch.zeros(1, 16, 48), state, time.monotonic())
-    assert (plan.actions[0, 6] > 0.25).item() == closes
-    assert objective.goal_state is goal  # what decides when to go on is not touched
+def test_a_binary_gripper_takes_the_likelier_of_open_and_closed(agent):
+    tokens = 3 * torch.randn(64, 16, 48, generator=torch.Generator().manual_seed(1))
+    widths = copy.copy(agent)
+    widths.config = replace(agent.config, binary_grip=False)
+    with torch.inference_mode():
+        decided, read = agent._read(tokens), widths._read(tokens)
+    torch.testing.assert_close(decided[:, :6], read[:, :6], atol=0, rtol=0)
+    assert ((read[:, 6] > 0.02) & (read[:, 6] < 0.98)).any()
+    torch.testing.assert_close(decided[:, 6], (read[:, 6] > 0.5).float(), atol=0, rtol=0)
+    assert set(decided[:, 6].tolist()) == {0.0, 1.0}
 
 
 @pytest.mark.parametrize(
