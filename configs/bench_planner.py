@@ -28,7 +28,7 @@ from worldmodel import checkpoint
 from worldmodel.encoder import normalise_tokens
 from worldmodel.imagination import Imagination
 from worldmodel.predictor import PREDICTORS, Predictor
-from worldmodel.quantised import QuantisedImagination
+from worldmodel.quantised import QuantisedImagination, multiplies_integers
 
 ROOT = Path(__file__).parents[1]
 PEER = ROOT / ".bench"  # tools/bench/setup.sh
@@ -41,7 +41,8 @@ class BenchPlanner:
     model: "shipped", or a predictor's name (random weights); depth: fewer blocks of it, to fit.
     reference: the plain way, as the released notebook does it (float32).  peer:
     stable-worldmodel's CEMSolver over the plain cost (sh tools/bench/setup.sh).  growth: how time
-    grows with samples and horizon.  int8: our engine with 8-bit integer products too (CPUs).
+    grows with samples and horizon.  int8: our engine with 8-bit integer products
+    too, where the CPU has them.
     """
 
     out: str = "outputs/bench/planner"
@@ -109,10 +110,14 @@ class Problem:
         )
         self._goal = self.goal.to(dtype)
         self._context = self.context(self.engine)
-        if settings.int8 and device.type == "cpu":
+        self.integers = None
+        if settings.int8 and multiplies_integers(device):
             self.integers = QuantisedImagination(
                 load_model(settings).to(dtype), settings.memory_mb, settings.compile
             )
+            # What the agent does at the start of an episode.
+            self._prepared = self.context(self.integers)
+            self.integers.prepare(self._prepared, spread_actions(settings.cem))
 
     def context(self, engine: Imagination) -> Any:
         return engine.context(self.tokens, self.state)
@@ -121,12 +126,8 @@ class Problem:
         return self.engine.score(self._context, actions, lambda z: l1(z, self._goal)).cpu()
 
     def ours_int8(self, actions: Tensor) -> Tensor:
+        assert self.integers is not None
         return self.integers.score(self._prepared, actions, lambda z: l1(z, self._goal))
-
-    def prepare(self) -> None:
-        """What int8 does at the start of an episode."""
-        self._prepared = self.context(self.integers)
-        self.integers.prepare(self._prepared, spread_actions(self.settings.cem))
 
     def reference(self, actions: Tensor) -> Tensor:
         tokens, state, actions = (t.to(self.device) for t in (self.tokens, self.state, actions))
@@ -197,8 +198,7 @@ def run_bench_planner(settings: BenchPlanner) -> dict[str, Any]:
     ways: dict[str, Callable[[int], Tensor]] = {
         "ours": lambda seed: CEM(cem, seed).plan(problem.ours).actions,
     }
-    if settings.int8 and device.type == "cpu":
-        problem.prepare()
+    if problem.integers is not None:
         ways["ours, int8"] = lambda seed: CEM(cem, seed).plan(problem.ours_int8).actions
     if settings.reference:
         ways["reference"] = lambda seed: CEM(cem, seed).plan(problem.reference).actions

@@ -21,6 +21,7 @@ from configs.bench_train import BenchTrain, run_bench_train
 from configs.cli import main
 from planners.cem import CEMConfig
 from worldmodel.predictor import PredictorConfig
+from worldmodel.quantised import multiplies_integers
 from worldmodel.rollout import rollout
 
 SMALL = CEMConfig(samples=12, iterations=2, elites=4, horizon=2)
@@ -65,11 +66,12 @@ def test_bench_planner_writes_a_table_and_a_report(tmp_path):
     assert written["speedup_over_reference"] == report["speedup_over_reference"]
     ours, plain = written["rows"]["ours"], written["rows"]["reference"]
     assert written["speedup_over_reference"] == pytest.approx(plain["seconds"] / ours["seconds"])
-    integers = written["rows"]["ours, int8"]
-    assert written["speedup_over_reference_int8"] == pytest.approx(
-        plain["seconds"] / integers["seconds"]
-    )
-    assert integers["cost"] < 1.2 * plain["cost"]
+    if multiplies_integers(torch.device("cpu")):
+        integers = written["rows"]["ours, int8"]
+        assert written["speedup_over_reference_int8"] == pytest.approx(
+            plain["seconds"] / integers["seconds"]
+        )
+        assert integers["cost"] < 1.2 * plain["cost"]
     assert 0 < ours["share_of_peak"] < 1
     assert written["floor_seconds"] < ours["seconds"]
     assert "| ours |" in (tmp_path / "table.md").read_text()

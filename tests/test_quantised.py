@@ -1,7 +1,5 @@
 """Integer products rank what actions lead to as floating point does."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -11,8 +9,12 @@ from planners.objective import l1
 from worldmodel import checkpoint
 from worldmodel.encoder import normalise_tokens
 from worldmodel.imagination import Imagination
-from worldmodel.predictor import Predictor
-from worldmodel.quantised import QuantisedImagination
+from worldmodel.predictor import Predictor, PredictorConfig
+from worldmodel.quantised import QuantisedImagination, multiplies_integers
+
+needs_vnni = pytest.mark.skipif(
+    not multiplies_integers(torch.device("cpu")), reason="this CPU has no VNNI instructions"
+)
 
 SEARCH = CEMConfig(samples=48, iterations=3, elites=8, horizon=2)
 STATE = torch.tensor([[0.5, 0.0, 0.2, 3.0, 0.0, 0.0, 0.0]])
@@ -51,6 +53,7 @@ def ranks(values):
     return values.argsort().argsort().float()
 
 
+@needs_vnni
 def test_costs_rank_actions_as_in_floating_point(problem):
     actions = spread_actions(SEARCH, 64)
     exact, found = (problem.cost(e)(actions) for e in (problem.exact, problem.integers))
@@ -58,6 +61,7 @@ def test_costs_rank_actions_as_in_floating_point(problem):
     assert torch.corrcoef(torch.stack([ranks(exact), ranks(found)]))[0, 1] > 0.98
 
 
+@needs_vnni
 def test_the_plan_is_about_as_good(problem):
     judge = problem.cost(problem.exact)
     found = CEM(SEARCH, 3).plan(problem.cost(problem.integers)).actions
@@ -67,6 +71,7 @@ def test_the_plan_is_about_as_good(problem):
     assert costs[0] < costs[1] + 0.1 * (still - costs[1])
 
 
+@needs_vnni
 def test_until_it_is_prepared_it_computes_in_floating_point():
     problem = Problem()
     actions = spread_actions(SEARCH)
@@ -76,6 +81,7 @@ def test_until_it_is_prepared_it_computes_in_floating_point():
     assert not torch.equal(problem.cost(problem.integers)(actions), before)
 
 
+@needs_vnni
 def test_a_sample_costs_the_same_alone_and_among_others(problem):
     actions = spread_actions(SEARCH, 20)
     cost = problem.cost(problem.integers)
@@ -84,6 +90,7 @@ def test_a_sample_costs_the_same_alone_and_among_others(problem):
     torch.testing.assert_close(alone, together, atol=1e-4, rtol=0)
 
 
+@needs_vnni
 def test_scores_that_could_overflow_are_shifted_first(problem):
     actions = spread_actions(SEARCH, 8)
     plain = problem.cost(problem.integers)(actions)
@@ -99,6 +106,7 @@ def test_scores_that_could_overflow_are_shifted_first(problem):
     torch.testing.assert_close(shifted, plain, atol=2e-3, rtol=0)
 
 
+@needs_vnni
 def test_large_scores_are_noticed_and_do_not_overflow():
     problem = Problem()
     width = problem.predictor.config.predictor_dim
@@ -111,7 +119,7 @@ def test_large_scores_are_noticed_and_do_not_overflow():
     assert problem.cost(problem.integers)(spread_actions(SEARCH)).isfinite().all()
 
 
-def test_other_devices_are_refused_by_name():
-    config = replace(Problem().predictor.config, depth=1)
-    with pytest.raises(ValueError, match=r"for CPUs, not meta.*int8=false"):
-        QuantisedImagination(Predictor(config).to("meta"))
+def test_devices_without_the_instructions_are_refused():
+    predictor = Predictor(PredictorConfig(64, 16, 48, 48, 1, 4)).to("meta")
+    with pytest.raises(ValueError, match=r"VNNI.*meta.*int8=false"):
+        QuantisedImagination(predictor)

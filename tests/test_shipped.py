@@ -20,7 +20,7 @@ from sims.mujoco_arm import MujocoArm
 from sims.scene import SceneConfig
 from worldmodel import checkpoint
 from worldmodel.losses import post_training_losses
-from worldmodel.quantised import QuantisedImagination
+from worldmodel.quantised import QuantisedImagination, multiplies_integers
 from worldmodel.rollout import rollout
 
 ROOT = Path(__file__).parents[1]
@@ -93,6 +93,9 @@ def test_planner_reaches_goal_images():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    not multiplies_integers(torch.device("cpu")), reason="this CPU has no VNNI instructions"
+)
 def test_planner_in_integers_reaches_goal_images():
     env, planner = MujocoArm(task="reach"), make_agent(PolicyConfig(agent=AgentConfig(int8=True)))
     results = [run_episode(env, planner, seed, 20) for seed in range(7_100_000, 7_100_006)]

@@ -35,7 +35,13 @@ from worldmodel.predictor import Predictor
 MARGIN = 1.15  # largest value that can be told, of the largest that ``prepare`` saw
 ZERO = 128  # uint8 that stands for 0
 LEAST_GELU = -0.17  # its minimum
-SAFE_SCORE = 40.0  # exp of twice that is still far from float32's largest number
+SAFE_SCORE = 40.0  # even of twice that, exp and its inverse are numbers in bf16 and float32
+
+
+def multiplies_integers(device: torch.device) -> bool:
+    """Whether products of uint8 and int8 are fast there, and do not saturate on the way: CPUs
+    with VNNI."""
+    return device.type == "cpu" and torch.cpu._is_vnni_supported()
 
 
 @dataclass
@@ -147,14 +153,20 @@ def _to_uint8(x: Tensor) -> Tensor:
 
 
 class QuantisedImagination(Imagination):
-    """As ``Imagination``; in floating point until ``prepare`` is called."""
+    """As ``Imagination``; in floating point until ``prepare`` is called.
+
+    Raises ``ValueError`` on devices without the instructions.
+    """
 
     def __init__(
         self, predictor: Predictor, memory_mb: float | None = None, compiled: bool = False
     ) -> None:
         super().__init__(predictor, memory_mb)
-        if self.device.type != "cpu":
-            raise ValueError(f"8-bit integer products are for CPUs, not {self.device}: int8=false")
+        if not multiplies_integers(self.device):
+            raise ValueError(
+                f"8-bit integer products need a CPU with VNNI instructions; {self.device} here has "
+                "none: int8=false"
+            )
         fuse = torch.compile if compiled else (lambda part: part)
         self._normalise, self._add_and_normalise = fuse(_normalise), fuse(_add_and_normalise)
         self._split, self._merge = fuse(_heads), fuse(_merge_heads)
