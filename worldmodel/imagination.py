@@ -49,7 +49,7 @@ class Context:
 
 
 class Layer:
-    """One block's weights, channels of queries and keys sorted for ``rotate_halves``."""
+    """One block's weights, channels of queries and keys sorted for ``_rotate``."""
 
     def __init__(self, block: Block, heads: int) -> None:
         width = block.attn.proj.in_features // heads
@@ -240,7 +240,7 @@ class Imagination:
         new: Cache = []
         for i, layer in enumerate(self._layers):
             y = F.layer_norm(x, x.shape[-1:], *layer.norm1, layer.eps)
-            q, k, v = self._heads(F.linear(y, *layer.qkv), table)
+            q, k, v = split_heads(F.linear(y, *layer.qkv), table, self.config.num_heads)
             new.append((k, v))
             y = attend(q, *after(cache, i, k, v), scale=1.0)  # the table scales
             x = F.linear(merge(y), *layer.proj).add_(x)
@@ -248,11 +248,14 @@ class Imagination:
             x = F.linear(F.gelu(F.linear(y, *layer.fc1)), *layer.fc2).add_(x)
         return x, new
 
-    def _heads(self, qkv: Tensor, table: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """[S, K + N, 3 P] -> rotated queries and keys, and values: [S, heads, K + N, width]."""
-        qkv = qkv.unflatten(-1, (3, self.config.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        q, k = rotate_halves(qkv[:2], table)
-        return q, k, qkv[2]
+
+def split_heads(
+    qkv: Tensor, table: tuple[Tensor, ...], heads: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """[S, K + N, 3 P] -> rotated queries and keys, and values: [S, heads, K + N, width]."""
+    qkv = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    q, k = _rotate(qkv[:2], table)
+    return q, k, qkv[2]
 
 
 def after(cache: Cache | None, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -268,7 +271,7 @@ def merge(heads: Tensor) -> Tensor:
     return heads.transpose(1, 2).flatten(2)
 
 
-def rotate_halves(x: Tensor, table: tuple[Tensor, ...]) -> Tensor:
+def _rotate(x: Tensor, table: tuple[Tensor, ...]) -> Tensor:
     """Rotary embedding of x [2, S, heads, K + N, width] whose even channels come first."""
     cos_even, sin_even, cos_odd, sin_odd = table
     even, odd = x.chunk(2, dim=-1)

@@ -28,7 +28,7 @@ from worldmodel.imagination import (
     Layer,
     after,
     merge,
-    rotate_halves,
+    split_heads,
 )
 from worldmodel.predictor import Predictor
 
@@ -140,12 +140,11 @@ def _merge_heads(heads: Tensor, total: Tensor, step: float) -> Tensor:
     return merge(_to_uint8(heads / (total * step)))
 
 
-def _heads(
+def _split_heads(
     qkv: Tensor, table: tuple[Tensor, ...], heads: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    qkv = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
-    q, k = rotate_halves(qkv[:2], table)
-    return q, k, qkv[2].contiguous()
+    q, k, v = split_heads(qkv, table, heads)
+    return q, k, v.contiguous()
 
 
 def _to_uint8(x: Tensor) -> Tensor:
@@ -169,7 +168,7 @@ class QuantisedImagination(Imagination):
             )
         fuse = torch.compile if compiled else (lambda part: part)
         self._normalise, self._add_and_normalise = fuse(_normalise), fuse(_add_and_normalise)
-        self._split, self._merge = fuse(_heads), fuse(_merge_heads)
+        self._split, self._merge = fuse(_split_heads), fuse(_merge_heads)
         self.layers: list[IntegerLayer] = []  # once prepared
 
     @torch.inference_mode()
@@ -192,7 +191,7 @@ class QuantisedImagination(Imagination):
             size = x.shape[-1:]
             note.note_channels("attention_in", F.layer_norm(x, size, None, None, layer.eps))
             y = F.layer_norm(x, size, *layer.norm1, layer.eps)
-            q, k, v = self._heads(F.linear(y, *layer.qkv), table)
+            q, k, v = split_heads(F.linear(y, *layer.qkv), table, self.config.num_heads)
             new.append((k, v))
             keys, values = after(cache, i, k, v)
             note.note("score", q.norm(dim=-1).max() * keys.norm(dim=-1).max())
