@@ -1,4 +1,4 @@
-"""The command that calibrates the camera by random small moves."""
+"""The command that calibrates the camera: the arm handles an object, then moves at random."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from configs.agents import Simulator, make_env
 from configs.report import write_report
 from planners.calibration import Calibration, fit_calibration
 from sims.arm import Arm, ArmConfig
+from sims.handling import Handling
+from sims.tasks import grasp_height_m
 from worldmodel import checkpoint
 from worldmodel.encoder import Encoder
 from worldmodel.readout import Readout, decode
 
 MOVES, STEP_M = 800, 0.075
+HANDLED_SHARE = 0.5  # of the moves have an object in or between the fingers
 # Where the random moves go, robot base frame: a little beyond where tasks work.
 LOW_M = (0.38, -0.17, 0.02)
 HIGH_M = (0.62, 0.17, 0.26)
@@ -60,28 +63,49 @@ class RandomMoves:
         return point
 
 
-def random_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = False):
-    """Images [K, H, W, 3] and measured states [K, 7] after each of K random moves, in the scene
-    that ``reset(seed=seed)`` draws."""
-    observation, _ = env.reset(seed=seed, options={"goal": False})
-    action = RandomMoves(step_m, seed)
-    images, states = [], []
-    for _ in tqdm(range(moves), desc="calibrate", unit="move", disable=quiet):
-        observation, *_ = env.step(action(observation["state"]))
-        images.append(observation["image"])
-        states.append(observation["state"])
-    return np.stack(images), np.stack(states)
+def show_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = False):
+    """Images [K, H, W, 3], measured states [K, 7] and commanded closedness [K] after each of K
+    moves, in the scene that ``reset(seed=seed)`` draws.
+
+    First the object is handled, then the hand moves freely.  Until the object is put down for
+    the first time nothing is kept: there it stands where the episode begins, and calibration
+    shall not know that place better than others.
+    """
+    observation, info = env.reset(seed=seed, options={"goal": False})
+    draw = env.draw
+    yaw = draw.object_yaw_rad if env.config.scene.object == "box" else 0.0
+    handle = Handling(
+        (*draw.object_xy_m, yaw), grasp_height_m(env), seed, held=env.task.starts_holding
+    )
+    free, lost = RandomMoves(step_m, seed), False
+    images, states, closed = [], [], []
+    with tqdm(total=moves, desc="calibrate", unit="move", disable=quiet) as bar:
+        while len(images) < moves:
+            state, action = observation["state"], None
+            if not lost and len(images) < HANDLED_SHARE * moves:
+                action = handle(state, info["commanded"])
+                lost = action is None
+            keep = lost or handle.placed > 0
+            observation, *_, info = env.step(free(state) if action is None else action)
+            if keep:
+                images.append(observation["image"])
+                states.append(observation["state"])
+                closed.append(info["commanded"][6])
+                bar.update()
+    return np.stack(images), np.stack(states), np.array(closed)
 
 
 def calibrate(
     env: Arm, encoder: Encoder, readout: Readout, moves: int, step_m: float, seed: int,
     quiet: bool = False,
 ) -> Calibration:
-    images, measured = random_moves(env, moves, step_m, seed, quiet)
+    images, measured, closed = show_moves(env, moves, step_m, seed, quiet)
     with torch.inference_mode():
         features = readout.features(encoder.encode_frames(torch.from_numpy(images)).float())
         inferred = decode(readout.head(features))
-    return fit_calibration(inferred.double().numpy(), measured, features.numpy())
+    return fit_calibration(
+        inferred.double().numpy(), np.c_[measured[:, :6], closed], features.numpy()
+    )
 
 
 @dataclass(frozen=True)

@@ -239,9 +239,11 @@ class PlanningAgent:
             return None
         features = self.readout.features(tokens.float())
         read = decode(self.readout.head(features))
+        if self.calibration is not None:
+            read = self.calibration.to_robot(read, features)
         if self.config.binary_grip:
             read[:, 6].round_()
-        return read if self.calibration is None else self.calibration.to_robot(read, features)
+        return read
 
     def _objective(self, index: int, state: Tensor, shown: Tensor | None) -> GoalObjective:
         tokens, goal = self._goals[index]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,8 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from configs.calibrating import HIGH_M, LOW_M, YAW_RAD, RandomMoves
+from configs.calibrating import HIGH_M, LOW_M, YAW_RAD, RandomMoves, show_moves
 from planners.calibration import CalibrationError, fit_calibration, load_calibration
+from sims.handling import Handling
+from sims.mujoco_arm import MujocoArm
+from sims.tasks import grasp_height_m
 
 
 def poses(count=40, seed=0):
@@ -134,3 +139,99 @@ def test_random_moves_cover_the_workspace_and_the_table():
         assert share.min() > 0.1
     assert (places[:, 2] < LOW_M[2] + 0.03).mean() > 0.2
     assert 0.3 < np.mean(closed) < 0.7
+
+
+def test_doubt_about_the_gripper_is_settled_by_what_was_commanded():
+    rng = np.random.default_rng(0)
+    measured = poses(300)
+    around = rng.random(300) < 0.3  # an object between open fingers, which reads as half closed
+    measured[:, 6] = (rng.random(300) < 0.5) & ~around
+    features = np.c_[measured[:, :3], 4.0 * around, 4.0 * measured[:, 6]].astype(np.float32)
+    inferred = seen_from(measured, 0.2, 1.0, np.zeros(3))
+    inferred[:, 6] = np.where(around, 0.7, np.clip(measured[:, 6], 0.05, 0.95))
+    found = fit_calibration(inferred[:200], measured[:200], features[:200])
+    seen = torch.from_numpy(features[200:]).double()
+    read = found.to_robot(torch.from_numpy(inferred[200:]), seen)[:, 6].numpy()
+    np.testing.assert_array_equal(read.round(), measured[200:, 6])
+
+
+@pytest.fixture(scope="module")
+def env():
+    arm = MujocoArm(task="pick_and_place")
+    yield arm
+    arm.close()
+
+
+def handle(env, seed, steps):
+    """Object places and commanded closedness while it is handled."""
+    _, info = env.reset(seed=seed, options={"goal": False})
+    moves = Handling((*env.draw.object_xy_m, env.draw.object_yaw_rad), grasp_height_m(env), seed)
+    places, closed, placed = [], [], []
+    for _ in range(steps):
+        action = moves(env.state, info["commanded"])
+        if action is None:
+            break
+        *_, info = env.step(action)
+        places.append(info["object_pose"][:3])
+        closed.append(info["commanded"][6])
+        placed.append(moves.placed)
+    return np.array(places), np.array(closed), np.array(placed)
+
+
+def test_an_object_is_carried_from_place_to_place_without_being_looked_for(env):
+    places, closed, placed = handle(env, 9_000_001, 150)
+    assert len(places) == 150
+    assert placed[-1] >= 4
+    assert (np.diff(placed) >= 0).all()
+    lifted = places[:, 2] > 0.06
+    assert 0.1 < lifted.mean() < 0.6
+    assert (closed[lifted] > 0.5).mean() > 0.95
+    stands = [places[(placed == n) & ~lifted][0, :2] for n in range(1, placed[-1])]
+    assert np.ptp(stands, axis=0).max() > 0.08
+    assert (places[:, :2] > [0.36, -0.19]).all()
+    assert (places[:, :2] < [0.64, 0.19]).all()
+
+
+def test_a_hand_that_closes_on_nothing_says_so(env):
+    _, info = env.reset(seed=9_000_002, options={"goal": False})
+    x, y = env.draw.object_xy_m
+    moves = Handling((x, y - 0.2 * np.sign(y), 0.0), grasp_height_m(env), 0)  # it is not there
+    for _ in range(60):
+        action = moves(env.state, info["commanded"])
+        if action is None:
+            break
+        *_, info = env.step(action)
+    assert action is None
+    assert moves.placed == 0
+
+
+def test_calibration_does_not_learn_the_place_where_the_episode_begins(env, monkeypatch):
+    env.reset(seed=9_000_003, options={"goal": False})
+    begins, seen = env.object_pose[:2].copy(), []
+    step = env.step
+
+    def watched(action):
+        result = step(action)
+        seen.append((result[0]["image"], result[4]["object_pose"][:2]))
+        return result
+
+    monkeypatch.setattr(env, "step", watched)
+    images, states, closed = show_moves(env, 100, 0.075, 9_000_003, quiet=True)
+    assert images.shape == (100, 128, 128, 3)
+    assert states.shape == (100, 7)
+    assert 0.2 < closed.mean() < 0.8
+    kept = seen[-100:]
+    np.testing.assert_array_equal(images[-1], kept[-1][0])
+    assert all(np.linalg.norm(place - begins) > 0.01 for _, place in kept[:50])
+
+
+def test_a_calibration_without_closedness_is_refused(tmp_path):
+    measured = poses()
+    features = np.random.default_rng(0).normal(0, 1, (40, 6)).astype(np.float32)
+    found = fit_calibration(seen_from(measured, 0.3, 1.1, np.zeros(3)), measured, features)
+    assert found.residual is not None
+    old = replace(found, residual=replace(found.residual, dual=found.residual.dual[:, :3]))
+    path = tmp_path / "old.safetensors"
+    old.save(path)
+    with pytest.raises(CalibrationError, match="worldmodel calibrate"):
+        load_calibration(path)

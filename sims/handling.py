@@ -1,0 +1,106 @@
+"""Moves that show a camera the hand with an object: picked up, carried, put down, again and again.
+
+No simulator state is needed: the arm knows where the object is because it put it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_data import pose as pose_math
+from sims.tasks import DOWN_RPY, Waypoint, waypoint_action, waypoint_reached
+
+Array = NDArray[np.float64]
+
+# Where the object is put and how high the hand goes above the grasp, robot base frame.
+PLACE_LOW_M, PLACE_HIGH_M = (0.40, -0.15), (0.60, 0.15)
+LIFT_M = (0.06, 0.13)
+CARRY_M = (0.05, 0.20)
+AROUND = 3  # open poses about the object, before it is gripped and after it is let go
+AROUND_M, AROUND_HIGH_M = 0.008, 0.03  # sideways: the fingers leave 15 mm on either side
+AROUND_RAD = 0.08
+YAW_RAD = 0.3
+EMPTY = 0.9  # closedness of fingers that met nothing
+TOLERANCE_M = 0.012
+
+
+class Handling:
+    """Actions [7] that move one object about.
+
+    place: where the object stands at first, x, y [m] and the yaw [rad] at which to grip it;
+    height_m: of the tool centre point when the fingers are round it; held: the hand holds it
+    already.  ``placed`` counts how often it was put down.
+    """
+
+    def __init__(
+        self, place: tuple[float, float, float], height_m: float, seed: int, held: bool = False
+    ) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.place, self.height_m = place, height_m
+        self.placed = 0
+        self._state = np.zeros(7)
+        self._waypoints = self._script(held)
+        self._goal: Waypoint | None = None
+        self._used = 0
+
+    def __call__(self, state: Array, commanded: Array) -> Array | None:
+        """From the measured state and the commanded one, both [7]; None once the hand closed on
+        nothing, and nobody knows where the object is."""
+        self._state = state
+        if (
+            self._goal is None or self._used >= self._goal.max_steps
+            or waypoint_reached(self._goal, state, commanded, TOLERANCE_M)
+        ):
+            self._goal, self._used = next(self._waypoints, None), 0
+        if self._goal is None:
+            return None
+        self._used += 1
+        return waypoint_action(self._goal, state, commanded)
+
+    def _script(self, held: bool) -> Iterator[Waypoint]:
+        rng = self.rng
+        while True:
+            if not held:
+                yield self._over("above", rng.uniform(*LIFT_M), 0.0, 12)
+                yield from self._around()
+                yield self._over("at", 0.0, 0.0, 5)
+                yield self._over("closed", 0.0, 1.0, 4)
+                yield self._over("lifted", rng.uniform(*LIFT_M), 1.0, 4)
+            held = False
+            if self._state[6] > EMPTY:
+                return
+            if rng.random() < 0.5:  # by way of somewhere else
+                self.place = self._draw()
+                yield self._over("carried", rng.uniform(*CARRY_M), 1.0, 8)
+            self.place = self._draw()
+            yield self._over("carried", rng.uniform(*LIFT_M), 1.0, 12)
+            yield self._over("lowered", 0.0, 1.0, 6)
+            yield self._over("released", 0.0, 0.0, 4)
+            self.place = (*self._state[:2], self.place[2])  # where the hand really let go
+            self.placed += 1
+            yield from self._around()
+
+    def _around(self) -> Iterator[Waypoint]:
+        x, y, yaw = self.place
+        for _ in range(AROUND):
+            dx, dy = self.rng.uniform(-AROUND_M, AROUND_M, 2)
+            turn = self.rng.uniform(-AROUND_RAD, AROUND_RAD)
+            up = self.rng.uniform(0.0, AROUND_HIGH_M) * (self.rng.random() < 0.6)
+            yield Waypoint("around", self._pose((x + dx, y + dy, yaw + turn), up, 0.0), 3)
+
+    def _over(self, name: str, above_m: float, closedness: float, max_steps: int) -> Waypoint:
+        return Waypoint(name, self._pose(self.place, above_m, closedness), max_steps)
+
+    def _pose(
+        self, place: tuple[float, float, float], above_m: float, closedness: float
+    ) -> Array:
+        x, y, yaw = place
+        upright = np.r_[x, y, self.height_m + above_m, DOWN_RPY, closedness]
+        return pose_math.compose(upright, np.array([0, 0, 0, 0, 0, yaw, 0]))
+
+    def _draw(self) -> tuple[float, float, float]:
+        x, y = self.rng.uniform(PLACE_LOW_M, PLACE_HIGH_M)
+        return float(x), float(y), float(self.rng.uniform(-YAW_RAD, YAW_RAD))
