@@ -64,8 +64,8 @@ class RandomMoves:
 
 
 def show_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = False):
-    """Images [K, H, W, 3], measured states [K, 7] and commanded closedness [K] after each of K
-    moves, in the scene that ``reset(seed=seed)`` draws.
+    """Images [K, H, W, 3] and measured states [K, 7] after each of K moves, in the scene that
+    ``reset(seed=seed)`` draws.
 
     First the object is handled, then the hand moves freely.  Until the object is put down for
     the first time nothing is kept: there it stands where the episode begins, and calibration
@@ -78,7 +78,7 @@ def show_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = Fal
         (*draw.object_xy_m, yaw), grasp_height_m(env), seed, held=env.task.starts_holding
     )
     free, lost = RandomMoves(step_m, seed), False
-    images, states, closed = [], [], []
+    images, states = [], []
     with tqdm(total=moves, desc="calibrate", unit="move", disable=quiet) as bar:
         while len(images) < moves:
             state, action = observation["state"], None
@@ -90,22 +90,19 @@ def show_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = Fal
             if keep:
                 images.append(observation["image"])
                 states.append(observation["state"])
-                closed.append(info["commanded"][6])
                 bar.update()
-    return np.stack(images), np.stack(states), np.array(closed)
+    return np.stack(images), np.stack(states)
 
 
 def calibrate(
     env: Arm, encoder: Encoder, readout: Readout, moves: int, step_m: float, seed: int,
     quiet: bool = False,
 ) -> Calibration:
-    images, measured, closed = show_moves(env, moves, step_m, seed, quiet)
+    images, measured = show_moves(env, moves, step_m, seed, quiet)
     with torch.inference_mode():
         features = readout.features(encoder.encode_frames(torch.from_numpy(images)).float())
         inferred = decode(readout.head(features))
-    return fit_calibration(
-        inferred.double().numpy(), np.c_[measured[:, :6], closed], features.numpy()
-    )
+    return fit_calibration(inferred.double().numpy(), measured, features.numpy())
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from torch import Tensor
 from planners.budget import Budget, fit
 from planners.calibration import Calibration
 from planners.cem import CEM, CEMConfig, Plan
+from planners.grip import likeliest_grip
 from planners.objective import GoalObjective, ObjectiveConfig, pose_parts
 from planners.subgoals import Progress, SubgoalConfig, SubgoalSequence
 from robot_data.schema import check_image, check_state
@@ -36,8 +37,8 @@ class AgentConfig:
     """servo: correct the pose read from the goal image by the error of the pose read from the
     present image, the more the nearer the two are (``servo_range_m``): near the goal the two
     images look alike and the readout's bias cancels.  binary_grip: a gripper is told to open or to
-    close; what is read in between is doubt, and the likelier of the two is taken (false for
-    grippers that hold widths).  imagined: how many of the samples, those
+    close; what is read in between is doubt, and the likeliest sequence of the two is taken
+    (``planners.grip``; false for grippers that hold widths).  imagined: how many of the samples, those
     with the lowest pose cost, are imagined in each iteration; the others cannot become elites
     (docs/lab-book.md has the ablation).  Without a pose all samples are imagined.  memory_mb:
     most that imagining takes at once; compile: let torch.compile fuse the predictor, which
@@ -135,6 +136,8 @@ class PlanningAgent:
         images = np.stack([self._image(g, f"goal image {i}") for i, g in enumerate(goals)])
         tokens = self.encoder.encode_frames(torch.from_numpy(images))  # [G, N, D]
         states = self._read(tokens)
+        if states is not None and self.config.binary_grip:
+            states[:, 6] = likeliest_grip(states)
         self._goals = [
             (tokens[i], None if states is None else states[i]) for i in range(len(goals))
         ]
@@ -239,11 +242,7 @@ class PlanningAgent:
             return None
         features = self.readout.features(tokens.float())
         read = decode(self.readout.head(features))
-        if self.calibration is not None:
-            read = self.calibration.to_robot(read, features)
-        if self.config.binary_grip:
-            read[:, 6].round_()
-        return read
+        return read if self.calibration is None else self.calibration.to_robot(read, features)
 
     def _objective(self, index: int, state: Tensor, shown: Tensor | None) -> GoalObjective:
         tokens, goal = self._goals[index]

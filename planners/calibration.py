@@ -5,8 +5,8 @@ V-JEPA 2-AC infers the robot's axes from the picture, and what it infers turns w
 pairs of inferred and true poses; a least-squares affine map of the position and a mean rotation
 take one to the other.  What that map leaves depends on the view in ways no affine map can have;
 kernel ridge regression on the readout's features (Rasmussen and Williams 2006, section 2.2)
-takes it from the same moves, and corrects the closedness that is read with it.  "Model frame" is
-where the model believes things are; "robot frame" is the base frame.
+takes it from the same moves.  "Model frame" is where the model believes things are; "robot
+frame" is the base frame.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from worldmodel.pose import euler_to_matrix, matrix_to_euler
 FEWEST = 12  # moves; the affine map has 12 numbers
 RIDGE, WIDTH = 0.01, 3.0  # of the kernel; its width in median squared distances of features
 SHAPES = {"matrix": (3, 3), "turn": (3, 3), "offset": (3,)}
-SUREST = 6.0  # logit of closedness: one in four hundred
 LONGEST_STRETCH = 3.0  # singular values beyond this, or below its inverse, are not a camera
 
 
@@ -38,16 +37,15 @@ class CalibrationError(ValueError):
 
 @dataclass(frozen=True)
 class Residual:
-    """Position error [m] left by the affine map and error of closedness's logit, as a function of
-    features [F]: a Gaussian kernel between them and ``support`` [K, F], weighted by ``dual``
-    [K, 4]."""
+    """Position error [m] left by the affine map, as a function of features [F]: a Gaussian
+    kernel between them and ``support`` [K, F], weighted by ``dual`` [K, 3]."""
 
     support: NDArray[np.float32]
     dual: NDArray[np.float32]
     scale: float  # squared distance at which the kernel falls to 1/e
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Features [B, F] -> what to add to positions and logits [B, 4]."""
+        """Features [B, F] -> what to add to positions [B, 3]."""
         support, dual = features.new_tensor(self.support), features.new_tensor(self.dual)
         return torch.exp(-torch.cdist(features, support).square() / self.scale) @ dual
 
@@ -55,7 +53,7 @@ class Residual:
 @dataclass(frozen=True)
 class Calibration:
     """robot position = matrix @ model position + offset + residual(features) [m]; robot
-    rotation = turn @ model's; closedness as the model reads it, plus residual.
+    rotation = turn @ model's.
 
     error_before_m, error_after_m: median distance of inferred from true positions, without and
     with the map, on poses left out of the fit.
@@ -73,13 +71,11 @@ class Calibration:
         """States [B, 7] from the model frame to the robot frame; ``features`` [B, F]: the
         readout's, of the pictures the states were read from."""
         matrix, offset, turn = self._tensors(state)
-        xyz, closed = state[:, :3] @ matrix.T + offset, state[:, 6:]
+        xyz = state[:, :3] @ matrix.T + offset
         if self.residual is not None and features is not None:
-            more = self.residual(features)
-            xyz = xyz + more[:, :3]
-            closed = (_logit(closed) + more[:, 3:]).sigmoid()
+            xyz = xyz + self.residual(features)
         turned = matrix_to_euler(turn @ euler_to_matrix(state[:, 3:6]))
-        return torch.cat([xyz, turned, closed], dim=-1)
+        return torch.cat([xyz, turned, state[:, 6:]], dim=-1)
 
     def to_model(self, state: Tensor) -> Tensor:
         """States [B, 7] from the robot frame to the model frame."""
@@ -127,10 +123,7 @@ def load_calibration(path: str | Path) -> Calibration:
             raise ValueError("it holds numbers that are not finite")
         residual = None
         if "support" in tensors:
-            support, dual = tensors["support"], tensors["dual"]
-            if support.ndim != 2 or dual.shape != (len(support), 4):
-                raise ValueError(f"dual {dual.shape} must have 4 numbers for each support")
-            residual = Residual(support, dual, float(numbers["scale"]))
+            residual = Residual(tensors["support"], tensors["dual"], float(numbers["scale"]))
         return Calibration(
             tensors["matrix"], tensors["offset"], tensors["turn"], int(numbers["moves"]),
             float(numbers["error_before_m"]), float(numbers["error_after_m"]), residual,
@@ -145,8 +138,8 @@ def fit_calibration(
     inferred: NDArray[np.float64], measured: NDArray[np.float64],
     features: NDArray[np.float32] | None = None,
 ) -> Calibration:
-    """Map from inferred states [K, 7] to the poses measured and the closedness commanded [K, 7];
-    the errors are of every fifth position, left out of a fit of their own.
+    """Map from inferred to measured poses, both [K, 7]; the errors are of every fifth pose, left
+    out of a fit of their own.
 
     features: [K, F], of the readout; without them there is no residual.
     """
@@ -159,7 +152,7 @@ def fit_calibration(
     tried = _fit(inferred[~check], measured[~check], None if features is None else features[~check])
     after = inferred[check, :3] @ tried.matrix.T + tried.offset
     if features is not None and tried.residual is not None:
-        after = after + tried.residual(torch.from_numpy(features[check])).numpy()[:, :3]
+        after = after + tried.residual(torch.from_numpy(features[check])).numpy()
     return replace(
         _fit(inferred, measured, features),
         error_before_m=_median(inferred[check, :3] - measured[check, :3]),
@@ -184,14 +177,13 @@ def _fit(
     residual = None
     if features is not None:
         left = measured[:, :3] - inferred[:, :3] @ matrix.T - offset
-        doubt = _logits(measured[:, 6]) - _logits(inferred[:, 6])
-        residual = _residual(features, np.c_[left, doubt])
+        residual = _residual(features, left)
     nan = float("nan")
     return Calibration(matrix, offset, turn, len(inferred), nan, nan, residual)
 
 
 def _residual(features: NDArray[np.float32], error: NDArray[np.float64]) -> Residual:
-    """Kernel ridge regression of ``error`` [K, 4] on ``features`` [K, F]."""
+    """Kernel ridge regression of ``error`` [K, 3] on ``features`` [K, F]."""
     support = torch.from_numpy(features).double()
     square = torch.cdist(support, support).square()
     scale = WIDTH * float(square.median())
@@ -213,14 +205,6 @@ def _affine(x: NDArray[np.float64], y: NDArray[np.float64]):
 def _mean_turn(inferred: NDArray[np.float64], measured: NDArray[np.float64]):
     relative = Rotation.from_euler("xyz", measured) * Rotation.from_euler("xyz", inferred).inv()
     return relative.mean().as_matrix()
-
-
-def _logit(closedness: Tensor) -> Tensor:
-    return closedness.logit(eps=1e-9).clamp(-SUREST, SUREST)
-
-
-def _logits(closedness: NDArray[np.float64]) -> NDArray[np.float64]:
-    return _logit(torch.from_numpy(closedness)).numpy()
 
 
 def _median(difference: NDArray[np.float64]) -> float:
