@@ -38,12 +38,12 @@ class AgentConfig:
     present image, the more the nearer the two are (``servo_range_m``): near the goal the two
     images look alike and the readout's bias cancels.  binary_grip: a gripper is told to open or to
     close; what is read in between is doubt, and the likeliest sequence of the two is taken
-    (``planners.grip``; false for grippers that hold widths).  imagined: how many of the samples, those
-    with the lowest pose cost, are imagined in each iteration; the others cannot become elites
-    (docs/lab-book.md has the ablation).  Without a pose all samples are imagined.  memory_mb:
-    most that imagining takes at once; compile: let torch.compile fuse the predictor, which
-    costs up to a minute at the first plan; int8: imagine with 8-bit integer products, on CPUs
-    (``worldmodel.quantised``)."""
+    (``planners.grip``; false for grippers that hold widths).  imagined: how many of the samples,
+    those with the lowest pose cost, are imagined in each iteration; the others cannot become
+    elites (docs/lab-book.md has the ablation).  Without a pose all samples are imagined.
+    memory_mb: most that imagining takes at once; compile: let torch.compile fuse the predictor,
+    which costs up to a minute at the first plan; int8: imagine with 8-bit integer products, on
+    CPUs (``worldmodel.quantised``)."""
 
     cem: CEMConfig = field(default_factory=CEMConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)

@@ -9,6 +9,7 @@ import torch
 from planners.agent import AgentConfig, PlanningAgent
 from planners.budget import fit
 from planners.cem import CEM, CEMConfig
+from planners.grip import likeliest_grip
 from planners.objective import DISTANCES, GoalObjective, ObjectiveConfig, pose_parts
 from planners.subgoals import Progress, SubgoalConfig, SubgoalSequence
 from robot_data.schema import DataError
@@ -226,16 +227,22 @@ def test_agent_is_deterministic_and_bounded(agent):
     assert np.abs(actions[0][:3]).max() <= 0.075
 
 
-def test_a_binary_gripper_takes_the_likelier_of_open_and_closed(agent):
-    tokens = 3 * torch.randn(64, 16, 48, generator=torch.Generator().manual_seed(1))
+def test_a_binary_gripper_is_told_to_open_or_to_close(agent):
+    rng = np.random.default_rng(1)
+    goals = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(8)]
     widths = copy.copy(agent)
     widths.config = replace(agent.config, binary_grip=False)
-    with torch.inference_mode():
-        decided, read = agent._read(tokens), widths._read(tokens)
-    torch.testing.assert_close(decided[:, :6], read[:, :6], atol=0, rtol=0)
-    assert ((read[:, 6] > 0.02) & (read[:, 6] < 0.98)).any()
-    torch.testing.assert_close(decided[:, 6], (read[:, 6] > 0.5).float(), atol=0, rtol=0)
-    assert set(decided[:, 6].tolist()) == {0.0, 1.0}
+    states = {}
+    for name, one in (("binary", agent), ("widths", widths)):
+        one.reset(goals, seed=0)
+        states[name] = torch.stack([state for _, state in one._goals])
+    torch.testing.assert_close(states["binary"][:, :6], states["widths"][:, :6], atol=0, rtol=0)
+    read = states["widths"][:, 6]
+    assert ((read > 0.02) & (read < 0.98)).any()
+    torch.testing.assert_close(
+        states["binary"][:, 6], likeliest_grip(states["widths"]), atol=0, rtol=0
+    )
+    assert set(states["binary"][:, 6].tolist()) <= {0.0, 1.0}
 
 
 @pytest.mark.parametrize(
