@@ -32,6 +32,11 @@ from worldmodel.readout import Readout, decode
 from worldmodel.rollout import integrate
 
 
+# What calibration leaves is noise more than bias: nothing cancels, and the error of a second
+# reading comes in.  Half of the correction has the smaller error (docs/lab-book.md).
+CALIBRATED_SERVO = 0.5
+
+
 @dataclass(frozen=True)
 class AgentConfig:
     """servo: correct the pose read from the goal image by the error of the pose read from the
@@ -250,7 +255,8 @@ class PlanningAgent:
             error = state[:3] - shown[:3]
             gap = (goal[:3] - shown[:3]).norm() / self.config.servo_range_m
             goal = goal.clone()
-            goal[:3] += error * torch.exp(-gap.square())
+            share = 1.0 if self.calibration is None else CALIBRATED_SERVO
+            goal[:3] += share * error * torch.exp(-gap.square())
         return GoalObjective(self.config.objective, tokens, goal)
 
     def _progress(self, objective: GoalObjective, tokens: Tensor, state: Tensor) -> Progress:
