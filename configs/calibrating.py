@@ -107,8 +107,8 @@ def calibrate(
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Camera self-calibration by random moves of at most ``step_m``; writes
-    calibration.safetensors."""
+    """Camera self-calibration: half of the moves handle the object, the others are random ones of
+    at most ``step_m``; writes calibration.safetensors."""
 
     out: str = "outputs/calibrate"
     simulator: Simulator = "mujoco"

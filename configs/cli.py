@@ -42,7 +42,7 @@ COMMANDS = {
     "evaluate": ("configs.commands:Evaluate", "configs.evaluating:run_evaluate",
                  "success rate over many seeds; suite=table: the success table"),
     "calibrate": ("configs.calibrating:Calibrate", "configs.calibrating:run_calibrate",
-                  "map the model's idea of space to the robot's by random moves"),
+                  "map the model's idea of space to the robot's by moves of its own"),
     "diagnose": ("configs.commands:Diagnose", "configs.diagnosing:run_diagnose",
                  "does the model listen to actions: energies, ranks, drift"),
     "replay": ("configs.commands:Replay", "configs.replaying:run_replay",

@@ -31,7 +31,6 @@ from worldmodel.quantised import QuantisedImagination
 from worldmodel.readout import Readout, decode
 from worldmodel.rollout import integrate
 
-
 # What calibration leaves is noise more than bias: nothing cancels, and the error of a second
 # reading comes in.  Half of the correction has the smaller error (docs/lab-book.md).
 CALIBRATED_SERVO = 0.5

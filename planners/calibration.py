@@ -1,9 +1,9 @@
 """Camera self-calibration: a map between the motion a model infers and the robot's own.
 
 V-JEPA 2-AC infers the robot's axes from the picture, and what it infers turns with the camera
-(Assran et al. 2025, appendix B.4).  Random small moves, whose true poses the robot reports, give
-pairs of inferred and true poses; a least-squares affine map of the position and a mean rotation
-take one to the other.  What that map leaves depends on the view in ways no affine map can have;
+(Assran et al. 2025, appendix B.4).  Small moves, whose true poses the robot reports, give pairs of
+inferred and true poses; a least-squares affine map of the position and a mean rotation take one
+to the other.  What that map leaves depends on the view in ways no affine map can have;
 kernel ridge regression on the readout's features (Rasmussen and Williams 2006, section 2.2)
 takes it from the same moves.  "Model frame" is where the model believes things are; "robot
 frame" is the base frame.

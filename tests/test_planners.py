@@ -8,6 +8,7 @@ import torch
 
 from planners.agent import AgentConfig, PlanningAgent
 from planners.budget import fit
+from planners.calibration import Calibration
 from planners.cem import CEM, CEMConfig
 from planners.grip import likeliest_grip
 from planners.objective import DISTANCES, GoalObjective, ObjectiveConfig, pose_parts
@@ -243,6 +244,24 @@ def test_a_binary_gripper_is_told_to_open_or_to_close(agent):
         states["binary"][:, 6], likeliest_grip(states["widths"]), atol=0, rtol=0
     )
     assert set(states["binary"][:, 6].tolist()) <= {0.0, 1.0}
+
+
+def test_near_the_goal_the_pose_read_from_it_is_corrected_less_where_calibrated(agent):
+    goal = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    agent.reset([goal], seed=0)
+    read = agent._goals[0][1]
+    state = read.clone()
+    state[:3] += torch.tensor([0.02, -0.01, 0.005])  # where the hand is, the picture says: there
+    moved = agent._objective(0, state, read).goal_state[:3] - read[:3]
+    torch.testing.assert_close(moved, state[:3] - read[:3])
+    eye = np.eye(3)
+    agent.calibration = Calibration(eye, np.zeros(3), eye, 100, 0.02, 0.01)
+    less = agent._objective(0, state, read).goal_state[:3] - read[:3]
+    torch.testing.assert_close(less, 0.5 * moved)
+    far = read.clone()
+    far[:3] += 0.5  # another part of the workspace: nothing cancels there
+    kept = agent._objective(0, far + 0.02, far).goal_state
+    torch.testing.assert_close(kept, read)
 
 
 @pytest.mark.parametrize(
