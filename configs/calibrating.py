@@ -85,7 +85,7 @@ def show_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = Fal
             if not lost and len(images) < HANDLED_SHARE * moves:
                 action = handle(state, info["commanded"])
                 lost = action is None
-            keep = lost or handle.placed > 0
+            keep = action is None or handle.placed > 0
             observation, *_, info = env.step(free(state) if action is None else action)
             if keep:
                 images.append(observation["image"])
