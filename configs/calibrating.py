@@ -77,14 +77,13 @@ def show_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = Fal
     handle = Handling(
         (*draw.object_xy_m, yaw), grasp_height_m(env), seed, held=env.task.starts_holding
     )
-    free, lost = RandomMoves(step_m, seed), False
+    free = RandomMoves(step_m, seed)
     images, states = [], []
     with tqdm(total=moves, desc="calibrate", unit="move", disable=quiet) as bar:
         while len(images) < moves:
             state, action = observation["state"], None
-            if not lost and len(images) < HANDLED_SHARE * moves:
-                action = handle(state, info["commanded"])
-                lost = action is None
+            if len(images) < HANDLED_SHARE * moves:
+                action = handle(state, info["commanded"])  # None once the object is lost
             keep = action is None or handle.placed > 0
             observation, *_, info = env.step(free(state) if action is None else action)
             if keep:

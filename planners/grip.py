@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from worldmodel.pose import euler_to_matrix
+from planners.objective import pose_parts
 
 SAME_PLACE_M, SAME_TURN_RAD = 0.03, 0.3  # a hand that has not moved, read twice
 STAYS_IN_PLACE, STAYS_MOVING = 0.02, 0.8  # how often the gripper is as in the image before
@@ -37,6 +37,5 @@ def likeliest_grip(states: Tensor) -> Tensor:
 
 
 def _in_place(before: Tensor, after: Tensor) -> bool:
-    a, b = euler_to_matrix(before[None, 3:6])[0], euler_to_matrix(after[None, 3:6])[0]
-    turn = torch.acos(((a.T @ b).trace() / 2 - 0.5).clamp(-1.0, 1.0))
-    return bool((after[:3] - before[:3]).norm() < SAME_PLACE_M and turn < SAME_TURN_RAD)
+    moved, turned, _ = (part.item() for part in pose_parts(after[None], before))
+    return moved < SAME_PLACE_M and turned < SAME_TURN_RAD
