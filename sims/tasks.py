@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 TaskName = Literal["reach", "grasp", "reach_with_object", "pick_and_place"]
 
 REACH_M = 0.03
+BLOCKED_M = 0.01  # a hand further than this from where it was sent has met an object
 LIFT_M = 0.04  # of the object's underside above the table
 PLACE_M = 0.04
 REST_M_S = 0.02
@@ -155,8 +156,14 @@ class Reach(Task):
         return [Waypoint("reached", draw.goal_pose, 20, paper=True, final=True)]
 
     def judge(self, env, draw):
-        distance = float(np.linalg.norm(env.state[:3] - draw.goal_pose[:3]))
+        distance = self._distance_m(env, draw)
         return {"success": distance <= REACH_M, "distance_m": distance, "held": is_held(env)}
+
+    def intended(self, env, draw):
+        return self._distance_m(env, draw) <= BLOCKED_M
+
+    def _distance_m(self, env: Arm, draw: EpisodeDraw) -> float:
+        return float(np.linalg.norm(env.state[:3] - draw.goal_pose[:3]))
 
 
 class Grasp(Task):

@@ -196,6 +196,18 @@ def test_goals_are_really_reached_in_the_same_scene(kind, task):
     arm.close()
 
 
+def test_a_reach_goal_that_an_object_blocks_is_drawn_again():
+    arm = MujocoArm(task="reach")
+    drawn = []
+    place = arm._place
+    arm._place = lambda draw: (drawn.append(draw), place(draw))[1]
+    _, info = arm.reset(seed=100_043)  # its first goal is within the box
+    assert len(drawn) == 2
+    shown = info["subgoal_states"][-1][:3]
+    assert np.linalg.norm(shown - arm.draw.goal_pose[:3]) < tasks.BLOCKED_M
+    arm.close()
+
+
 def test_dense_and_paper_subgoals(env):
     dense = MujocoArm(task="pick_and_place")
     _, info = dense.reset(seed=0)
