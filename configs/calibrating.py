@@ -21,8 +21,8 @@ from worldmodel import checkpoint
 from worldmodel.encoder import Encoder
 from worldmodel.readout import Readout, decode
 
-MOVES, STEP_M = 800, 0.075
-HANDLED_SHARE = 0.5  # of the moves have an object in or between the fingers
+MOVES, STEP_M = 1200, 0.075
+HANDLED_SHARE = 1 / 3  # of the moves have an object in or between the fingers
 # Where the random moves go, robot base frame: a little beyond where tasks work.
 LOW_M = (0.38, -0.17, 0.02)
 HIGH_M = (0.62, 0.17, 0.26)
@@ -106,8 +106,8 @@ def calibrate(
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Camera self-calibration: half of the moves handle the object, the others are random ones of
-    at most ``step_m``; writes calibration.safetensors."""
+    """Camera self-calibration: a third of the moves handle the object, the others are random ones
+    of at most ``step_m``; writes calibration.safetensors."""
 
     out: str = "outputs/calibrate"
     simulator: Simulator = "mujoco"
