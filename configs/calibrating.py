@@ -14,14 +14,15 @@ from tqdm import tqdm
 from configs.agents import Simulator, make_env
 from configs.report import write_report
 from planners.calibration import Calibration, fit_calibration
+from planners.reading import read_states
 from sims.arm import Arm, ArmConfig
 from sims.handling import Handling
 from sims.tasks import grasp_height_m
 from worldmodel import checkpoint
 from worldmodel.encoder import Encoder
-from worldmodel.readout import Readout, decode
+from worldmodel.readout import Readout
 
-MOVES, STEP_M = 1200, 0.075
+MOVES, STEP_M = 240, 0.075
 HANDLED_SHARE = 1 / 3  # of the moves have an object in or between the fingers
 # Where the random moves go, robot base frame: a little beyond where tasks work.
 LOW_M = (0.38, -0.17, 0.02)
@@ -98,10 +99,10 @@ def calibrate(
     quiet: bool = False,
 ) -> Calibration:
     images, measured = show_moves(env, moves, step_m, seed, quiet)
+    shift_px = encoder.config.patch_size // 4
     with torch.inference_mode():
-        features = readout.features(encoder.encode_frames(torch.from_numpy(images)).float())
-        inferred = decode(readout.head(features))
-    return fit_calibration(inferred.double().numpy(), measured, features.numpy())
+        inferred, features = read_states(encoder, readout, torch.from_numpy(images), shift_px)
+    return fit_calibration(inferred.double().numpy(), measured, features.numpy(), shift_px)
 
 
 @dataclass(frozen=True)

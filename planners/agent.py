@@ -22,13 +22,14 @@ from planners.calibration import Calibration
 from planners.cem import CEM, CEMConfig, Plan
 from planners.grip import likeliest_grip
 from planners.objective import GoalObjective, ObjectiveConfig, pose_parts
+from planners.reading import read_states
 from planners.subgoals import Progress, SubgoalConfig, SubgoalSequence
 from robot_data.schema import check_image, check_state
 from worldmodel.encoder import Encoder
 from worldmodel.imagination import Imagination
 from worldmodel.predictor import Predictor
 from worldmodel.quantised import QuantisedImagination
-from worldmodel.readout import Readout, decode
+from worldmodel.readout import Readout
 from worldmodel.rollout import integrate
 
 # What calibration leaves is noise more than bias: nothing cancels, and the error of a second
@@ -132,14 +133,13 @@ class PlanningAgent:
             actions = torch.zeros(samples, cem.horizon, 7)
             return self._cost(objective, tokens, state)(actions)
 
-        return fit(cem, lambda: self._read(self.encoder.encode_frames(picture)), evaluate)
+        return fit(cem, lambda: self._look(picture), evaluate)
 
     @torch.inference_mode()
     def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
         """Start an episode towards ``goals``, images uint8 [H, W, 3] in order."""
         images = np.stack([self._image(g, f"goal image {i}") for i, g in enumerate(goals)])
-        tokens = self.encoder.encode_frames(torch.from_numpy(images))  # [G, N, D]
-        states = self._read(tokens)
+        tokens, states = self._look(torch.from_numpy(images))
         if states is not None and self.config.binary_grip:
             states[:, 6] = likeliest_grip(states)
         self._goals = [
@@ -226,8 +226,7 @@ class PlanningAgent:
             raise RuntimeError("reset(goals, seed) must be called before act()")
         image = torch.from_numpy(self._image(observation["image"], "image"))
         state = torch.from_numpy(check_state(observation["state"])).float()
-        tokens = self.encoder.encode_frames(image[None])
-        read = self._read(tokens)
+        tokens, read = self._look(image[None])
         return tokens, state, None if read is None else read[0]
 
     def _image(self, image: Any, name: str) -> NDArray[np.uint8]:
@@ -240,13 +239,16 @@ class PlanningAgent:
             )
         return image
 
-    def _read(self, tokens: Tensor) -> Tensor | None:
-        """Commanded states [B, 7], robot frame, read from tokens [B, N, D]."""
+    def _look(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Images [B, H, W, 3] -> tokens [B, N, D] and commanded states [B, 7], robot frame."""
+        tokens = self.encoder.encode_frames(images)
         if self.readout is None:
-            return None
-        features = self.readout.features(tokens.float())
-        read = decode(self.readout.head(features))
-        return read if self.calibration is None else self.calibration.to_robot(read, features)
+            return tokens, None
+        if self.calibration is None:
+            return tokens, self.readout.state(tokens.float())
+        shift = self.calibration.shift_px
+        state, features = read_states(self.encoder, self.readout, images, shift)
+        return tokens, self.calibration.to_robot(state, features)
 
     def _objective(self, index: int, state: Tensor, shown: Tensor | None) -> GoalObjective:
         tokens, goal = self._goals[index]

@@ -53,7 +53,9 @@ class InverseDynamicsAgent(PlanningAgent):
         super().__init__(encoder, predictor, readout, config)
         self.policy = policy
 
-    def _plan(self, objective: GoalObjective, tokens: Tensor, state: Tensor) -> Plan:
+    def _plan(
+        self, objective: GoalObjective, tokens: Tensor, state: Tensor, began: float
+    ) -> Plan:
         assert objective.goal_tokens is not None
         pair = torch.cat([tokens, objective.goal_tokens[None]])
         features = self.policy.features(pair.float())

@@ -5,8 +5,9 @@ V-JEPA 2-AC infers the robot's axes from the picture, and what it infers turns w
 inferred and true poses; a least-squares affine map of the position and a mean rotation take one
 to the other.  What that map leaves depends on the view in ways no affine map can have;
 kernel ridge regression on the readout's features (Rasmussen and Williams 2006, section 2.2)
-takes it from the same moves.  "Model frame" is where the model believes things are; "robot
-frame" is the base frame.
+takes it from the same moves.  Every picture is read nine times, each time shifted a little
+(``planners.reading``).  "Model frame" is where the model believes things are; "robot frame" is
+the base frame.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Calibration:
     rotation = turn @ model's.
 
     error_before_m, error_after_m: median distance of inferred from true positions, without and
-    with the map, on poses left out of the fit.
+    with the map, on poses left out of the fit.  shift_px: by how much pictures are shifted when
+    states are read from them (``planners.reading``); the map holds for no other.
     """
 
     matrix: NDArray[np.float64]
@@ -66,6 +68,7 @@ class Calibration:
     error_before_m: float
     error_after_m: float
     residual: Residual | None = None
+    shift_px: int = 0
 
     def to_robot(self, state: Tensor, features: Tensor | None = None) -> Tensor:
         """States [B, 7] from the model frame to the robot frame; ``features`` [B, F]: the
@@ -100,7 +103,7 @@ class Calibration:
         tensors = {name: getattr(self, name) for name in SHAPES}
         numbers = {
             "moves": str(self.moves), "error_before_m": repr(self.error_before_m),
-            "error_after_m": repr(self.error_after_m),
+            "error_after_m": repr(self.error_after_m), "shift_px": str(self.shift_px),
         }
         if self.residual is not None:
             tensors["support"], tensors["dual"] = self.residual.support, self.residual.dual
@@ -127,6 +130,7 @@ def load_calibration(path: str | Path) -> Calibration:
         return Calibration(
             tensors["matrix"], tensors["offset"], tensors["turn"], int(numbers["moves"]),
             float(numbers["error_before_m"]), float(numbers["error_after_m"]), residual,
+            int(numbers.get("shift_px", 0)),  # older files have none
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CalibrationError(
@@ -136,12 +140,13 @@ def load_calibration(path: str | Path) -> Calibration:
 
 def fit_calibration(
     inferred: NDArray[np.float64], measured: NDArray[np.float64],
-    features: NDArray[np.float32] | None = None,
+    features: NDArray[np.float32] | None = None, shift_px: int = 0,
 ) -> Calibration:
     """Map from inferred to measured poses, both [K, 7]; the errors are of every fifth pose, left
     out of a fit of their own.
 
-    features: [K, F], of the readout; without them there is no residual.
+    features: [K, F], of the readout; without them there is no residual.  shift_px: with which
+    poses and features were read.
     """
     if len(inferred) != len(measured) or len(inferred) < FEWEST:
         raise CalibrationError(
@@ -157,6 +162,7 @@ def fit_calibration(
         _fit(inferred, measured, features),
         error_before_m=_median(inferred[check, :3] - measured[check, :3]),
         error_after_m=_median(after - measured[check, :3]),
+        shift_px=shift_px,
     )
 
 

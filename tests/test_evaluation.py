@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from configs.agents import PolicyConfig, make_agent
-from configs.cells import Cell, Keep, Outcome, OutcomeLog, jobs_of, run_jobs, summary
+from configs.agents import Goal, Policy, PolicyConfig, make_agent
+from configs.cells import Cell, Keep, Outcome, OutcomeLog, jobs_of, run_job, run_jobs, summary
 from configs.cli import main
 from configs.commands import Evaluate
 from configs.report import wilson_95
@@ -110,6 +111,15 @@ def test_recorded_runs_come_back_from_every_export(tmp_path):
             for field in ("images", "states", "actions", "commanded_closedness"):
                 np.testing.assert_array_equal(getattr(ours, field), getattr(theirs, field))
             assert {k: theirs.meta[k] for k in ours.meta} == ours.meta
+
+
+@pytest.mark.parametrize("goal", get_args(Goal))
+@pytest.mark.parametrize("policy", get_args(Policy))
+def test_every_policy_of_the_shipped_weights_acts(policy, goal):
+    cell = Cell("short", "reach", policy=PolicyConfig(policy, goal), episodes=1, max_steps=1)
+    (result,) = [run_job(job, Keep()) for job in jobs_of(cell, 9_100_000, 1)]
+    assert result.steps == 1
+    assert np.isfinite(result.distance_m)
 
 
 def test_the_table_has_every_row_and_names_are_unique():

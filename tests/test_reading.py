@@ -1,0 +1,55 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planners.reading import read_states, shifted
+from worldmodel.encoder import Encoder, EncoderConfig
+from worldmodel.readout import Readout, ReadoutConfig
+
+
+@given(st.integers(1, 7), st.integers(0, 2**16))
+def test_views_are_the_picture_moved_both_ways_along_both_axes(shift, seed):
+    images = torch.randint(
+        0, 256, (2, 24, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
+    views = shifted(images, shift)
+    assert len(views) == 9
+    assert {v.shape for v in views} == {images.shape}
+    assert {v.dtype for v in views} == {torch.uint8}
+    assert torch.equal(views[4], images)
+    inner = images[:, shift:-shift, shift:-shift]
+    height, width = inner.shape[1:3]
+    for number, view in enumerate(views):
+        y, x = 2 * shift - number // 3 * shift, 2 * shift - number % 3 * shift
+        assert torch.equal(view[:, y : y + height, x : x + width], inner)
+    top = images[:, :1, :-shift].expand(-1, shift, -1, -1)  # repeated
+    assert torch.equal(views[0][:, :shift, shift:], top)
+
+
+@pytest.fixture(scope="module")
+def eyes():
+    torch.manual_seed(0)
+    config = EncoderConfig(image_size=32, embed_dim=24, depth=1, num_heads=2)
+    return Encoder(config).eval(), Readout(ReadoutConfig(24, 4, 16, 1, 2, 2)).eval()
+
+
+def test_without_a_shift_states_are_the_readouts(eyes):
+    encoder, readout = eyes
+    images = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        states, features = read_states(encoder, readout, images, 0)
+        assert torch.equal(states, readout.state(encoder.encode_frames(images)))
+        assert features.shape == (3, 2 * 16)
+
+
+def test_features_are_the_mean_over_the_shifts(eyes):
+    encoder, readout = eyes
+    images = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        states, features = read_states(encoder, readout, images, 4)
+        each = [read_states(encoder, readout, view, 0)[1] for view in shifted(images, 4)]
+    torch.testing.assert_close(features, sum(each) / 9)
+    assert torch.isfinite(states).all()
+    assert (states[:, 6] > 0).all()
+    assert (states[:, 6] < 1).all()
