@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -71,8 +73,9 @@ class GoalConditioned(nn.Module):
         """Features of present and goal [B, F], measured state [B, 7] -> outputs [B, K]."""
         return self.join(torch.cat([present, goal, state_features(state)], dim=-1))
 
-    def loss(self, output: Tensor, *target: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Loss of outputs [B, K] and figures for the progress bar."""
+    def loss(self, output: Tensor, *target: Any, **named: Any) -> tuple[Tensor, dict[str, float]]:
+        """Loss of outputs [B, K] against targets of each network's own, and figures for the
+        progress bar."""
         raise NotImplementedError
 
 
