@@ -13,7 +13,6 @@ Letters: B batch, N tokens, D encoder width, F features.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
 from typing import Any
 
 import torch
