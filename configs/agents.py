@@ -35,7 +35,7 @@ class PolicyConfig:
     image; flat: the same without its own sub-goals.  inverse_dynamics, random, stand_still: do
     not plan.  simulator_embedding, simulator_state: the same CEM with the simulator as the
     model, and the embedding cost or the true-state cost.  calibration: a file of ``worldmodel
-    calibrate``; in the table's rows also "self", made in each episode's own scene.  readout:
+    calibrate``; "self" (``evaluate`` only): made in each episode's own scene first.  readout:
     folder of a readout fine-tuned for another arm or camera, instead of the checkpoint's.
     """
 

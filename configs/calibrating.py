@@ -65,8 +65,8 @@ class RandomMoves:
 
 
 def show_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = False):
-    """Images [K, H, W, 3] and measured states [K, 7] after each of K moves, in the scene that
-    ``reset(seed=seed)`` draws.
+    """Images [K, H, W, 3] and states [K, 7], the measured pose and the commanded closedness,
+    after each of K moves, in the scene that ``reset(seed=seed)`` draws.
 
     First the object is handled, then the hand moves freely.  Until the object is put down for
     the first time nothing is kept: there it stands where the episode begins, and calibration
@@ -89,7 +89,7 @@ def show_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = Fal
             observation, *_, info = env.step(free(state) if action is None else action)
             if keep:
                 images.append(observation["image"])
-                states.append(observation["state"])
+                states.append(np.r_[observation["state"][:6], info["commanded"][6]])
                 bar.update()
     return np.stack(images), np.stack(states)
 

@@ -96,16 +96,19 @@ def _environment(cell: Cell) -> Arm:
     return _kept["env"]
 
 
+def loadable(policy: PolicyConfig) -> PolicyConfig:
+    """What can be made before an episode's scene is there to calibrate in."""
+    return replace(policy, calibration=None) if policy.calibration == "self" else policy
+
+
 def _agent(job: Job, env: Arm) -> Agent:
     """The cell's agent; with ``calibration="self"`` calibrated by moves in the episode's own
     scene, as a lab calibrates where it works."""
     policy = job.cell.policy
-    own = policy.calibration == "self"
     if _kept.get("agent_key") != policy:
-        made = make_agent(replace(policy, calibration=None) if own else policy, env)
-        _kept.update(agent=made, agent_key=policy)
+        _kept.update(agent=make_agent(loadable(policy), env), agent_key=policy)
     agent = _kept["agent"]
-    if own:
+    if policy.calibration == "self":
         if not isinstance(agent, PlanningAgent) or agent.readout is None:
             raise ValueError("calibration=self needs a planner with a readout")
         try:

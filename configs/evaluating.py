@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from configs import commands
 from configs.agents import arm_for, make_agent, parts_of, policy_of
-from configs.cells import Cell, Job, Keep, Outcome, OutcomeLog, jobs_of, run_jobs, summary
+from configs.cells import Cell, Job, Keep, Outcome, OutcomeLog, jobs_of, loadable, run_jobs, summary
 from configs.report import write_report
 from configs.table import table_cells, write_table
 from worldmodel import checkpoint
@@ -38,7 +38,7 @@ def run_cell(settings: commands.Evaluate) -> dict[str, Any]:
     )
     arm_for(settings.arm, settings.task)  # report a bad task or checkpoint before any work
     if not settings.policy.startswith("simulator_"):
-        make_agent(cell.policy)
+        make_agent(loadable(cell.policy))
     jobs = jobs_of(cell, settings.first_seed, settings.planner_seeds)
     outcomes: list[Outcome] = []
     with tqdm(total=len(jobs), desc=f"evaluate {settings.task}", unit="episode") as bar:

@@ -103,6 +103,11 @@ def _generalisation(base: PolicyConfig, arm: ArmConfig, episodes: int) -> list[C
              replace(arm, scene=look), episodes, group="mujoco, generalisation")
         for name, look in looks.items()
     ]
+    cells.append(
+        Cell("unseen/unseen_table-calibrated/pick_and_place", "pick_and_place", "mujoco",
+             replace(base, calibration="self"), replace(arm, scene=looks["unseen_table"]),
+             episodes, group="mujoco, generalisation")
+    )
     for degrees in (0.0, CAMERA_DEG, -CAMERA_DEG):
         turned = replace(scene, camera_azimuth_deg=scene.camera_azimuth_deg + degrees)
         ways = {"plain": base}

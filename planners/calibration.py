@@ -5,9 +5,9 @@ V-JEPA 2-AC infers the robot's axes from the picture, and what it infers turns w
 inferred and true poses; a least-squares affine map of the position and a mean rotation take one
 to the other.  What that map leaves depends on the view in ways no affine map can have;
 kernel ridge regression on the readout's features (Rasmussen and Williams 2006, section 2.2)
-takes it from the same moves.  Every picture is read nine times, each time shifted a little
-(``planners.reading``).  "Model frame" is where the model believes things are; "robot frame" is
-the base frame.
+takes it from the same moves, and with it what is read wrong of the gripper.  Every picture is
+read nine times, each time shifted a little (``planners.reading``).  "Model frame" is where the
+model believes things are; "robot frame" is the base frame.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ from worldmodel.pose import euler_to_matrix, matrix_to_euler
 FEWEST = 12  # moves; the affine map has 12 numbers
 RIDGE, WIDTH = 0.01, 3.0  # of the kernel; its width in median squared distances of features
 SHAPES = {"matrix": (3, 3), "turn": (3, 3), "offset": (3,)}
-LONGEST_STRETCH = 3.0  # singular values beyond this, or below its inverse, are not a camera
+# In an unfamiliar picture the readout follows the hand by a quarter of its way, and the rest can
+# still be learned; singular values beyond this, or below its inverse, have no useful inverse.
+LONGEST_STRETCH = 10.0
+FARTHEST_M = 0.03  # median error after calibration with which nothing can be gripped
 
 
 class CalibrationError(ValueError):
@@ -38,15 +41,16 @@ class CalibrationError(ValueError):
 
 @dataclass(frozen=True)
 class Residual:
-    """Position error [m] left by the affine map, as a function of features [F]: a Gaussian
-    kernel between them and ``support`` [K, F], weighted by ``dual`` [K, 3]."""
+    """Position error [m] left by the affine map and error of the closedness, as a function of
+    features [F]: a Gaussian kernel between them and ``support`` [K, F], weighted by ``dual``
+    [K, 4]."""
 
     support: NDArray[np.float32]
     dual: NDArray[np.float32]
     scale: float  # squared distance at which the kernel falls to 1/e
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Features [B, F] -> what to add to positions [B, 3]."""
+        """Features [B, F] -> what to add to positions and closedness [B, 4]."""
         support, dual = features.new_tensor(self.support), features.new_tensor(self.dual)
         return torch.exp(-torch.cdist(features, support).square() / self.scale) @ dual
 
@@ -54,7 +58,7 @@ class Residual:
 @dataclass(frozen=True)
 class Calibration:
     """robot position = matrix @ model position + offset + residual(features) [m]; robot
-    rotation = turn @ model's.
+    rotation = turn @ model's; robot closedness = model's + residual(features), within 0 and 1.
 
     error_before_m, error_after_m: median distance of inferred from true positions, without and
     with the map, on poses left out of the fit.  shift_px: by how much pictures are shifted when
@@ -74,11 +78,13 @@ class Calibration:
         """States [B, 7] from the model frame to the robot frame; ``features`` [B, F]: the
         readout's, of the pictures the states were read from."""
         matrix, offset, turn = self._tensors(state)
-        xyz = state[:, :3] @ matrix.T + offset
+        xyz, closedness = state[:, :3] @ matrix.T + offset, state[:, 6:]
         if self.residual is not None and features is not None:
-            xyz = xyz + self.residual(features)
+            missing = self.residual(features)
+            xyz = xyz + missing[:, :3]
+            closedness = (closedness + missing[:, 3:]).clamp(0.0, 1.0)
         turned = matrix_to_euler(turn @ euler_to_matrix(state[:, 3:6]))
-        return torch.cat([xyz, turned, state[:, 6:]], dim=-1)
+        return torch.cat([xyz, turned, closedness], dim=-1)
 
     def to_model(self, state: Tensor) -> Tensor:
         """States [B, 7] from the robot frame to the model frame."""
@@ -126,7 +132,10 @@ def load_calibration(path: str | Path) -> Calibration:
             raise ValueError("it holds numbers that are not finite")
         residual = None
         if "support" in tensors:
-            residual = Residual(tensors["support"], tensors["dual"], float(numbers["scale"]))
+            dual = tensors["dual"]
+            if dual.shape[1] == 3:  # older files say nothing of the gripper
+                dual = np.pad(dual, ((0, 0), (0, 1)))
+            residual = Residual(tensors["support"], dual, float(numbers["scale"]))
         return Calibration(
             tensors["matrix"], tensors["offset"], tensors["turn"], int(numbers["moves"]),
             float(numbers["error_before_m"]), float(numbers["error_after_m"]), residual,
@@ -142,11 +151,12 @@ def fit_calibration(
     inferred: NDArray[np.float64], measured: NDArray[np.float64],
     features: NDArray[np.float32] | None = None, shift_px: int = 0,
 ) -> Calibration:
-    """Map from inferred to measured poses, both [K, 7]; the errors are of every fifth pose, left
+    """Map from inferred to measured states, both [K, 7]; the errors are of every fifth one, left
     out of a fit of their own.
 
-    features: [K, F], of the readout; without them there is no residual.  shift_px: with which
-    poses and features were read.
+    measured: poses as the robot reports them, closedness as it was commanded (that is what a
+    readout infers: fingers that hold something were told to close).  features: [K, F], of the
+    readout; without them there is no residual.  shift_px: with which poses and features were read.
     """
     if len(inferred) != len(measured) or len(inferred) < FEWEST:
         raise CalibrationError(
@@ -155,13 +165,20 @@ def fit_calibration(
         )
     check = np.arange(len(inferred)) % 5 == 0
     tried = _fit(inferred[~check], measured[~check], None if features is None else features[~check])
-    after = inferred[check, :3] @ tried.matrix.T + tried.offset
-    if features is not None and tried.residual is not None:
-        after = after + tried.residual(torch.from_numpy(features[check])).numpy()
+    seen = None if features is None else torch.from_numpy(features[check]).double()
+    after = tried.to_robot(torch.from_numpy(inferred[check]), seen).numpy()
+    error_after_m = _median(after[:, :3] - measured[check, :3])
+    if error_after_m > FARTHEST_M:
+        raise CalibrationError(
+            f"the hand would be off by {100 * error_after_m:.1f} cm after calibration, on moves "
+            f"left out of it, and {100 * FARTHEST_M:.0f} cm is the most that is of use: the model "
+            "does not follow the moves in this view; check that the hand is in the picture, or "
+            "make larger and more moves"
+        )
     return replace(
         _fit(inferred, measured, features),
         error_before_m=_median(inferred[check, :3] - measured[check, :3]),
-        error_after_m=_median(after - measured[check, :3]),
+        error_after_m=error_after_m,
         shift_px=shift_px,
     )
 
@@ -183,13 +200,13 @@ def _fit(
     residual = None
     if features is not None:
         left = measured[:, :3] - inferred[:, :3] @ matrix.T - offset
-        residual = _residual(features, left)
+        residual = _residual(features, np.c_[left, measured[:, 6] - inferred[:, 6]])
     nan = float("nan")
     return Calibration(matrix, offset, turn, len(inferred), nan, nan, residual)
 
 
 def _residual(features: NDArray[np.float32], error: NDArray[np.float64]) -> Residual:
-    """Kernel ridge regression of ``error`` [K, 3] on ``features`` [K, F]."""
+    """Kernel ridge regression of ``error`` [K, 4] on ``features`` [K, F]."""
     support = torch.from_numpy(features).double()
     square = torch.cdist(support, support).square()
     scale = WIDTH * float(square.median())

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -96,6 +98,43 @@ def test_what_an_affine_map_leaves_is_learned_from_features():
         found.to_robot(torch.from_numpy(inferred[:1]), far),
         found.to_robot(torch.from_numpy(inferred[:1])),
     )
+
+
+def test_a_gripper_read_as_half_as_closed_as_it_is_is_learned_too():
+    rng = np.random.default_rng(1)
+    measured = poses(200)
+    measured[:, 6] = rng.integers(0, 2, 200)  # commanded: open or closed
+    features = np.c_[
+        measured[:, :3] * 10, 3 * measured[:, 6], rng.normal(0, 0.1, (200, 4))
+    ].astype(np.float32)
+    inferred = seen_from(measured, 0.2, 1.0, np.zeros(3))
+    inferred[:, 6] = 0.3 * measured[:, 6]
+    found = fit_calibration(inferred[40:], measured[40:], features[40:])
+    seen = torch.from_numpy(features[:40]).double()  # not among what it was fitted to
+    there = found.to_robot(torch.from_numpy(inferred[:40]), seen).numpy()
+    np.testing.assert_allclose(there[:, 6], measured[:40, 6], atol=0.1)
+    assert (there[:, 6] >= 0).all()
+    assert (there[:, 6] <= 1).all()
+
+
+def test_a_hand_that_stays_three_centimetres_wrong_is_refused():
+    measured = poses(200)
+    inferred = seen_from(measured, 0.0, 1.0, np.zeros(3))
+    inferred[:, :3] += np.random.default_rng(0).normal(0, 0.08, (200, 3))
+    with pytest.raises(CalibrationError, match=r"off by .* cm after calibration"):
+        fit_calibration(inferred, measured)
+
+
+def test_calibrations_written_before_the_gripper_was_part_of_them_leave_it_as_read(tmp_path):
+    measured = poses()
+    features = np.random.default_rng(0).normal(0, 1, (40, 6)).astype(np.float32)
+    found = fit_calibration(seen_from(measured, 0.3, 1.1, np.zeros(3)), measured, features)
+    old = replace(found, residual=replace(found.residual, dual=found.residual.dual[:, :3]))
+    old.save(tmp_path / "old.safetensors")
+    state, seen = torch.from_numpy(measured), torch.from_numpy(features).double()
+    there = load_calibration(tmp_path / "old.safetensors").to_robot(state, seen)
+    assert torch.equal(there[:, 6], state[:, 6])
+    assert torch.equal(there[:, :3], found.to_robot(state, seen)[:, :3])
 
 
 def test_calibration_files_round_trip_and_broken_ones_say_so(tmp_path):
@@ -203,7 +242,8 @@ def test_calibration_does_not_learn_the_place_where_the_episode_begins(env, monk
     images, states = show_moves(env, 100, 0.075, 9_000_003, quiet=True)
     assert images.shape == (100, 128, 128, 3)
     assert states.shape == (100, 7)
-    assert 0.1 < (states[:, 6] > 0.3).mean() < 0.9
+    assert set(states[:, 6]) == {0.0, 1.0}  # as commanded, not as the object stops them
+    assert 0.1 < states[:, 6].mean() < 0.9
     kept = seen[-100:]
     np.testing.assert_array_equal(images[-1], kept[-1][0])
     assert all(np.linalg.norm(place - begins) > 0.01 for _, place in kept[:50])
