@@ -1,8 +1,9 @@
-"""The command that calibrates the camera: the arm handles an object, then moves at random."""
+"""The command that calibrates the camera: the arm handles an object, then moves at random; or by
+moves that were recorded, on a real arm too."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from configs.agents import Simulator, make_env
+from configs.agents import Simulator, arm_for, make_env
 from configs.report import write_report
 from planners.calibration import Calibration, fit_calibration
 from planners.reading import read_states
+from robot_data.episodes import EpisodeStore
 from sims.arm import Arm, ArmConfig
 from sims.handling import Handling
 from sims.tasks import grasp_height_m
@@ -94,11 +96,40 @@ def show_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = Fal
     return np.stack(images), np.stack(states)
 
 
+def recorded_moves(data: str, moves: int):
+    """As ``show_moves``, of at most ``moves`` frames spread evenly over recordings."""
+    store = EpisodeStore(data)
+    lengths = store.sound()
+    starts = np.cumsum([0, *lengths.values()])
+    chosen = np.linspace(0, starts[-1] - 1, min(moves, starts[-1])).round().astype(int)
+    images, states = [], []
+    for name, start, end in zip(lengths, starts, starts[1:], strict=False):
+        rows = chosen[(chosen >= start) & (chosen < end)] - start
+        if len(rows):
+            episode = store.read(name)
+            images.append(episode.images[rows])
+            states.append(np.c_[episode.states[rows, :6], episode.commanded_closedness[rows]])
+    return np.concatenate(images), np.concatenate(states)
+
+
 def calibrate(
     env: Arm, encoder: Encoder, readout: Readout, moves: int, step_m: float, seed: int,
     quiet: bool = False,
 ) -> Calibration:
-    images, measured = show_moves(env, moves, step_m, seed, quiet)
+    """In the scene that ``reset(seed=seed)`` draws."""
+    return calibrate_by(*show_moves(env, moves, step_m, seed, quiet), encoder, readout)
+
+
+def calibrate_by(
+    images: NDArray[np.uint8], measured: NDArray[np.float64], encoder: Encoder, readout: Readout
+) -> Calibration:
+    """Images [K, H, W, 3] and states [K, 7] as ``show_moves`` gives them."""
+    side = encoder.config.image_size
+    if images.shape[1:3] != (side, side):
+        raise ValueError(
+            f"the pictures are {images.shape[1]}x{images.shape[2]}; this model was trained on "
+            f"{side}x{side}: import or record them at that size"
+        )
     shift_px = encoder.config.patch_size // 4
     with torch.inference_mode():
         inferred, features = read_states(encoder, readout, torch.from_numpy(images), shift_px)
@@ -108,9 +139,15 @@ def calibrate(
 @dataclass(frozen=True)
 class Calibrate:
     """Camera self-calibration: a third of the moves handle the object, the others are random ones
-    of at most ``step_m``; writes calibration.safetensors."""
+    of at most ``step_m``; writes calibration.safetensors.
+
+    data: recordings of such moves, instead of a simulator; ``moves`` frames of them are used.
+    readout: folder of a readout fine-tuned for another arm or camera; the map holds for no other.
+    """
 
     out: str = "outputs/calibrate"
+    data: str | None = None
+    readout: str | None = None
     simulator: Simulator = "mujoco"
     moves: int = MOVES
     step_m: float = STEP_M
@@ -120,15 +157,18 @@ class Calibrate:
 
 
 def run_calibrate(settings: Calibrate) -> dict[str, Any]:
-    arm = replace(settings.arm, task=replace(settings.arm.task, name="reach"))
     where = Path(settings.checkpoint or checkpoint.SHIPPED)
     encoder = checkpoint.load_encoder(where)
-    readout = checkpoint.load_readout(where, encoder)
-    env = make_env(settings.simulator, arm)
-    try:
-        found = calibrate(env, encoder, readout, settings.moves, settings.step_m, settings.seed)
-    finally:
-        env.close()
+    readout = checkpoint.load_readout(Path(settings.readout or where), encoder)
+    if settings.data is not None:
+        shown = recorded_moves(settings.data, settings.moves)
+    else:
+        env = make_env(settings.simulator, arm_for(settings.arm, "reach"))
+        try:
+            shown = show_moves(env, settings.moves, settings.step_m, settings.seed)
+        finally:
+            env.close()
+    found = calibrate_by(*shown, encoder, readout)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     found.save(out / "calibration.safetensors")

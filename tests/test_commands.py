@@ -232,6 +232,8 @@ def bad(tmp_path_factory):
         (["evaluate", "task=reach", "episodes=0"], "episodes"),
         (["evaluate", "task=reach", "calibration={bad}/none.json"], "worldmodel calibrate"),
         (["calibrate", "moves=4", "out={bad}/cal"], "at least 12"),
+        (["calibrate", "data={bad}/empty", "out={bad}/cal"], "worldmodel collect"),
+        (["calibrate", "readout={bad}/nowhere", "out={bad}/cal"], "no weights at"),
         (["diagnose", "data={bad}/empty"], "worldmodel collect"),
         (["collect", "out={bad}/c", "episodes=-1"], "episodes"),
     ],

@@ -8,12 +8,16 @@ import pytest
 import torch
 
 from configs.agents import PolicyConfig, make_agent
-from configs.calibrating import MOVES, STEP_M, calibrate
+from configs.calibrating import MOVES, STEP_M, calibrate, calibrate_by, show_moves
 from configs.cells import Cell, Keep, jobs_of, run_job
+from configs.cli import main
 from planners.agent import AgentConfig, PlanningAgent
+from planners.calibration import load_calibration
 from planners.loop import run_episode
 from planners.objective import l1
+from robot_data.episodes import EpisodeStore
 from robot_data.pose import diff
+from robot_data.schema import Episode
 from sims.arm import ArmConfig
 from sims.experts import CollectConfig, record_episode
 from sims.mujoco_arm import MujocoArm
@@ -148,6 +152,33 @@ def test_a_turned_camera_is_calibrated_by_the_models_own_eyes():
     env.close()
     assert found.error_after_m < 0.5 * found.error_before_m  # 5.0 of 20.0 mm in scene 0
     assert found.error_after_m < 0.009
+
+
+@pytest.mark.slow
+def test_recorded_moves_calibrate_as_moves_made_now_do(models, tmp_path):
+    config = ArmConfig(scene=SceneConfig(camera_azimuth_deg=160.0))
+    env = MujocoArm(config, task="reach")
+    images, states = show_moves(env, 150, STEP_M, 7_300_001, quiet=True)
+    env.close()
+    store, measured = EpisodeStore(tmp_path / "lab"), states.copy()
+    measured[:, 6] *= 0.5  # fingers that something stops; what they were told is stored beside
+    for name, part in (("a", slice(0, 60)), ("b", slice(60, 150))):
+        store.write(name, Episode(
+            images=images[part], states=measured[part], actions=np.zeros_like(states[part]),
+            commanded_closedness=states[part, 6],
+        ))
+    encoder, _, readout = models
+    now = calibrate_by(images, states, encoder, readout)
+    assert main(["calibrate", f"data={tmp_path}/lab", "moves=150", f"out={tmp_path}/out"]) == 0
+    then = load_calibration(tmp_path / "out" / "calibration.safetensors")
+    np.testing.assert_array_equal(then.matrix, now.matrix)
+    assert then.residual is not None
+    assert now.residual is not None
+    np.testing.assert_array_equal(then.residual.dual, now.residual.dual)
+    assert then.moves == 150
+    assert then.error_after_m < 0.6 * then.error_before_m
+    assert main(["calibrate", f"data={tmp_path}/lab", "moves=50", f"out={tmp_path}/few"]) == 0
+    assert load_calibration(tmp_path / "few" / "calibration.safetensors").moves == 50
 
 
 @pytest.mark.slow
