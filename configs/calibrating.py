@@ -1,5 +1,5 @@
 """The command that calibrates the camera: the arm handles an object, then moves at random; or by
-moves that were recorded, on a real arm too."""
+moves that were recorded, such as a real arm's."""
 
 from __future__ import annotations
 

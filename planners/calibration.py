@@ -133,6 +133,8 @@ def load_calibration(path: str | Path) -> Calibration:
         residual = None
         if "support" in tensors:
             dual = tensors["dual"]
+            if dual.shape not in [(len(tensors["support"]), n) for n in (3, 4)]:
+                raise ValueError("dual must have shape (number of supports, 4)")
             if dual.shape[1] == 3:  # older files say nothing of the gripper
                 dual = np.pad(dual, ((0, 0), (0, 1)))
             residual = Residual(tensors["support"], dual, float(numbers["scale"]))

@@ -147,6 +147,11 @@ def test_calibration_files_round_trip_and_broken_ones_say_so(tmp_path):
     state, seen = torch.from_numpy(measured), torch.from_numpy(features).double()
     assert torch.equal(again.to_robot(state, seen), found.to_robot(state, seen))
     assert (again.moves, again.error_after_m) == (found.moves, found.error_after_m)
+    odd = replace(found, residual=replace(found.residual, dual=found.residual.dual[:, 0]))
+    odd.save(path)
+    with pytest.raises(CalibrationError, match="dual must have shape"):
+        load_calibration(path)
+    found.save(path)
     whole = path.read_bytes()
     for broken in (b"", b"{}", whole[:200], whole.replace(b"matrix", b"nothin")):
         path.write_bytes(broken)
