@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 from worldmodel.checkpoint import CheckpointError
 
@@ -39,6 +40,33 @@ def download(source: str) -> Path:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(FILES)))
     except Exception as error:
         raise CheckpointError(f"cannot get {source}: {_first_line(error)}") from error
+
+
+def upload(
+    folder: str | Path, repository: str, kind: Literal["model", "dataset"], private: bool = False
+) -> str:
+    """Send the files of ``folder``, but not hidden ones, to ``owner/name``, made if there is none;
+    returns the address of the commit.
+
+    Raises CheckpointError where the hub refuses or there is no connection.
+    """
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", repository) is None:
+        raise CheckpointError(f"'{repository}' is not a repository; expected owner/name")
+    from huggingface_hub import HfApi
+
+    try:
+        api = HfApi()
+        api.create_repo(repository, repo_type=kind, private=private or None, exist_ok=True)
+        done = api.upload_folder(
+            repo_id=repository, repo_type=kind, folder_path=folder,
+            ignore_patterns=[".*", "**/.*"], commit_message="Pushed by worldmodel push",
+        )
+    except Exception as error:
+        raise CheckpointError(
+            f"cannot push to {repository}: {_first_line(error)} (log in with `hf auth login`, or "
+            "set HF_TOKEN to a token that may write)"
+        ) from error
+    return done.commit_url
 
 
 def _first_line(error: Exception) -> str:
