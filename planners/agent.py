@@ -24,7 +24,8 @@ from planners.grip import likeliest_grip
 from planners.objective import GoalObjective, ObjectiveConfig, pose_parts
 from planners.reading import read_states
 from planners.subgoals import Progress, SubgoalConfig, SubgoalSequence
-from robot_data.schema import check_image, check_state
+from robot_data.images import fit_picture
+from robot_data.schema import check_state
 from worldmodel.encoder import Encoder
 from worldmodel.imagination import Imagination
 from worldmodel.predictor import Predictor
@@ -230,14 +231,8 @@ class PlanningAgent:
         return tokens, state, None if read is None else read[0]
 
     def _image(self, image: Any, name: str) -> NDArray[np.uint8]:
-        image = check_image(image, name)
-        side = self.encoder.config.image_size
-        if image.shape[:2] != (side, side):
-            raise ValueError(
-                f"{name} is {image.shape[0]}x{image.shape[1]}; this model was trained on "
-                f"{side}x{side}: set the camera or resize"
-            )
-        return image
+        """The picture as the model takes it, [side, side, 3]."""
+        return fit_picture(image, self.encoder.config.image_size, name)
 
     def _look(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Images [B, H, W, 3] -> tokens [B, N, D] and commanded states [B, 7], robot frame."""

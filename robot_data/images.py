@@ -4,6 +4,7 @@ images stay raw: they are read faster and must not lose their edges), fitting, R
 from __future__ import annotations
 
 import io
+import sys
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from robot_data.schema import DataError
+from robot_data.schema import DataError, check_picture
 
 QUALITY = 95
 CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
@@ -40,7 +41,11 @@ def decode_jpeg(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[
 
 
 def fit_square(image: NDArray[np.uint8], side: int | None) -> NDArray[np.uint8]:
-    """Scale the shorter edge to ``side``, crop the centre: uint8 [h, w, 3] -> [side, side, 3]."""
+    """Scale the shorter edge to ``side``, crop the centre: uint8 [h, w, 3] -> [side, side, 3].
+
+    What this does to a size of pictures is said on stderr once a run.  Raises DataError where the
+    picture is not uint8 [h, w, 3].
+    """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise DataError(f"a frame is {image.dtype} {image.shape}; expected uint8 [h, w, 3] RGB")
     if side is None or image.shape[:2] == (side, side):
@@ -50,7 +55,37 @@ def fit_square(image: NDArray[np.uint8], side: int | None) -> NDArray[np.uint8]:
     left, top = (width - edge) / 2, (height - edge) / 2
     box = (left, top, left + edge, top + edge)
     scaled = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR, box)
+    _say_once(width, height, side)
     return np.asarray(scaled)
+
+
+def fit_picture(image: Any, side: int, name: str = "image") -> NDArray[np.uint8]:
+    """A picture of any size, an array uint8 [h, w, 3] or gray [h, w] or a PIL image, as a model
+    of ``side`` takes it: a writable array uint8 [side, side, 3].  Raises DataError for others."""
+    if isinstance(image, Image.Image):
+        image = np.array(image.convert("RGB"))
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = np.repeat(image[:, :, None], 3, axis=2)
+    return np.require(fit_square(check_picture(image, name), side), requirements="W")
+
+
+def fit_pictures(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Frames [T, h, w, 3] -> [T, side, side, 3], as ``fit_square`` fits each."""
+    if images.shape[1:3] == (side, side):
+        return images
+    return np.stack([fit_square(image, side) for image in images])
+
+
+_said: set[tuple[int, int, int]] = set()
+
+
+def _say_once(width: int, height: int, side: int) -> None:
+    if (width, height, side) in _said:
+        return
+    _said.add((width, height, side))
+    cropped = "" if width == height else "cropped to the centre square and "
+    print(f"pictures {width}x{height} are {cropped}resized to {side}", file=sys.stderr)
 
 
 def picture(message: Any) -> NDArray[np.uint8]:

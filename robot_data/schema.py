@@ -24,8 +24,8 @@ class DataError(ValueError):
     """Data that does not fit the schema; the message says what to do."""
 
 
-def check_image(image: Any, name: str = "image") -> NDArray[np.uint8]:
-    """Return ``image`` if it is uint8 [H, W, 3] with sides that are multiples of 16."""
+def check_picture(image: Any, name: str = "image") -> NDArray[np.uint8]:
+    """Return ``image`` if it is uint8 [H, W, 3], of any size; raises DataError otherwise."""
     image = np.asarray(image)
     if image.dtype != np.uint8:
         raise DataError(
@@ -37,6 +37,13 @@ def check_image(image: Any, name: str = "image") -> NDArray[np.uint8]:
             f"{name} has shape {image.shape}; expected [height, width, 3] RGB: "
             "drop an alpha channel, move channels last"
         )
+    return image
+
+
+def check_image(image: Any, name: str = "image") -> NDArray[np.uint8]:
+    """Return ``image`` if it is uint8 [H, W, 3] with sides that are multiples of 16; raises
+    DataError otherwise."""
+    image = check_picture(image, name)
     if image.shape[0] % 16 or image.shape[1] % 16 or min(image.shape[:2]) < 16:
         raise DataError(
             f"{name} is {image.shape[0]}x{image.shape[1]}; both sides must be multiples of the "

@@ -222,7 +222,6 @@ def bad(tmp_path_factory):
         (["plan", "task=juggle"], "valid tasks: reach"),
         (["plan", "sead=1"], "Did you mean 'seed'"),
         (["plan", "arm.image_size=100"], "multiple of the patch size"),
-        (["plan", "arm.image_size=224"], "trained on 128x128"),
         (["plan", "checkpoint={bad}/nowhere"], "no weights at"),
         (["evaluate", "checkpoint={bad}/garbage"], "not a readable safetensors"),
         (["evaluate", "checkpoint={bad}/mixed"], "trained on encoder"),

@@ -13,6 +13,7 @@ from planners.cem import CEM, CEMConfig
 from planners.grip import likeliest_grip
 from planners.objective import DISTANCES, GoalObjective, ObjectiveConfig, pose_parts
 from planners.subgoals import Progress, SubgoalConfig, SubgoalSequence
+from robot_data.images import fit_square
 from robot_data.schema import DataError
 from worldmodel.encoder import Encoder, EncoderConfig
 from worldmodel.predictor import Predictor, PredictorConfig
@@ -264,10 +265,26 @@ def test_near_the_goal_the_pose_read_from_it_is_corrected_less_where_calibrated(
     torch.testing.assert_close(kept, read)
 
 
+def test_pictures_of_any_size_and_kind_are_fitted_and_it_is_said_once(agent, capfd):
+    from PIL import Image
+
+    wide = np.random.default_rng(0).integers(0, 255, (48, 83, 3), np.uint8)
+    wide.flags.writeable = False  # as many libraries hand their pictures out
+    fitted = fit_square(wide, 64)
+    state = np.array([0.5, 0, 0.2, 0, 0, 0, 0.0])
+    agent.reset([Image.fromarray(wide)], seed=0)
+    first = agent.act({"image": wide, "state": state})
+    agent.reset([fitted], seed=0)
+    second = agent.act({"image": fitted, "state": state})
+    np.testing.assert_array_equal(first.action, second.action)
+    agent.reset([wide[..., 0]], seed=0)  # gray
+    said = capfd.readouterr().err
+    assert said == "pictures 83x48 are cropped to the centre square and resized to 64\n"
+
+
 @pytest.mark.parametrize(
     ("observation", "message"),
     [
-        ({"image": np.zeros((32, 32, 3), np.uint8)}, "trained on 64x64"),
         ({"image": np.zeros((64, 64, 3), np.float32)}, "uint8"),
         ({"image": np.zeros((64, 64, 4), np.uint8)}, "RGB"),
         ({"state": np.full(7, np.inf)}, "finite"),
