@@ -23,8 +23,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from worldmodel.config import PREDICTORS, PredictorConfig
 from worldmodel.losses import post_training_losses
-from worldmodel.predictor import PREDICTORS, Predictor, PredictorConfig
+from worldmodel.predictor import Predictor
 
 MODELS = {
     "tiny": PredictorConfig(64, 16, 16, 16, 1, 2),

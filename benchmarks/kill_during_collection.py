@@ -25,7 +25,7 @@ def main() -> None:
     rng = random.Random(0)
     store = EpisodeStore(arguments.out)
     command = [
-        sys.executable, "-m", "configs.cli", "collect", f"out={arguments.out}",
+        sys.executable, "-m", "arm_worldmodel", "collect", f"out={arguments.out}",
         "episodes=1000000", "collect.frames=6", "workers=2",
     ]
     known: dict[str, int] = {}

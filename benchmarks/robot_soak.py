@@ -15,14 +15,14 @@ import numpy as np
 import psutil
 from geometry_msgs.msg import PoseStamped
 
-from configs.calibrating import STEP_M, RandomMoves
-from configs.robot_hil import Processes
+from arm_worldmodel.hil import Processes
+from robot_data.random_moves import STEP_M, RandomMoves
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import SafetyError
 from robots.realtime import prefer_this_process
-from robots.ros_bridge import RELIABLE
-from robots.ros_link import RosLink
-from robots.topics import Topics
+from robots.ros.bridge import RELIABLE
+from robots.ros.link import RosLink
+from robots.ros.topics import Topics
 
 TICK_S = 0.02
 
@@ -35,7 +35,7 @@ def main() -> None:
     out = Path(options.out)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     processes = Processes(out)
-    worldmodel = [sys.executable, "-m", "configs.cli", "robot"]
+    worldmodel = [sys.executable, "-m", "arm_worldmodel", "robot"]
     processes.start("sim", [*worldmodel, "sim", f"out={out}"], first=True)
     log = out / "faults.jsonl"
     processes.start("serve", [*worldmodel, "serve", f"fault_log={log}"], first=True)

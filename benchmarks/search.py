@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from planners.cem import CEM, CEMConfig
+from planners.cem import CEM
+from planners.config import CEMConfig
 from planners.objective import l1
 from robot_data.episodes import EpisodeStore
 from worldmodel import checkpoint
+from worldmodel.encoder import Encoder
 from worldmodel.imagination import Imagination
 
 BASE = CEMConfig(warm_start=False)
@@ -46,7 +48,7 @@ class Window:
     goal: Tensor
 
 
-def windows(data: str, count: int, horizon: int, encoder: torch.nn.Module) -> list[Window]:
+def windows(data: str, count: int, horizon: int, encoder: Encoder) -> list[Window]:
     store, found = EpisodeStore(data), []
     for seed, name in enumerate(store.names()[:count]):
         episode = store.read(name)

@@ -1,1 +1,1 @@
-"""Composition root: YAML, command line, and the glue between the packages."""
+"""What can be set."""

@@ -1,8 +1,7 @@
-"""From YAML and ``key=value`` overrides to frozen dataclasses.
+"""From ``key=value`` overrides to frozen dataclasses.
 
-Each command has ``configs/<command>.yaml``; overrides use Hydra's grammar
-(``task=reach arm.image_size=224 agent.cem.samples=300``).  A configuration names values
-only; nothing in it is executed.
+Overrides use Hydra's grammar (``task=reach arm.image_size=224 agent.cem.samples=300``).  A
+configuration names values only; nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -12,13 +11,11 @@ import difflib
 import types
 import typing
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any, TypeVar
 
 import dacite
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 
 T = TypeVar("T")
 
@@ -27,13 +24,9 @@ class SettingsError(ValueError):
     """A setting that does not exist or does not fit; the message names the valid ones."""
 
 
-def load(kind: type[T], name: str, overrides: Sequence[str]) -> T:
-    """``kind`` filled from its defaults, then ``configs/<name>.yaml``, then ``overrides``."""
-    text = resources.files("configs").joinpath(f"{name}.yaml").read_text()
-    values = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
-    assert isinstance(values, dict)
-    values = {str(k): v for k, v in values.items()}
-    _check_keys(kind, values, "")
+def load(kind: type[T], overrides: Sequence[str]) -> T:
+    """``kind`` from its defaults and ``overrides``; raises ``SettingsError``."""
+    values: dict[str, Any] = {}
     for key, value in _parse(overrides):
         _set(kind, values, key, value)
     return build(kind, values)
@@ -110,10 +103,3 @@ def _field(kind: type, name: str, where: str) -> Any:
             f"unknown setting '{where}{name}'.{hint} Valid: {', '.join(sorted(hints))}"
         )
     return hints[name]
-
-
-def _check_keys(kind: type, values: dict[str, Any], where: str) -> None:
-    for key, value in values.items():
-        _field(kind, key, where)
-        if isinstance(value, dict):
-            _check_keys(_dataclass_of(kind, key, where), value, f"{where}{key}.")

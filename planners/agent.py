@@ -9,8 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,71 +18,24 @@ from torch import Tensor
 
 from planners.budget import Budget, fit
 from planners.calibration import Calibration
-from planners.cem import CEM, CEMConfig, Plan
+from planners.cem import CEM, Plan
+from planners.config import AgentConfig, CEMConfig
 from planners.grip import likeliest_grip
-from planners.objective import GoalObjective, ObjectiveConfig, pose_parts
-from planners.reading import read_states
-from planners.subgoals import Progress, SubgoalConfig, SubgoalSequence
+from planners.objective import GoalObjective, pose_parts
+from planners.subgoals import Progress, SubgoalSequence
 from robot_data.images import fit_picture
+from robot_data.loop import Decision
 from robot_data.schema import check_state
 from worldmodel.encoder import Encoder
 from worldmodel.imagination import Imagination
 from worldmodel.predictor import Predictor
 from worldmodel.quantised import QuantisedImagination
-from worldmodel.readout import Readout
+from worldmodel.readout import Readout, read_states
 from worldmodel.rollout import integrate
 
 # What calibration leaves is noise more than bias: nothing cancels, and the error of a second
 # reading comes in.  Half of the correction has the smaller error (docs/lab-book.md).
 CALIBRATED_SERVO = 0.5
-
-
-@dataclass(frozen=True)
-class AgentConfig:
-    """servo: correct the pose read from the goal image by the error of the pose read from the
-    present image, the more the nearer the two are (``servo_range_m``): near the goal the two
-    images look alike and the readout's bias cancels.  binary_grip: a gripper is told to open or to
-    close; what is read in between is doubt, and the likeliest sequence of the two is taken
-    (``planners.grip``; false for grippers that hold widths).  imagined: how many of the samples,
-    those with the lowest pose cost, are imagined in each iteration; the others cannot become
-    elites (docs/lab-book.md has the ablation).  Without a pose all samples are imagined.
-    memory_mb: most that imagining takes at once; compile: let torch.compile fuse the predictor,
-    which costs up to a minute at the first plan; int8: imagine with 8-bit integer products, on
-    CPUs (``worldmodel.quantised``)."""
-
-    cem: CEMConfig = field(default_factory=CEMConfig)
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    subgoals: SubgoalConfig = field(default_factory=SubgoalConfig)
-    servo: bool = True
-    servo_range_m: float = 0.05
-    binary_grip: bool = True
-    bf16: bool = True
-    imagined: int = 16
-    memory_mb: float | None = None
-    compile: bool = False
-    int8: bool = False
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What the agent decided in one control step, and why."""
-
-    action: NDArray[np.float64]
-    seconds: float = 0.0
-    goal_index: int = 0
-    cost: float = float("nan")  # imagined, of the planned actions
-    present_cost: float = float("nan")  # of the present observation
-    cost_per_iteration: tuple[float, ...] = ()
-    finished: bool = False
-    subgoal: str = ""  # what the agent set itself, where it sets its own sub-goals
-
-
-class Agent(Protocol):
-    """What the loop needs of an agent."""
-
-    def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None: ...
-
-    def act(self, observation: dict[str, NDArray[Any]]) -> Decision: ...
 
 
 def spread_actions(cem: CEMConfig, count: int = 8) -> Tensor:

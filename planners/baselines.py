@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from planners.agent import AgentConfig, Decision, PlanningAgent
-from planners.cem import CEMConfig, Plan
+from planners.agent import PlanningAgent
+from planners.cem import Plan
+from planners.config import AgentConfig, CEMConfig
 from planners.objective import GoalObjective
+from robot_data.loop import Decision
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import InverseDynamics
 from worldmodel.predictor import Predictor

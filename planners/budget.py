@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from planners.cem import CEMConfig
+from planners.config import CEMConfig
 
 TRIES = 3  # the first one warms up
 LEAST_ITERATIONS = 2  # one alone is random search

@@ -6,7 +6,7 @@ inferred and true poses; a least-squares affine map of the position and a mean r
 to the other.  What that map leaves depends on the view in ways no affine map can have;
 kernel ridge regression on the readout's features (Rasmussen and Williams 2006, section 2.2)
 takes it from the same moves, and with it what is read wrong of the gripper.  Every picture is
-read nine times, each time shifted a little (``planners.reading``).  "Model frame" is where the
+read nine times, each time shifted a little (``worldmodel.readout``).  "Model frame" is where the
 model believes things are; "robot frame" is the base frame.
 """
 
@@ -62,7 +62,7 @@ class Calibration:
 
     error_before_m, error_after_m: median distance of inferred from true positions, without and
     with the map, on poses left out of the fit.  shift_px: by how much pictures are shifted when
-    states are read from them (``planners.reading``); the map holds for no other.
+    states are read from them (``worldmodel.readout``); the map holds for no other.
     """
 
     matrix: NDArray[np.float64]

@@ -14,51 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class CEMConfig:
-    """Search effort and bounds per control step.
-
-    max_move_m bounds each axis of the translation; max_turn_rad each Euler angle of the
-    rotation (0: never rotate, as in the released notebook); max_grip the change of closedness.
-    Gripper changes below grip_threshold become 0 (the notebook's 0.25).
-
-    keep: how many of the elites compete again in the next iteration; their cost is known.
-    agreement: stop when no axis of the elites spreads by more than this share of its limit (0:
-    never).
-    """
-
-    samples: int = 100
-    iterations: int = 4
-    elites: int = 12
-    horizon: int = 1
-    momentum_mean: float = 0.15
-    momentum_std: float = 0.15
-    max_move_m: float = 0.075
-    max_turn_rad: float = 0.15
-    max_grip: float = 0.75
-    grip_threshold: float = 0.25
-    warm_start: bool = True
-    keep: int = 0
-    agreement: float = 0.0
-    deadline_s: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.elites <= self.samples:
-            raise ValueError(f"elites {self.elites} must be 1 to samples {self.samples}")
-        if min(self.samples, self.iterations, self.horizon) < 1:
-            raise ValueError("samples, iterations and horizon must be at least 1")
-        if not 0 <= self.keep <= self.elites:
-            raise ValueError(f"keep {self.keep} must be 0 to elites {self.elites}")
-        if not 0 <= self.agreement < 1:
-            raise ValueError(f"agreement {self.agreement} must be 0 to 1")
-        if self.deadline_s is not None and self.deadline_s <= 0:
-            raise ValueError(f"deadline_s {self.deadline_s} must be positive, or null for none")
-
-    @property
-    def limit(self) -> list[float]:
-        """Largest action [7]: m, m, m, rad, rad, rad, closedness."""
-        return [self.max_move_m] * 3 + [self.max_turn_rad] * 3 + [self.max_grip]
+from planners.config import CEMConfig
 
 
 @dataclass(frozen=True)

@@ -18,29 +18,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from planners.agent import AgentConfig, Decision, PlanningAgent
+from planners.agent import PlanningAgent
 from planners.calibration import Calibration
+from planners.config import AgentConfig, HierarchyConfig
 from planners.objective import GoalObjective
 from planners.subgoals import Progress
+from robot_data.loop import Decision
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
-
-
-@dataclass(frozen=True)
-class HierarchyConfig:
-    """approach_m: height above the event where approach and retreat end.  min_probability: of
-    another event, to change one's mind on the way.  empty_closedness: measured closedness of
-    fingers that closed on nothing.  refine: predictions averaged before the hand goes down."""
-
-    approach_m: float = 0.10
-    min_probability: float = 0.7
-    empty_closedness: float = 0.9
-    refine: int = 3
-    max_events: int = 6
-    move_steps: int = 10
-    grip_steps: int = 4
 
 
 @dataclass(frozen=True)

@@ -5,44 +5,14 @@ Letters: S samples, N tokens, D width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from planners.config import ObjectiveConfig
 from worldmodel.pose import euler_to_matrix
 
-Distance = Literal["l1", "squared", "cosine", "pooled"]
 POOLS = (1, 2, 4, 8)
-
-
-@dataclass(frozen=True)
-class ObjectiveConfig:
-    """Weights of the parts of the cost.
-
-    distance: ``l1`` is V-JEPA 2-AC's; ``pooled`` sums L1 over average pooling 1, 2, 4, 8.
-    position_weight [1/m], rotation_weight [1/rad], grip_weight: distance between the imagined
-    pose (known exactly from the actions) and the pose a readout reads from the goal image; all
-    0 switches the readout off.
-    """
-
-    distance: Distance = "l1"
-    token_weight: float = 1.0
-    position_weight: float = 20.0
-    rotation_weight: float = 1.0
-    grip_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.distance not in DISTANCES:
-            raise ValueError(
-                f"unknown distance '{self.distance}'; valid: {', '.join(DISTANCES)}"
-            )
-
-    @property
-    def uses_pose(self) -> bool:
-        return any((self.position_weight, self.rotation_weight, self.grip_weight))
 
 
 def l1(tokens: Tensor, goal: Tensor) -> Tensor:

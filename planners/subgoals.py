@@ -3,28 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-
-@dataclass(frozen=True)
-class SubgoalConfig:
-    """The rule that switches between the images of a goal sequence.
-
-    fixed: each image for ``fixed_steps`` steps (cycled; the paper's pick-and-place has 4, 10,
-    4).  auto: on when the hand is within the tolerances of the pose read from the image and
-    the gripper has settled, or when the cost has stopped falling, between min and max steps.
-    """
-
-    switching: Literal["auto", "fixed"] = "auto"
-    fixed_steps: tuple[int, ...] = (4, 10, 4)
-    min_steps: int = 2
-    max_steps: int = 9
-    last_steps: int = 12
-    position_tolerance_m: float = 0.012
-    rotation_tolerance_rad: float = 0.12
-    grip_tolerance: float = 0.15
-    stall_steps: int = 3
-    stall_gain: float = 0.01  # relative fall of the cost that counts as progress
+from planners.config import SubgoalConfig
 
 
 @dataclass(frozen=True)

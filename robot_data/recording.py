@@ -2,64 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import rerun as rr
 from numpy.typing import NDArray
 
 from robot_data.episodes import EpisodeStore
+from robot_data.loop import Start, Step
 from robot_data.schema import Episode
-
-
-class DecisionLike(Protocol):
-    """What watchers read of an agent's decision (``planners.agent.Decision``)."""
-
-    @property
-    def action(self) -> NDArray[np.float64]: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def goal_index(self) -> int: ...
-    @property
-    def cost(self) -> float: ...
-    @property
-    def present_cost(self) -> float: ...
-    @property
-    def cost_per_iteration(self) -> tuple[float, ...]: ...
-    @property
-    def subgoal(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class Start:
-    """The first observation, ``reset``'s info, and the goal images uint8 [H, W, 3] in order."""
-
-    seed: int
-    observation: dict[str, NDArray[Any]]
-    info: dict[str, Any]
-    goals: list[NDArray[np.uint8]]
-    goal_names: list[str]
-    max_steps: int
-
-
-@dataclass(frozen=True)
-class Step:
-    """One control step: what was seen, what was decided, what came of it."""
-
-    index: int
-    observation: dict[str, NDArray[Any]]
-    decision: DecisionLike
-    following: dict[str, NDArray[Any]]
-    info: dict[str, Any]
-
-
-class Subscriber(Protocol):
-    def on_start(self, start: Start) -> None: ...
-    def on_step(self, step: Step) -> None: ...
-    def on_end(self) -> None: ...
 
 
 class EpisodeWriter:

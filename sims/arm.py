@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from robot_data import pose as pose_math
 from robot_data.schema import check_action
-from sims import scene, tasks
+from sims import scene, tasks, waypoints
 from sims.arm_control import HOME_QPOS, ArmKinematics, JointReference
 
 Array = NDArray[np.float64]
@@ -238,6 +238,11 @@ class Arm(gymnasium.Env[Any, Any]):
         return self._commanded.copy()
 
     @property
+    def object_kind(self) -> str:
+        """Of the object that tasks are about (``sims.scene.ObjectKind``)."""
+        return self.config.scene.object
+
+    @property
     def object_half_height_m(self) -> float:
         assert self._look is not None, "reset() first"
         size = self._look.size_m
@@ -305,12 +310,12 @@ class Arm(gymnasium.Env[Any, Any]):
             "goal_reached": bool(intended and judged["success"]),
         }
 
-    def _follow(self, waypoint: tasks.Waypoint) -> None:
+    def _follow(self, waypoint: waypoints.Waypoint) -> None:
         """Drive to a waypoint with the same actions an agent has."""
         for _ in range(waypoint.max_steps):
-            action = tasks.waypoint_action(waypoint, self.state, self.commanded)
+            action = waypoints.waypoint_action(waypoint, self.state, self.commanded)
             self.advance(action)
-            if tasks.waypoint_reached(waypoint, self.state, self.commanded):
+            if waypoints.waypoint_reached(waypoint, self.state, self.commanded):
                 break
 
     def snapshot(self) -> Any:

@@ -16,6 +16,7 @@ from robot_data.schema import Episode
 from sims import scene, tasks
 from sims.arm import Arm, ArmConfig
 from sims.mujoco_arm import MujocoArm
+from sims.waypoints import Waypoint, waypoint_action, waypoint_reached
 
 Array = NDArray[np.float64]
 
@@ -45,7 +46,7 @@ def play_waypoints(config: CollectConfig, rng: np.random.Generator, closed: bool
         turn = np.r_[0, 0, 0, rng.normal(0, 0.12, 2), rng.uniform(-0.5, 0.5), 0]
         pose = pose_math.compose(pose, turn)
         pose[6] = 1.0 if closed else rng.choice([0.0, 0.0, 1.0, rng.uniform(0, 1)])
-        yield tasks.Waypoint("play", pose, int(rng.integers(2, 8)))
+        yield Waypoint("play", pose, int(rng.integers(2, 8)))
 
 
 def _jitter(waypoints, rng: np.random.Generator, config: CollectConfig):
@@ -60,7 +61,7 @@ def _jitter(waypoints, rng: np.random.Generator, config: CollectConfig):
 
 def script(
     env: Arm, config: CollectConfig, rng: np.random.Generator
-) -> Iterator[tasks.Waypoint]:
+) -> Iterator[Waypoint]:
     """The waypoints of one recorded episode, endless."""
     kind = rng.random()
     if kind < config.play_fraction:
@@ -95,12 +96,12 @@ def record_episode(env: Arm, config: CollectConfig, seed: int) -> Episode:
             actions.append(np.zeros(7))
             break
         state, command = observation["state"], env.commanded
-        if used >= waypoint.max_steps or tasks.waypoint_reached(
+        if used >= waypoint.max_steps or waypoint_reached(
             waypoint, state, command, config.tolerance_m
         ):
             waypoint, used = next(waypoints), 0
         used += 1
-        action = tasks.waypoint_action(waypoint, state, command)
+        action = waypoint_action(waypoint, state, command)
         action[:3] = action[:3] * speed + rng.normal(0, noise, 3)
         action[3:6] += rng.normal(0, noise * 3, 3)
         observation, _, _, _, info = env.step(action)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_data import pose as pose_math
-from sims.tasks import DOWN_RPY, Waypoint, waypoint_action, waypoint_reached
+from sims.tasks import DOWN_RPY
+from sims.waypoints import Waypoint, waypoint_action, waypoint_reached
 
 Array = NDArray[np.float64]
 

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_data import pose as pose_math
-
-if TYPE_CHECKING:
-    from sims.arm import Arm
+from sims.waypoints import Waypoint
 
 Array = NDArray[np.float64]
 TaskName = Literal["reach", "grasp", "reach_with_object", "pick_and_place"]
 
+MAX_STEPS = {"reach": 20, "grasp": 35, "reach_with_object": 25, "pick_and_place": 60}
 REACH_M = 0.03
 BLOCKED_M = 0.01  # a hand further than this from where it was sent has met an object
 LIFT_M = 0.04  # of the object's underside above the table
@@ -30,8 +29,22 @@ REST_M_S = 0.02
 LIFTED_HAND_M = 0.135  # about where the hand is when an object has been lifted
 CARRY_LOW_M = 0.09
 DOWN_RPY = (np.pi, 0.0, -np.pi / 2)  # gripper pointing down, fingers closing along base y
-MAX_MOVE_M = 0.06
-MAX_TURN_RAD = 0.15
+
+
+class TaskScene(Protocol):
+    """What tasks read of a simulated arm (``sims.arm.Arm``): base frame, m, m/s."""
+
+    @property
+    def state(self) -> Array: ...
+    @property
+    def object_pose(self) -> Array: ...
+    @property
+    def object_speed_m_s(self) -> float: ...
+    @property
+    def object_kind(self) -> str: ...
+    @property
+    def object_half_height_m(self) -> float: ...
+    def touching(self) -> tuple[bool, bool]: ...
 
 
 @dataclass(frozen=True)
@@ -60,17 +73,6 @@ class EpisodeDraw:
     carry_m: Array  # where the hand goes with the object, for reach_with_object
     goal_xy_m: tuple[float, float]  # where the object goes
     goal_object_m: tuple[float, ...] | None = None  # object centre once the goal was made
-
-
-@dataclass(frozen=True)
-class Waypoint:
-    """A commanded pose [7] to drive to.  ``paper``: one of the paper's three sub-goals."""
-
-    name: str
-    pose: Array
-    max_steps: int
-    paper: bool = False
-    final: bool = False
 
 
 def draw_episode(config: TaskConfig, rng: np.random.Generator) -> EpisodeDraw:
@@ -108,29 +110,29 @@ def _turned(pose: Array, yaw_rad: float) -> Array:
 # -- waypoints --------------------------------------------------------------------------------
 
 
-def _at_object(env: Arm, draw: EpisodeDraw, height_m: float, closedness: float) -> Array:
+def _at_object(scene: TaskScene, draw: EpisodeDraw, height_m: float, closedness: float) -> Array:
     """Hand pose over the object's place, fingers along its sides, ``height_m`` above the table."""
-    x, y = env.object_pose[:2] if draw.goal_object_m is None else draw.object_xy_m
-    yaw = draw.object_yaw_rad if env.config.scene.object == "box" else 0.0
+    x, y = scene.object_pose[:2] if draw.goal_object_m is None else draw.object_xy_m
+    yaw = draw.object_yaw_rad if scene.object_kind == "box" else 0.0
     return _turned(np.r_[x, y, height_m, DOWN_RPY, closedness], yaw)
 
 
-def grasp_height_m(env: Arm) -> float:
+def grasp_height_m(scene: TaskScene) -> float:
     """Height of the tool centre point [m] when the fingers are round the object."""
-    if env.config.scene.object != "cup":
-        return max(0.02, env.object_half_height_m)
-    return 2 * env.object_half_height_m - 0.025
+    if scene.object_kind != "cup":
+        return max(0.02, scene.object_half_height_m)
+    return 2 * scene.object_half_height_m - 0.025
 
 
-def pick_waypoints(env: Arm, draw: EpisodeDraw) -> list[Waypoint]:
+def pick_waypoints(scene: TaskScene, draw: EpisodeDraw) -> list[Waypoint]:
     """Above the object, at it, closed on it, lifted."""
-    low = grasp_height_m(env)
+    low = grasp_height_m(scene)
     above = low + 0.10
     return [
-        Waypoint("above_object", _at_object(env, draw, above, 0.0), 15),
-        Waypoint("at_object", _at_object(env, draw, low, 0.0), 8),
-        Waypoint("grasped", _at_object(env, draw, low, 1.0), 5, paper=True),
-        Waypoint("lifted", _at_object(env, draw, low + 0.11, 1.0), 6),
+        Waypoint("above_object", _at_object(scene, draw, above, 0.0), 15),
+        Waypoint("at_object", _at_object(scene, draw, low, 0.0), 8),
+        Waypoint("grasped", _at_object(scene, draw, low, 1.0), 5, paper=True),
+        Waypoint("lifted", _at_object(scene, draw, low + 0.11, 1.0), 6),
     ]
 
 
@@ -139,41 +141,41 @@ class Task:
 
     starts_holding = False
 
-    def waypoints(self, env: Arm, draw: EpisodeDraw) -> Iterable[Waypoint]:
+    def waypoints(self, scene: TaskScene, draw: EpisodeDraw) -> Iterable[Waypoint]:
         raise NotImplementedError
 
-    def judge(self, env: Arm, draw: EpisodeDraw) -> dict[str, Any]:
+    def judge(self, scene: TaskScene, draw: EpisodeDraw) -> dict[str, Any]:
         """``success`` (bool), ``distance_m`` (to the goal) and ``held`` (bool)."""
         raise NotImplementedError
 
-    def intended(self, env: Arm, draw: EpisodeDraw) -> bool:
+    def intended(self, scene: TaskScene, draw: EpisodeDraw) -> bool:
         """Whether the scene that was brought to the goal is at the goal that was drawn."""
         return True
 
 
 class Reach(Task):
-    def waypoints(self, env, draw):
+    def waypoints(self, scene, draw):
         return [Waypoint("reached", draw.goal_pose, 20, paper=True, final=True)]
 
-    def judge(self, env, draw):
-        distance = self._distance_m(env, draw)
-        return {"success": distance <= REACH_M, "distance_m": distance, "held": is_held(env)}
+    def judge(self, scene, draw):
+        distance = self._distance_m(scene, draw)
+        return {"success": distance <= REACH_M, "distance_m": distance, "held": is_held(scene)}
 
-    def intended(self, env, draw):
-        return self._distance_m(env, draw) <= BLOCKED_M
+    def intended(self, scene, draw):
+        return self._distance_m(scene, draw) <= BLOCKED_M
 
-    def _distance_m(self, env: Arm, draw: EpisodeDraw) -> float:
-        return float(np.linalg.norm(env.state[:3] - draw.goal_pose[:3]))
+    def _distance_m(self, scene: TaskScene, draw: EpisodeDraw) -> float:
+        return float(np.linalg.norm(scene.state[:3] - draw.goal_pose[:3]))
 
 
 class Grasp(Task):
-    def waypoints(self, env, draw):
-        *rest, last = pick_waypoints(env, draw)
+    def waypoints(self, scene, draw):
+        *rest, last = pick_waypoints(scene, draw)
         return [*rest, Waypoint(last.name, last.pose, last.max_steps, paper=True, final=True)]
 
-    def judge(self, env, draw):
-        lifted = underside_m(env)
-        held = is_held(env)
+    def judge(self, scene, draw):
+        lifted = underside_m(scene)
+        held = is_held(scene)
         return {
             "success": held and lifted >= LIFT_M,
             "distance_m": max(0.0, LIFT_M - lifted),
@@ -184,44 +186,44 @@ class Grasp(Task):
 class ReachWithObject(Task):
     starts_holding = True
 
-    def waypoints(self, env, draw):
-        height = max(float(draw.carry_m[2]), grasp_height_m(env) + 0.06)
+    def waypoints(self, scene, draw):
+        height = max(float(draw.carry_m[2]), grasp_height_m(scene) + 0.06)
         goal = _turned(np.r_[draw.carry_m[:2], height, DOWN_RPY, 1.0], draw.object_yaw_rad)
         return [Waypoint("reached", goal, 20, paper=True, final=True)]
 
-    def judge(self, env, draw):
-        held = is_held(env)
-        distance = _object_distance_m(env, draw)
+    def judge(self, scene, draw):
+        held = is_held(scene)
+        distance = _object_distance_m(scene, draw)
         return {"success": held and distance <= PLACE_M, "distance_m": distance, "held": held}
 
 
 class PickAndPlace(Task):
-    def waypoints(self, env, draw):
-        low = grasp_height_m(env)
+    def waypoints(self, scene, draw):
+        low = grasp_height_m(scene)
         goal = np.r_[draw.goal_xy_m, low, DOWN_RPY, 1.0]
-        goal = _turned(goal, draw.object_yaw_rad if env.config.scene.object == "box" else 0.0)
+        goal = _turned(goal, draw.object_yaw_rad if scene.object_kind == "box" else 0.0)
         up = np.array([0, 0, 0.11, 0, 0, 0, 0])
         opened = np.array([1, 1, 1, 1, 1, 1, 0])
         return [
-            *pick_waypoints(env, draw),
+            *pick_waypoints(scene, draw),
             Waypoint("above_goal", goal + up, 15, paper=True),
             Waypoint("at_goal", goal, 8),
             Waypoint("released", goal * opened, 5),
             Waypoint("placed", (goal + up) * opened, 6, paper=True, final=True),
         ]
 
-    def judge(self, env, draw):
-        distance = _object_distance_m(env, draw)
-        on_table, gripped = env.touching()
-        resting = on_table and not gripped and env.object_speed_m_s <= REST_M_S
+    def judge(self, scene, draw):
+        distance = _object_distance_m(scene, draw)
+        on_table, gripped = scene.touching()
+        resting = on_table and not gripped and scene.object_speed_m_s <= REST_M_S
         return {
             "success": distance <= PLACE_M and resting,
             "distance_m": distance,
-            "held": is_held(env),
+            "held": is_held(scene),
         }
 
-    def intended(self, env, draw):
-        away = env.object_pose[:2] - np.asarray(draw.goal_xy_m)
+    def intended(self, scene, draw):
+        away = scene.object_pose[:2] - np.asarray(draw.goal_xy_m)
         return float(np.linalg.norm(away)) <= PLACE_M
 
 
@@ -239,42 +241,17 @@ def make_task(config: TaskConfig) -> Task:
     return TASKS[config.name]()
 
 
-def underside_m(env: Arm) -> float:
+def underside_m(scene: TaskScene) -> float:
     """Height [m] of the object's underside above the table, taken upright."""
-    return float(env.object_pose[2] - env.object_half_height_m)
+    return float(scene.object_pose[2] - scene.object_half_height_m)
 
 
-def is_held(env: Arm) -> bool:
+def is_held(scene: TaskScene) -> bool:
     """Both fingers touch the object and the table does not."""
-    on_table, gripped = env.touching()
+    on_table, gripped = scene.touching()
     return gripped and not on_table
 
 
-def _object_distance_m(env: Arm, draw: EpisodeDraw) -> float:
-    goal = draw.goal_object_m or (*draw.goal_xy_m, env.object_half_height_m)
-    return float(np.linalg.norm(env.object_pose[:3] - np.asarray(goal)))
-
-
-# -- driving to waypoints ---------------------------------------------------------------------
-
-
-def waypoint_action(waypoint: Waypoint, state: Array, commanded: Array) -> Array:
-    """Bounded action [7] from the commanded pose towards the waypoint."""
-    action = pose_math.diff(commanded, waypoint.pose)
-    distance = np.linalg.norm(action[:3])
-    action[:3] *= min(1.0, MAX_MOVE_M / max(distance, 1e-9))
-    action[3:6] = np.clip(action[3:6], -MAX_TURN_RAD, MAX_TURN_RAD)
-    action[6] = waypoint.pose[6] - (state[6] if waypoint.pose[6] < commanded[6] else commanded[6])
-    return action
-
-
-def waypoint_reached(
-    waypoint: Waypoint, state: Array, commanded: Array, tolerance_m: float = 0.005
-) -> bool:
-    """Whether the hand is within ``tolerance_m`` and the gripper does what it was told."""
-    near = np.linalg.norm(state[:3] - waypoint.pose[:3]) < tolerance_m
-    turned = pose_math.angle_between(state, waypoint.pose) < 6 * tolerance_m
-    gripper = abs(commanded[6] - waypoint.pose[6]) < 0.02 and (
-        waypoint.pose[6] > 0.5 or state[6] < waypoint.pose[6] + 0.05
-    )
-    return bool(near and turned and gripper)
+def _object_distance_m(scene: TaskScene, draw: EpisodeDraw) -> float:
+    goal = draw.goal_object_m or (*draw.goal_xy_m, scene.object_half_height_m)
+    return float(np.linalg.norm(scene.object_pose[:3] - np.asarray(goal)))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from robots.core import ArmLoop
+from robots.arm_loop import ArmLoop
 from robots.limits import Box, Limits, SafetyError
 
 START = np.array([0.45, 0.0, 0.3, np.pi, 0.0, 0.0])

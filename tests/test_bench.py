@@ -5,22 +5,15 @@ import json
 import pytest
 import torch
 
-from configs.bench_encoder import BenchEncoder, run_bench_encoder
-from configs.bench_encoder import flops as flops_of_encoder
-from configs.bench_encoder import load_model as load_encoder
-from configs.bench_planner import (
-    PEER,
-    BenchPlanner,
-    Problem,
-    difference,
-    flops,
-    load_model,
-    run_bench_planner,
-)
-from configs.bench_train import BenchTrain, run_bench_train
-from configs.cli import main
-from planners.cem import CEMConfig
-from worldmodel.predictor import PredictorConfig
+from arm_worldmodel.cli import main
+from benchmarks import encoder as bench_encoder
+from benchmarks import planner as bench_planner
+from benchmarks import train as bench_train
+from benchmarks.encoder import flops as flops_of_encoder
+from benchmarks.encoder import load_model as load_encoder
+from benchmarks.planner import PEER, Problem, difference, flops, load_model
+from planners.config import CEMConfig
+from worldmodel.config import PredictorConfig
 from worldmodel.quantised import multiplies_integers
 from worldmodel.rollout import rollout
 
@@ -28,7 +21,7 @@ SMALL = CEMConfig(samples=12, iterations=2, elites=4, horizon=2)
 
 
 def test_the_plain_way_is_the_released_models_rollout():
-    problem = Problem(BenchPlanner(cem=SMALL), torch.device("cpu"))
+    problem = Problem(bench_planner.Settings(cem=SMALL), torch.device("cpu"))
     actions = 0.05 * torch.randn(3, 2, 7, generator=torch.Generator().manual_seed(0))
     found = problem.plain.imagine(problem.tokens, problem.state, actions)
     with torch.inference_mode():
@@ -41,12 +34,12 @@ def test_the_plain_way_is_the_released_models_rollout():
 
 def test_engine_and_plain_way_find_the_same_plan_from_the_same_seed():
     config = CEMConfig(samples=24, iterations=3, elites=6, horizon=2)
-    problem = Problem(BenchPlanner(cem=config), torch.device("cpu"))
+    problem = Problem(bench_planner.Settings(cem=config), torch.device("cpu"))
     assert difference(problem) < 1e-3
 
 
 def test_floating_point_operations_are_counted_from_the_matrices():
-    predictor = load_model(BenchPlanner())
+    predictor = load_model(bench_planner.Settings())
     one = flops(predictor, 1, 1)
     rows = predictor.config.grid**2 + 2
     weights = sum(p.numel() for n, p in predictor.predictor_blocks.named_parameters()
@@ -59,7 +52,7 @@ def test_floating_point_operations_are_counted_from_the_matrices():
 
 def test_bench_planner_writes_a_table_and_a_report(tmp_path):
     peer = PEER.exists()
-    report = run_bench_planner(BenchPlanner(
+    report = bench_planner.run(bench_planner.Settings(
         out=str(tmp_path), cem=SMALL, repeats=1, threads=1, peer=peer, growth=False,
     ))
     written = json.loads((tmp_path / "report.json").read_text())
@@ -80,7 +73,7 @@ def test_bench_planner_writes_a_table_and_a_report(tmp_path):
 
 
 def test_bench_train_compares_cached_latents_with_encoding(tmp_path):
-    report = run_bench_train(BenchTrain(
+    report = bench_train.run(bench_train.Settings(
         out=str(tmp_path), encoder="vit_tiny", steps=2, threads=1,
         predictor=PredictorConfig(predictor_dim=48, depth=1, num_heads=4),
     ))
@@ -92,12 +85,12 @@ def test_bench_train_compares_cached_latents_with_encoding(tmp_path):
     assert report["processes"].keys() == {1, 2}
     assert "| with encoder |" in (tmp_path / "table.md").read_text()
     with pytest.raises(ValueError, match="vit_giant"):
-        run_bench_train(BenchTrain(out=str(tmp_path), encoder="huge"))
+        bench_train.run(bench_train.Settings(out=str(tmp_path), encoder="huge"))
 
 
 def test_bench_encoder_measures_every_way_and_counts_its_operations(tmp_path):
-    settings = BenchEncoder(out=str(tmp_path), batches=(1, 2), repeats=1, threads=1)
-    report = run_bench_encoder(settings)
+    settings = bench_encoder.Settings(out=str(tmp_path), batches=(1, 2), repeats=1, threads=1)
+    report = bench_encoder.run(settings)
     assert {(r["way"], r["batch"]) for r in report["rows"]} == {
         (way, batch) for way in ("ours", "plain", "transformers") for batch in (1, 2)
     }
@@ -106,7 +99,7 @@ def test_bench_encoder_measures_every_way_and_counts_its_operations(tmp_path):
     weights = sum(p.numel() for p in load_encoder(settings).blocks.parameters() if p.ndim == 2)
     assert 1 < flops_of_encoder(config) / (2 * weights * config.tokens_per_frame) < 1.2
     with pytest.raises(ValueError, match="vit_giant"):
-        run_bench_encoder(BenchEncoder(out=str(tmp_path), model="huge"))
+        bench_encoder.run(bench_encoder.Settings(out=str(tmp_path), model="huge"))
 
 
 def test_bench_data_and_sim_write_tables(tmp_path):

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from configs.calibrating import HIGH_M, LOW_M, YAW_RAD, RandomMoves, show_moves
+from arm_worldmodel.self_calibration import show_moves
 from planners.calibration import CalibrationError, fit_calibration, load_calibration
+from robot_data.random_moves import HIGH_M, LOW_M, YAW_RAD, RandomMoves
 from sims.handling import Handling
 from sims.mujoco_arm import MujocoArm
 from sims.tasks import grasp_height_m

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from configs.cli import main
+from arm_worldmodel.cli import main
 from robot_data.checks import Summary, inspect, is_validation, split
 from robot_data.episodes import EpisodeStore
 from robot_data.schema import DataError

@@ -5,7 +5,7 @@ import pytest
 
 from robots import checkup
 from robots.limits import Limits
-from robots.topics import GripperConfig, Topics
+from robots.ros.topics import GripperConfig, Topics
 
 LIMITS = Limits()
 
@@ -87,7 +87,7 @@ def test_gripper_values_and_closedness_are_inverse():
 @pytest.mark.parametrize("host", ["192.168.1.5", "robot.lab", "8.8.8.8", "::ffff:10.0.0.1"])
 def test_rosbridge_on_another_machine_is_refused_unless_it_is_allowed(host):
     pytest.importorskip("roslibpy")
-    from robots.rosbridge_link import check_host
+    from robots.ros.rosbridge import check_host
 
     with pytest.raises(ValueError, match="ssh -L"):
         check_host(host, allow_remote=False)

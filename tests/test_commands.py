@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.cli import main
-from configs.report import wilson_95
+from arm_worldmodel.cli import main
+from arm_worldmodel.report import wilson_95
 from robot_data.episodes import EpisodeStore
 from worldmodel import checkpoint
-from worldmodel.encoder import Encoder, EncoderConfig
+from worldmodel.config import EncoderConfig
+from worldmodel.encoder import Encoder
 
 SMALL = [
     "encoder.embed_dim=48", "encoder.depth=2", "encoder.num_heads=4", "train.steps=4",
@@ -248,7 +249,7 @@ def test_bad_input_is_one_line_and_exit_code_2(bad, capsys, arguments, message):
 def test_no_opengl_says_what_to_install(tmp_path):
     broken = {**os.environ, "__EGL_VENDOR_LIBRARY_FILENAMES": "/nonexistent.json"}
     done = subprocess.run(
-        [sys.executable, "-m", "configs.cli", "plan", "task=reach", f"out={tmp_path}"],
+        [sys.executable, "-m", "arm_worldmodel", "plan", "task=reach", f"out={tmp_path}"],
         capture_output=True, text=True, env=broken, timeout=120,
     )
     assert done.returncode == 2, done.stderr

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from worldmodel.config import PredictorConfig, TrainConfig
 from worldmodel.losses import PostTraining
-from worldmodel.predictor import Predictor, PredictorConfig
-from worldmodel.train import TrainConfig, TrainingError, post_train
+from worldmodel.predictor import Predictor
+from worldmodel.train import TrainingError, post_train
 
 TESTS = Path(__file__).parent
 AC = PredictorConfig(64, 16, 24, 48, 2, 4, residual=True, action_scale=20.0)
@@ -101,7 +102,7 @@ def test_the_train_command_runs_in_two_processes(tmp_path, parallel):
     for seed in range(2):
         store.write(f"episode-{seed}", make_episode(12, seed, side=128))
     torchrun(
-        "-m", "configs.cli", "train", f"data={tmp_path / 'data'}", f"out={tmp_path / 'out'}",
+        "-m", "arm_worldmodel", "train", f"data={tmp_path / 'data'}", f"out={tmp_path / 'out'}",
         "parts=[predictor,readout]", "train.steps=2", "train.batch_size=2",
         f"train.parallel={parallel}", "readout_train.steps=2", "readout_train.batch_size=4",
         "predictor.predictor_dim=32", "predictor.depth=2", "predictor.num_heads=2",
@@ -139,7 +140,8 @@ def test_parts_without_a_gradient_are_not_trained():
 
 
 def test_sharded_pre_training_is_refused(tmp_path):
-    from worldmodel.encoder import Encoder, EncoderConfig
+    from worldmodel.config import EncoderConfig
+    from worldmodel.encoder import Encoder
     from worldmodel.train import pretrain
 
     encoder = Encoder(EncoderConfig(32, 24, 2, 2))

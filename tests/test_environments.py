@@ -13,15 +13,16 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import PassiveEnvChecker
 
 import sims  # noqa: F401  (registers the environments)
-from configs.robot_serving import SIM_HZ, RobotSim, SimulatedArm
+from arm_worldmodel.simulated_arm import SIM_HZ, SimulatedArm
 from robot_data import pose
 from robot_data.schema import DataError, check_image, check_state
-from robots.arm_process import ArmProcessConfig
-from robots.camera import CameraConfig
 from robots.franka_env import FrankaEnv
-from robots.local_link import LocalLink
+from robots.local.camera import CameraConfig
+from robots.local.link import LocalLink
+from robots.local.process import ArmProcessConfig
 from sims import scene, tasks
 from sims.arm import ArmConfig
+from sims.make import arm_for
 from sims.mujoco_arm import MujocoArm
 from sims.textures import table_textures
 
@@ -46,7 +47,7 @@ def make(name, task="reach"):
         return gymnasium.make(name, task=task).unwrapped
     folder = tempfile.mkdtemp()
     link = LocalLink(
-        partial(SimulatedArm, RobotSim(out=folder, task=task)), TEST_CARD,
+        partial(SimulatedArm, "mujoco", arm_for(ArmConfig(), task), 100_000, folder), TEST_CARD,
         ArmProcessConfig(tick_hz=SIM_HZ, fault_log=f"{folder}/faults.jsonl"),
     )
     card = np.full((128, 128, 3), 99, np.uint8)

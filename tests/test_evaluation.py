@@ -7,12 +7,21 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from configs.agents import Goal, Policy, PolicyConfig, make_agent
-from configs.cells import Cell, Keep, Outcome, OutcomeLog, jobs_of, run_job, run_jobs, summary
-from configs.cli import main
-from configs.commands import Evaluate
-from configs.report import wilson_95
-from configs.table import markdown, overview, table_cells
+from arm_worldmodel.cli import main
+from arm_worldmodel.evaluation import (
+    Cell,
+    Keep,
+    Outcome,
+    OutcomeLog,
+    jobs_of,
+    run_job,
+    run_jobs,
+    summary,
+)
+from arm_worldmodel.report import wilson_95
+from arm_worldmodel.success_table import markdown, overview, table_cells
+from planners.config import Goal, Policy, PolicyConfig
+from planners.load import make_agent
 from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.lerobot import export_lerobot
@@ -23,6 +32,7 @@ from robot_data.importers.lerobot import LeRobotImporter
 from robot_data.importers.npz import NpzImporter
 from robot_data.importers.rosbag import RosbagImporter
 from robot_data.importers.run import import_episodes
+from sims.arm import ArmConfig
 
 QUICK = Cell("quick", "reach", policy=PolicyConfig(policy="random"), episodes=3, max_steps=3)
 
@@ -123,7 +133,7 @@ def test_every_policy_of_the_shipped_weights_acts(policy, goal):
 
 
 def test_the_table_has_every_row_and_names_are_unique():
-    cells = table_cells(Evaluate())
+    cells = table_cells(PolicyConfig(), ArmConfig(), 50)
     names = [c.name for c in cells]
     assert len(set(names)) == len(names)
     for simulator in ("mujoco", "pybullet"):

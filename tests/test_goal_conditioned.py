@@ -2,14 +2,10 @@ import pytest
 import torch
 
 from worldmodel import checkpoint
-from worldmodel.encoder import Encoder, EncoderConfig
-from worldmodel.goal_conditioned import (
-    EVENTS,
-    GoalConditionedConfig,
-    InverseDynamics,
-    SubgoalPredictor,
-)
-from worldmodel.readout import Readout, ReadoutConfig
+from worldmodel.config import EncoderConfig, GoalConditionedConfig, ReadoutConfig
+from worldmodel.encoder import Encoder
+from worldmodel.goal_conditioned import EVENTS, InverseDynamics, SubgoalPredictor
+from worldmodel.readout import Readout
 
 SMALL = GoalConditionedConfig(
     image=ReadoutConfig(embed_dim=32, tokens=16, dim=32, depth=1, num_heads=4), hidden=32

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from configs.cli import main
-from configs.parity import INPUTS, NOT_COMPARED, compute, load_golden
+from arm_worldmodel.cli import main
+from arm_worldmodel.parity import INPUTS, NOT_COMPARED, compute, load_golden
 
 
 @pytest.mark.parametrize("which", [0, 1])

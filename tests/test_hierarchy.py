@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from planners.agent import AgentConfig
-from planners.hierarchy import HierarchicalAgent, HierarchyConfig, event_stages
-from planners.loop import run_episode
+from planners.config import AgentConfig, HierarchyConfig
+from planners.hierarchy import HierarchicalAgent, event_stages
+from robot_data.loop import run_episode
 from sims import tasks
 from sims.mujoco_arm import MujocoArm
 from worldmodel import checkpoint
-from worldmodel.goal_conditioned import EVENTS, GoalConditionedConfig, SubgoalPredictor
+from worldmodel.config import GoalConditionedConfig
+from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
 
 
 class TrueEvents(SubgoalPredictor):

@@ -78,7 +78,7 @@ def test_goal_images_are_reached_and_a_cube_is_grasped_through_rclpy_and_fci(tmp
     if not FRANKY.exists():
         pytest.skip("franky-sim is not installed: sh tools/hil/setup.sh")
     done = subprocess.run(
-        [sys.executable, "-m", "configs.cli", "robot", "trials", f"out={tmp_path}",
+        [sys.executable, "-m", "arm_worldmodel", "robot", "trials", f"out={tmp_path}",
          f"readout={ROOT / 'tests/data/fr3_sim'}", "reaches=3", "scripted=1", "planned=0"],
         env={**os.environ, "ROS_DOMAIN_ID": str(101 + os.getpid() % 100)}, capture_output=True,
         text=True, timeout=400,

@@ -11,8 +11,9 @@ import torch
 
 from worldmodel import checkpoint, hub
 from worldmodel.checkpoint import CheckpointError
-from worldmodel.encoder import Encoder, EncoderConfig
-from worldmodel.predictor import Predictor, PredictorConfig
+from worldmodel.config import EncoderConfig, PredictorConfig
+from worldmodel.encoder import Encoder
+from worldmodel.predictor import Predictor
 
 ENCODER = EncoderConfig(64, 128, 2, 2)
 PREDICTOR = PredictorConfig(64, 16, 128, 128, 1, 2)

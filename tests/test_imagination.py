@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from configs.parity import load_golden
+from arm_worldmodel.parity import load_golden
+from worldmodel.config import PREDICTORS, PredictorConfig
 from worldmodel.encoder import normalise_tokens
 from worldmodel.imagination import Imagination
-from worldmodel.predictor import PREDICTORS, Predictor, PredictorConfig
+from worldmodel.predictor import Predictor
 from worldmodel.rollout import rollout
 
 TINY = PredictorConfig(64, 16, 24, 48, 3, 4, max_steps=5)

@@ -8,7 +8,7 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin
 from scipy.spatial.transform import Rotation
 
-from configs.cli import main
+from arm_worldmodel.cli import main
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.lerobot import export_lerobot
 from robot_data.exporters.npz import export_npz

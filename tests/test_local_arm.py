@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.robot_serving import SIM_HZ, RobotSim, SimulatedArm
-from robots.arm_process import ArmProcessConfig
-from robots.camera import Camera, CameraConfig
+from arm_worldmodel.simulated_arm import SIM_HZ, SimulatedArm
 from robots.fault_log import FaultLog
 from robots.franka_env import FrankaEnv
 from robots.limits import Limits, SafetyError
-from robots.local_link import LocalLink
+from robots.local.camera import Camera, CameraConfig
+from robots.local.link import LocalLink
+from robots.local.process import ArmProcessConfig
 from robots.safety import FaultLatch
+from sims.arm import ArmConfig
+from sims.make import arm_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.realtime]
 CARD = "smptebars=size=320x240:rate=15"
@@ -70,7 +72,8 @@ def missing():
 
 def open_link(folder, kind=SimulatedArm, card=f"{CARD},realtime", limits=None):
     return LocalLink(
-        partial(kind, RobotSim(out=str(folder), seed=100_003)), CameraConfig(card, "lavfi"),
+        partial(kind, "mujoco", arm_for(ArmConfig(), "reach"), 100_003, folder),
+        CameraConfig(card, "lavfi"),
         ArmProcessConfig(
             tick_hz=SIM_HZ, fault_log=str(folder / "faults.jsonl"), limits=limits or Limits()
         ),

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NAMES = ["worldmodel", "planners", "sims", "robots", "robot_data", "configs"]
+NAMES = [
+    "arm_worldmodel", "worldmodel", "planners", "sims", "robots", "robot_data", "configs"
+]
 
 
 def test_installed_top_level_names_belong_to_this_distribution(tmp_path):
@@ -38,7 +40,7 @@ def test_wheel_runs_from_another_directory(tmp_path):
     )
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); "
-        "import configs.cli as c; assert 'site' in c.__file__, c.__file__; "
+        "import arm_worldmodel.cli as c; assert 'site' in c.__file__, c.__file__; "
         f"sys.exit(c.main(['info', 'out={tmp_path / 'out'}']))"
     )
     done = subprocess.run(

@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from planners.agent import AgentConfig, PlanningAgent
+from planners.agent import PlanningAgent
 from planners.budget import fit
 from planners.calibration import Calibration
-from planners.cem import CEM, CEMConfig
+from planners.cem import CEM
+from planners.config import AgentConfig, CEMConfig, ObjectiveConfig, SubgoalConfig
 from planners.grip import likeliest_grip
-from planners.objective import DISTANCES, GoalObjective, ObjectiveConfig, pose_parts
-from planners.subgoals import Progress, SubgoalConfig, SubgoalSequence
+from planners.objective import DISTANCES, GoalObjective, pose_parts
+from planners.subgoals import Progress, SubgoalSequence
 from robot_data.images import fit_square
 from robot_data.schema import DataError
-from worldmodel.encoder import Encoder, EncoderConfig
-from worldmodel.predictor import Predictor, PredictorConfig
-from worldmodel.readout import Readout, ReadoutConfig
+from worldmodel.config import EncoderConfig, PredictorConfig, ReadoutConfig
+from worldmodel.encoder import Encoder
+from worldmodel.predictor import Predictor
+from worldmodel.readout import Readout
 
 TARGET = torch.tensor([0.03, -0.05, 0.01, 0.0, 0.05, -0.1, 0.5])
 

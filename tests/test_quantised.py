@@ -4,12 +4,14 @@ import pytest
 import torch
 
 from planners.agent import spread_actions
-from planners.cem import CEM, CEMConfig
+from planners.cem import CEM
+from planners.config import CEMConfig
 from planners.objective import l1
 from worldmodel import checkpoint
+from worldmodel.config import PredictorConfig
 from worldmodel.encoder import normalise_tokens
 from worldmodel.imagination import Imagination
-from worldmodel.predictor import Predictor, PredictorConfig
+from worldmodel.predictor import Predictor
 from worldmodel.quantised import QuantisedImagination, multiplies_integers
 
 needs_vnni = pytest.mark.skipif(

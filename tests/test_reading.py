@@ -3,9 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planners.reading import read_states, shifted
-from worldmodel.encoder import Encoder, EncoderConfig
-from worldmodel.readout import Readout, ReadoutConfig
+from worldmodel.config import EncoderConfig, ReadoutConfig
+from worldmodel.encoder import Encoder
+from worldmodel.readout import Readout, read_states, shifted
 
 
 @given(st.integers(1, 7), st.integers(0, 2**16))

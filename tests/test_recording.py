@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from planners.agent import Decision
-from planners.loop import run_episode
 from robot_data.episodes import EpisodeStore
+from robot_data.loop import Decision, run_episode
 from robot_data.recording import EpisodeWriter, RerunRecorder
 
 

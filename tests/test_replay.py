@@ -6,15 +6,16 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 
-from configs.cli import main
-from planners.loop import run_episode
+from arm_worldmodel.cli import main
 from robot_data.episodes import EpisodeStore
+from robot_data.loop import run_episode
 from robot_data.pose import diff
 from robot_data.replay import ReplayEnv, action_error
 from robot_data.schema import DataError
 from tests.conftest import DATA, make_episode
-from worldmodel.encoder import ENCODERS, Encoder
-from worldmodel.predictor import PREDICTORS, Predictor
+from worldmodel.config import ENCODERS, PREDICTORS
+from worldmodel.encoder import Encoder
+from worldmodel.predictor import Predictor
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ class Recorder:
         self.goals = goals
 
     def act(self, observation):
-        from planners.agent import Decision
+        from robot_data.loop import Decision
 
         states = self.env.episode.states
         return Decision(action=diff(states[self.env.frame], states[self.env.frame + 1]))

@@ -23,9 +23,9 @@ from std_msgs.msg import Float64MultiArray
 from robot_data.episodes import EpisodeStore
 from robots.franka_env import FrankaEnv
 from robots.limits import SafetyError
-from robots.ros_bridge import LATCHED, RELIABLE, pose_message
-from robots.ros_link import RosLink
-from robots.topics import NODE, Topics
+from robots.ros.bridge import LATCHED, RELIABLE, pose_message
+from robots.ros.link import RosLink
+from robots.ros.topics import NODE, Topics
 
 pytestmark = [pytest.mark.slow, pytest.mark.realtime]
 SEED = 100_003
@@ -53,7 +53,7 @@ class Cell:
     def start(self, name: str, *settings: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "configs.cli", "robot", name, *settings], stdout=log,
+                [sys.executable, "-m", "arm_worldmodel", "robot", name, *settings], stdout=log,
                 stderr=log, cwd=self.folder,
             )
 
@@ -156,7 +156,7 @@ def running(tmp_path_factory):
 def worldmodel(cell: Cell, *words: str, **options) -> subprocess.CompletedProcess[str]:
     cell.link.release()
     return subprocess.run(
-        [sys.executable, "-m", "configs.cli", *words], cwd=cell.folder, text=True,
+        [sys.executable, "-m", "arm_worldmodel", *words], cwd=cell.folder, text=True,
         capture_output=True, timeout=240, **options,
     )
 
@@ -269,7 +269,7 @@ def test_a_bridge_cut_off_is_held_by_the_driver_and_by_itself(cell):
 
 def test_a_planner_without_ros_moves_the_arm_over_rosbridge(cell):
     pytest.importorskip("roslibpy")
-    from robots.rosbridge_link import RosbridgeLink
+    from robots.ros.rosbridge import RosbridgeLink
 
     cell.link.release()
     with socket.socket() as free:
@@ -304,8 +304,8 @@ def test_a_planner_without_ros_moves_the_arm_over_rosbridge(cell):
 
 PLANNER = """
 import numpy as np, time
-from robots.ros_link import RosLink
-from robots.topics import Topics
+from robots.ros.link import RosLink
+from robots.ros.topics import Topics
 link = RosLink(Topics(), "planner")
 link.inbox.wait("the arm", lambda: link.inbox.latest is not None, 30)
 print("up", flush=True)

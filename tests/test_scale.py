@@ -14,8 +14,8 @@ import numpy as np
 import psutil
 import pytest
 
-from configs.agents import PolicyConfig
-from configs.cells import Cell, jobs_of, run_jobs
+from arm_worldmodel.evaluation import Cell, jobs_of, run_jobs
+from planners.config import PolicyConfig
 from robot_data.episodes import EpisodeStore
 from sims.arm import ArmConfig
 from sims.collect import collect, episode_name
@@ -120,7 +120,8 @@ def bucket(monkeypatch):
 def worldmodel(*command):
     """A process of its own: workers inherit its environment, where the server is named."""
     done = subprocess.run(
-        [sys.executable, "-m", "configs.cli", *command], capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "arm_worldmodel", *command], capture_output=True, text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
 

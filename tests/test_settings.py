@@ -3,8 +3,9 @@ from typing import Literal
 
 import pytest
 
-from configs import commands, settings
-from configs.cli import COMMANDS, find, yaml_name
+from arm_worldmodel import cli
+from arm_worldmodel.commands import parity, plan
+from configs import settings
 from configs.settings import SettingsError
 
 
@@ -22,25 +23,25 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
 
 
-@pytest.mark.parametrize("command", list(COMMANDS))
-def test_every_yaml_fits_its_command(command):
-    kind = find(COMMANDS[command][0])
+@pytest.mark.parametrize("command", list(cli.COMMANDS))
+def test_every_command_has_defaults(command):
+    kind = cli.command(command).Settings
     needed = {"out=x", "data=x", "validation=x", "golden=x", "src=x", "format=npz"}
     given = [n for n in needed if n.split("=")[0] in kind.__dataclass_fields__]
-    assert isinstance(settings.load(kind, yaml_name(command), given), kind)
+    assert isinstance(settings.load(kind, given), kind)
 
 
 def test_overrides_reach_nested_fields():
-    plan = settings.load(
-        commands.Plan, "plan",
+    given = settings.load(
+        plan.Settings,
         ["task=reach", "agent.cem.samples=300", "arm.scene.box_half_m=[0.02,0.03]",
          "agent.cem.deadline_s=0.5", "arm.image_size=224", "out=/tmp/a-b_c.d/e"],
     )
-    assert plan.task == "reach"
-    assert plan.agent.cem.samples == 300
-    assert plan.arm.scene.box_half_m == (0.02, 0.03)
-    assert plan.agent.cem.deadline_s == 0.5
-    assert plan.out == "/tmp/a-b_c.d/e"
+    assert given.task == "reach"
+    assert given.agent.cem.samples == 300
+    assert given.arm.scene.box_half_m == (0.02, 0.03)
+    assert given.agent.cem.deadline_s == 0.5
+    assert given.out == "/tmp/a-b_c.d/e"
 
 
 def test_whole_number_is_accepted_for_a_float():
@@ -60,14 +61,14 @@ def test_whole_number_is_accepted_for_a_float():
 )
 def test_wrong_settings_are_explained(overrides, message):
     with pytest.raises(SettingsError, match=message):
-        settings.load(commands.Plan, "plan", overrides)
+        settings.load(plan.Settings, overrides)
 
 
 def test_missing_setting_is_named():
     with pytest.raises(SettingsError, match="golden"):
-        settings.load(commands.Parity, "parity", [])
+        settings.load(parity.Settings, [])
 
 
 def test_configuration_cannot_name_code():
     with pytest.raises(SettingsError, match="unknown setting"):
-        settings.load(commands.Plan, "plan", ["agent._target_=os.system"])
+        settings.load(plan.Settings, ["agent._target_=os.system"])

@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from configs.agents import PolicyConfig, make_agent
-from configs.calibrating import MOVES, STEP_M, calibrate, calibrate_by, show_moves
-from configs.cells import Cell, Keep, jobs_of, run_job
-from configs.cli import main
-from planners.agent import AgentConfig, PlanningAgent
+from arm_worldmodel.cli import main
+from arm_worldmodel.evaluation import Cell, Keep, jobs_of, run_job
+from arm_worldmodel.self_calibration import MOVES, calibrate, calibrate_by, show_moves
+from planners.agent import PlanningAgent
 from planners.calibration import load_calibration
-from planners.loop import run_episode
+from planners.config import AgentConfig, PolicyConfig
+from planners.load import make_agent
 from planners.objective import l1
 from robot_data.episodes import EpisodeStore
+from robot_data.loop import run_episode
 from robot_data.pose import diff
+from robot_data.random_moves import STEP_M
 from robot_data.schema import Episode
 from sims.arm import ArmConfig
 from sims.experts import CollectConfig, record_episode

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from worldmodel.encoder import Encoder, EncoderConfig, normalise_tokens
+from worldmodel.config import EncoderConfig, PredictorConfig, ReadoutConfig, TrainConfig
+from worldmodel.encoder import Encoder, normalise_tokens
 from worldmodel.losses import post_training_losses
 from worldmodel.masked import MASKS, MaskedPretraining, visible_tokens
-from worldmodel.predictor import Predictor, PredictorConfig
-from worldmodel.readout import Readout, ReadoutConfig, decode, readout_loss
-from worldmodel.train import TrainConfig, TrainingError, learning_rate, post_train, pretrain
+from worldmodel.predictor import Predictor
+from worldmodel.readout import Readout, decode, readout_loss
+from worldmodel.train import TrainingError, learning_rate, post_train, pretrain
 
 AC = PredictorConfig(64, 16, 24, 48, 2, 4, residual=True, action_scale=20.0)
 

@@ -10,10 +10,11 @@ import torch
 
 from worldmodel import checkpoint
 from worldmodel.checkpoint import CheckpointError
-from worldmodel.encoder import ENCODERS, Encoder, EncoderConfig
+from worldmodel.config import ENCODERS, PREDICTORS, EncoderConfig, PredictorConfig, ReadoutConfig
+from worldmodel.encoder import Encoder
 from worldmodel.models import MissingPart, Models
-from worldmodel.predictor import PREDICTORS, Predictor, PredictorConfig
-from worldmodel.readout import Readout, ReadoutConfig
+from worldmodel.predictor import Predictor
+from worldmodel.readout import Readout
 from worldmodel.released import Sizes, meta_encoder_config, meta_predictor_config
 
 SMALL = EncoderConfig(64, 48, 2, 4)

@@ -20,10 +20,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from worldmodel.encoder import Encoder, EncoderConfig
-from worldmodel.goal_conditioned import GoalConditionedConfig, InverseDynamics, SubgoalPredictor
-from worldmodel.predictor import Predictor, PredictorConfig
-from worldmodel.readout import Readout, ReadoutConfig
+from worldmodel.config import EncoderConfig, GoalConditionedConfig, PredictorConfig, ReadoutConfig
+from worldmodel.encoder import Encoder
+from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
+from worldmodel.predictor import Predictor
+from worldmodel.readout import Readout
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -196,7 +197,7 @@ def load_inverse_dynamics(folder: str | Path, encoder: Encoder) -> InverseDynami
 
 
 def load_meta_encoder(path: str | Path, name: str) -> Encoder:
-    from worldmodel.encoder import ENCODERS
+    from worldmodel.config import ENCODERS
     from worldmodel.models import Models
     from worldmodel.released import Sizes
 
@@ -205,8 +206,8 @@ def load_meta_encoder(path: str | Path, name: str) -> Encoder:
 
 
 def load_meta_predictor(path: str | Path, name: str) -> Predictor:
+    from worldmodel.config import PREDICTORS
     from worldmodel.models import Models
-    from worldmodel.predictor import PREDICTORS
     from worldmodel.released import Sizes
 
     shape = PREDICTORS[name]

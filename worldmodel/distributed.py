@@ -1,6 +1,6 @@
 """Training in many processes: torchrun's group, data parallel (DDP) or sharded (FSDP2).
 
-``torchrun --nproc-per-node 2 -m configs.cli train ...`` starts the processes; without torchrun
+``torchrun --nproc-per-node 2 -m arm_worldmodel train ...`` starts the processes; without torchrun
 everything here does nothing.
 """
 
@@ -10,7 +10,7 @@ import atexit
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -24,8 +24,8 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from worldmodel.attention import Block
+from worldmodel.config import Parallel
 
-Parallel = Literal["ddp", "fsdp"]
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 

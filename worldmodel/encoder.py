@@ -6,45 +6,15 @@ D width.  Images are RGB in 0..1, normalised with ImageNet statistics.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldmodel.attention import Block, initialise, rope_table
+from worldmodel.config import EncoderConfig
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    image_size: int = 128
-    embed_dim: int = 192
-    depth: int = 6
-    num_heads: int = 6
-    mlp_ratio: float = 4.0
-    patch_size: int = 16
-    tubelet_size: int = 2
-    layer_norm_eps: float = 1e-6
-
-    @property
-    def grid(self) -> int:
-        return self.image_size // self.patch_size
-
-    @property
-    def tokens_per_frame(self) -> int:
-        return self.grid**2
-
-
-ENCODERS = {
-    "vit_tiny": EncoderConfig(128, 192, 6, 6),
-    "vit_large": EncoderConfig(256, 1024, 24, 16),
-    "vit_huge": EncoderConfig(256, 1280, 32, 16),
-    "vit_giant": EncoderConfig(256, 1408, 40, 22, mlp_ratio=48 / 11),
-    "vit_giant_384": EncoderConfig(384, 1408, 40, 22, mlp_ratio=48 / 11),
-}
 
 
 class PatchEmbed(nn.Module):

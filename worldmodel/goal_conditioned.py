@@ -12,34 +12,19 @@ Letters: B batch, N tokens, D encoder width, F features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worldmodel.config import GoalConditionedConfig
 from worldmodel.pose import euler_to_matrix
-from worldmodel.readout import (
-    OUTPUTS,
-    POSITION_CENTRE_M,
-    POSITION_SCALE_M,
-    Readout,
-    ReadoutConfig,
-    decode,
-)
+from worldmodel.readout import OUTPUTS, POSITION_CENTRE_M, POSITION_SCALE_M, Readout, decode
 
 EVENTS = ("none", "grasp", "release")
 MOVE_SCALE_M = 0.05
 TURN_SCALE_RAD = 0.1
-
-
-@dataclass(frozen=True)
-class GoalConditionedConfig:
-    """image: the attentive trunk that pools each image; hidden: width of what joins the two."""
-
-    image: ReadoutConfig = field(default_factory=ReadoutConfig)
-    hidden: int = 512
 
 
 class GoalConditioned(nn.Module):

@@ -5,50 +5,12 @@ Letters: B batch, T time steps, N tokens of a frame, D encoder width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from worldmodel.attention import Block, initialise, rope_table
-
-
-@dataclass(frozen=True)
-class PredictorConfig:
-    """Sizes of the predictor.
-
-    residual: add the output to the current frame's tokens; starts training at the copy
-    baseline (see docs/design-notes.md); off for released weights.  action_scale and
-    state_scale multiply the inputs, which are small numbers in m and rad; 1 for released
-    weights.
-    """
-
-    image_size: int = 128
-    patch_size: int = 16
-    embed_dim: int = 192
-    predictor_dim: int = 256
-    depth: int = 6
-    num_heads: int = 8
-    mlp_ratio: float = 4.0
-    max_steps: int = 8
-    use_extrinsics: bool = False
-    residual: bool = False
-    action_scale: float = 1.0
-    state_scale: float = 1.0
-    layer_norm_eps: float = 1e-6
-
-    @property
-    def grid(self) -> int:
-        return self.image_size // self.patch_size
-
-
-PREDICTORS = {
-    "ac_tiny": PredictorConfig(
-        128, 16, 192, 192, 5, 6, residual=True, action_scale=20.0, state_scale=2.0
-    ),
-    "vjepa2_ac": PredictorConfig(256, 16, 1408, 1024, 24, 16, max_steps=32),
-}
+from worldmodel.config import PredictorConfig
 
 
 class Predictor(nn.Module):

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worldmodel.config import ReadoutConfig, TrainConfig
 from worldmodel.pose import euler_to_matrix
-from worldmodel.readout import Readout, ReadoutConfig
-from worldmodel.train import Run, TrainConfig
+from worldmodel.readout import Readout
+from worldmodel.train import Run
 
 TARGETS = (
     "object_x_m", "object_y_m", "object_z_m", "hand_x_m", "hand_y_m", "hand_z_m",

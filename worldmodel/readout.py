@@ -8,24 +8,15 @@ Letters: B batch, N tokens, D encoder width, Q queries.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from itertools import product
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worldmodel.config import ReadoutConfig
+from worldmodel.encoder import Encoder
 from worldmodel.pose import euler_to_matrix, matrix_to_euler
-
-
-@dataclass(frozen=True)
-class ReadoutConfig:
-    embed_dim: int = 192
-    tokens: int = 64
-    dim: int = 256
-    depth: int = 2
-    num_heads: int = 8
-    queries: int = 8
-
 
 OUTPUTS = 10  # xyz / POSITION_SCALE, two columns of the rotation matrix, closedness logit
 POSITION_SCALE_M = 0.1
@@ -93,3 +84,37 @@ def readout_loss(output: Tensor, state: Tensor) -> Tensor:
     turn = F.smooth_l1_loss(output[:, 3:9], columns, beta=0.1)
     grip = F.binary_cross_entropy_with_logits(output[:, 9], state[:, 6].clamp(0, 1))
     return place + turn + 0.2 * grip
+
+
+# -- test-time augmentation ---------------------------------------------------------------------
+
+
+def shifted(images: Tensor, shift_px: int) -> list[Tensor]:
+    """The images, uint8 [B, H, W, 3], moved by -shift, 0 and +shift pixels along both axes: nine
+    like them (one, if ``shift_px`` is 0); edges are repeated."""
+    if shift_px == 0:
+        return [images]
+    height, width = images.shape[1:3]
+    # "replicate" has no kernel for bytes.
+    wide = F.pad(images.permute(0, 3, 1, 2).float(), [shift_px] * 4, mode="replicate")
+    wide = wide.to(torch.uint8).permute(0, 2, 3, 1)
+    steps = (0, shift_px, 2 * shift_px)
+    return [wide[:, y : y + height, x : x + width] for y, x in product(steps, steps)]
+
+
+def read_states(
+    encoder: Encoder, readout: Readout, images: Tensor, shift_px: int
+) -> tuple[Tensor, Tensor]:
+    """Test-time augmentation (Krizhevsky et al. 2012, section 4.1): the mean over shifted images.
+
+    A patch encoder divides a shifted image into other patches, so the readout errs otherwise; over
+    a symmetric set of shifts the hand's motion in the image cancels to first order.
+
+    Images, uint8 [B, H, W, 3] -> commanded states [B, 7] in the model frame, and the features
+    [B, F] they were read from, both of the mean over the shifts.
+    """
+    features = torch.stack([
+        readout.features(encoder.encode_frames(view.contiguous()).float())
+        for view in shifted(images, shift_px)
+    ]).mean(0)
+    return decode(readout.head(features)), features

@@ -21,8 +21,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from worldmodel.checkpoint import CheckpointError, filled
-from worldmodel.encoder import Encoder, EncoderConfig
-from worldmodel.predictor import Predictor, PredictorConfig
+from worldmodel.config import EncoderConfig, PredictorConfig
+from worldmodel.encoder import Encoder
+from worldmodel.predictor import Predictor
 
 ENCODER_KEYS = ("target_encoder", "ema_encoder", "encoder")  # the EMA of the weights comes first
 HEAD_WIDTH = 64  # of every released network but ViT-H

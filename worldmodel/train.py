@@ -16,7 +16,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from worldmodel import distributed
-from worldmodel.distributed import Parallel
+from worldmodel.config import TrainConfig
 from worldmodel.encoder import Encoder, normalise_images
 from worldmodel.goal_conditioned import GoalConditioned
 from worldmodel.losses import PostTraining, post_training_losses
@@ -38,36 +38,6 @@ from worldmodel.readout import Readout, decode, readout_loss
 
 class TrainingError(ValueError):
     """A run that cannot start or go on; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What every loop shares.  The learning rate warms up linearly, then falls as a cosine.
-
-    accumulate: batches an optimiser step adds up, in each process.  parallel: under torchrun,
-    "ddp" keeps the whole model in each process, "fsdp" a share of it.  compile: let
-    torch.compile fuse the model: a minute or so at the first step.
-    """
-
-    steps: int = 1000
-    batch_size: int = 64
-    learning_rate: float = 6e-4
-    final_learning_rate: float = 1e-5
-    warmup_steps: int = 100
-    weight_decay: float = 0.04
-    clip_norm: float = 1.0
-    seed: int = 0
-    bf16: bool = True
-    checkpoint_every: int = 250
-    log_every: int = 20
-    device: str = "cpu"
-    accumulate: int = 1
-    parallel: Parallel = "ddp"
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        if self.accumulate < 1:
-            raise ValueError(f"accumulate {self.accumulate} must be at least 1")
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:

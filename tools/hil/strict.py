@@ -1,7 +1,7 @@
 """Random planner output against an FR3 simulator that enforces the real arm's limits.
 
 franka-sim with --enforce-motion-limits --enforce-comm-constraints on one side, pylibfranka's
-1 kHz Cartesian pose control on the other; between them our own set points: ``robots.core`` at
+1 kHz Cartesian pose control on the other; between them our own set points: ``robots.arm_loop`` at
 50 Hz in a process of its own, ``robots.resample`` in the 1 kHz loop.  Time is counted in the
 robot's cycles.  Runs in an environment of its own (tools/hil/setup.sh), with this repository on
 PYTHONPATH.
@@ -30,7 +30,7 @@ from franka_sim.health_check import HealthCheckError, check_server
 from ruckig import InputParameter, OutputParameter, Result, Ruckig
 from scipy.spatial.transform import Rotation
 
-from robots.core import ArmLoop
+from robots.arm_loop import ArmLoop
 from robots.limits import Limits, SafetyError
 from robots.realtime import prefer_this_process
 from robots.resample import Resampler

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from configs.robot_hil import ROOT, Processes
-from robots.arm_process import ArmProcessConfig
-from robots.camera import CameraConfig
+from arm_worldmodel.hil import ROOT, Processes
 from robots.fci import FrankyArm
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits
-from robots.local_link import LocalLink
+from robots.local.camera import CameraConfig
+from robots.local.link import LocalLink
+from robots.local.process import ArmProcessConfig
 
 FRANKA = ROOT / ".hil/franka"
 HOME_Q = (0.0, 0.1, 0.0, -2.2, 0.0, 2.3, 0.785)  # [rad]

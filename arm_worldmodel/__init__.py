@@ -1,0 +1,1 @@
+"""Goal-image planning for robot arms with a latent world model."""

@@ -1,0 +1,179 @@
+"""Batches for the training loops: numpy windows and latents become torch tensors.
+
+Every feed gives the same batch for the same step (``worldmodel.train``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robot_data.episodes import EpisodeStore
+from robot_data.events import gripper_events, next_event
+from robot_data.latents import LatentCache, LatentEpisode
+from robot_data.pose import diff
+from robot_data.windows import WindowSampler
+from worldmodel.goal_conditioned import EVENTS
+
+
+class ClipFeed:
+    """uint8 clips [B, T, H, W, 3] for masked pre-training.
+
+    Even steps: single frames repeated to a tubelet, as frames are encoded later.  Odd steps:
+    real motion of ``motion_frames``, with as many tokens in the batch.
+    """
+
+    def __init__(
+        self, store: EpisodeStore, batch_size: int, seed: int, tubelet: int = 2,
+        motion_frames: int = 4,
+    ) -> None:
+        self.still = WindowSampler(store, 1)
+        self.motion = self.still.with_length(motion_frames)
+        self.tubelet, self.seed = tubelet, seed
+        self.sizes = (batch_size, max(1, batch_size * tubelet // motion_frames))
+
+    def __call__(self, step: int) -> Tensor:
+        rng = np.random.default_rng([self.seed, step])
+        sampler = self.motion if step % 2 else self.still
+        clips = np.stack([sampler.sample(rng).images for _ in range(self.sizes[step % 2])])
+        if not step % 2:
+            clips = clips.repeat(self.tubelet, axis=1)
+        return torch.from_numpy(clips)
+
+
+def _all_episodes(caches: Sequence[LatentCache]) -> list[LatentEpisode]:
+    """Episodes of the plain latents and of every augmented variant."""
+    return [episode for cache in caches for episode in cache.episodes()]
+
+
+class LatentFeed:
+    """Windows of cached latents for post-training, frames of them for the readout.
+
+    ``stride`` frames lie between the frames of a window; its actions are the measured pose
+    changes over that time.
+    """
+
+    def __init__(
+        self, caches: Sequence[LatentCache], batch_size: int, length: int, seed: int,
+        strides: tuple[int, ...],
+    ) -> None:
+        self.batch_size, self.length = batch_size, length
+        self.seed, self.strides = seed, strides
+        self.episodes = _all_episodes(caches)
+
+    def windows(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """tokens [B, T, N, D], actions [B, T-1, 7], states [B, T, 7]."""
+        rng = np.random.default_rng([self.seed, step])
+        tokens, states = [], []
+        for _ in range(self.batch_size):
+            stride = int(rng.choice(self.strides))
+            episode = self.episodes[int(rng.integers(len(self.episodes)))]
+            span = (self.length - 1) * stride + 1
+            start = int(rng.integers(len(episode.states) - span + 1))
+            rows = slice(start, start + span, stride)
+            tokens.append(episode.latents[rows])
+            states.append(episode.states[rows])
+        state = np.stack(states)
+        return (
+            torch.from_numpy(np.stack(tokens)),
+            torch.from_numpy(diff(state[:, :-1], state[:, 1:])),
+            torch.from_numpy(state),
+        )
+
+    def frames(self, step: int) -> tuple[Tensor, Tensor]:
+        """tokens [B, N, D] and commanded states [B, 7]: pose, and what the gripper was told."""
+        rng = np.random.default_rng([self.seed, step, 1])
+        tokens, states = [], []
+        for _ in range(self.batch_size):
+            episode = self.episodes[int(rng.integers(len(self.episodes)))]
+            t = int(rng.integers(len(episode.states)))
+            tokens.append(episode.latents[t])
+            states.append(np.r_[episode.states[t, :6], episode.commanded_closedness[t]])
+        return torch.from_numpy(np.stack(tokens)), torch.from_numpy(np.stack(states))
+
+
+@dataclass(frozen=True)
+class GoalPairs:
+    """Frames of several episodes, and pairs (present, later frame as goal) of their rows.
+
+    tokens [B, N, D], states [B, 7]; present, goal [P] index them; kind [P] indexes ``EVENTS``
+    (-1: leave out); event_pose [P, 7]; moved [P, 7]: pose change over the step after the
+    present frame, and the closedness commanded then.
+    """
+
+    tokens: Tensor
+    states: Tensor
+    present: Tensor
+    goal: Tensor
+    kind: Tensor
+    event_pose: Tensor
+    moved: Tensor
+
+
+class HindsightFeed:
+    """Pairs for goal-conditioned training: every later frame of an episode is a goal.
+
+    Frames up to the last gripper event are drawn ``busy`` times as often as those after it.
+    """
+
+    def __init__(
+        self, caches: Sequence[LatentCache], batch_size: int, seed: int, frames: int = 4,
+        busy: float = 3.0,
+    ) -> None:
+        self.episodes = _all_episodes(caches)
+        self.events = [gripper_events(e.states, e.commanded_closedness) for e in self.episodes]
+        self.batch_size, self.seed, self.frames, self.busy = batch_size, seed, frames, busy
+
+    def __call__(self, step: int) -> GoalPairs:
+        rng = np.random.default_rng([self.seed, step, 2])
+        tokens, states, pairs, kinds, poses, moved = [], [], [], [], [], []
+        for number in range(max(1, self.batch_size // self.frames)):
+            index = int(rng.integers(len(self.episodes)))
+            episode, events = self.episodes[index], self.events[index]
+            last = max((e.frame + 2 for e in events), default=0)
+            weight = np.where(np.arange(len(episode.states)) < last, self.busy, 1.0)
+            rows = np.sort(
+                rng.choice(len(weight), self.frames, replace=False, p=weight / weight.sum())
+            )
+            tokens.append(episode.latents[rows])
+            states.append(episode.states[rows])
+            for i, j in combinations(range(self.frames), 2):
+                t, g = int(rows[i]), int(rows[j])
+                event = next_event(events, t, g)
+                kind = "none" if event is None else event.kind
+                pairs.append((number * self.frames + i, number * self.frames + j))
+                kinds.append(EVENTS.index(kind) if kind in EVENTS else -1)
+                poses.append(episode.states[t] if event is None else event.pose)
+                step_moved = diff(episode.states[t], episode.states[t + 1])
+                moved.append(np.r_[step_moved[:6], episode.commanded_closedness[t + 1]])
+        index = torch.tensor(pairs)
+        return GoalPairs(
+            torch.from_numpy(np.concatenate(tokens)).float(),
+            torch.from_numpy(np.concatenate(states)).float(),
+            index[:, 0], index[:, 1], torch.tensor(kinds),
+            torch.from_numpy(np.stack(poses)).float(), torch.from_numpy(np.stack(moved)).float(),
+        )
+
+
+def random_frames(episodes: list[LatentEpisode], count: int, seed: int):
+    """Random frames: tokens [B, N, D], targets [B, 8] (object xyz, hand xyz, measured and
+    commanded closedness) and commanded states [B, 7]."""
+    rng = np.random.default_rng(seed)
+    tokens, targets, states = [], [], []
+    for _ in range(count):
+        episode = episodes[int(rng.integers(len(episodes)))]
+        t = int(rng.integers(len(episode.states)))
+        state, told = episode.states[t], episode.commanded_closedness[t]
+        tokens.append(episode.latents[t])
+        targets.append(np.r_[episode.object_position[t], state[:3], state[6], told])
+        states.append(np.r_[state[:6], told])
+    return (
+        torch.from_numpy(np.stack(tokens)).float(),
+        torch.from_numpy(np.stack(targets)).float(),
+        torch.from_numpy(np.stack(states)).float(),
+    )

@@ -1,0 +1,1 @@
+"""Commands: a verb is a file, its ``Settings`` beside ``run``."""

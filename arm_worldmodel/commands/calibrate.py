@@ -1,0 +1,71 @@
+"""Map the model's idea of space to the robot's by moves of its own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robot_data.random_moves import STEP_M
+from sims.arm import ArmConfig
+from sims.make import Simulator, arm_for, make_env
+
+MOVES = 240  # 48 s at 5 Hz
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Camera self-calibration: a third of the moves handle the object, the others are random ones
+    of at most ``step_m``; writes calibration.safetensors.
+
+    data: recordings of such moves, instead of a simulator; ``moves`` frames of them are used.
+    readout: folder of a readout fine-tuned for another arm or camera; the map holds for no other.
+    """
+
+    out: str = "outputs/calibrate"
+    data: str | None = None
+    readout: str | None = None
+    simulator: Simulator = "mujoco"
+    moves: int = MOVES
+    step_m: float = STEP_M
+    seed: int = 0
+    checkpoint: str | None = None
+    arm: ArmConfig = field(default_factory=ArmConfig)
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    import numpy as np
+
+    from arm_worldmodel.report import write_report
+    from arm_worldmodel.self_calibration import calibrate_by, recorded_moves, show_moves
+    from worldmodel import checkpoint
+
+    where = Path(settings.checkpoint or checkpoint.SHIPPED)
+    encoder = checkpoint.load_encoder(where)
+    readout = checkpoint.load_readout(Path(settings.readout or where), encoder)
+    if settings.data is not None:
+        shown = recorded_moves(settings.data, settings.moves)
+    else:
+        env = make_env(settings.simulator, arm_for(settings.arm, "reach"))
+        try:
+            shown = show_moves(env, settings.moves, settings.step_m, settings.seed)
+        finally:
+            env.close()
+    found = calibrate_by(*shown, encoder, readout)
+    out = Path(settings.out)
+    out.mkdir(parents=True, exist_ok=True)
+    found.save(out / "calibration.safetensors")
+    turned = np.degrees(np.arctan2(found.matrix[1, 0], found.matrix[0, 0]))
+    report = {
+        "matrix": found.matrix.tolist(), "offset": found.offset.tolist(),
+        "turn": found.turn.tolist(), "moves": found.moves, "azimuth_deg": float(turned),
+        "error_before_m": found.error_before_m, "error_after_m": found.error_after_m,
+        "settings": asdict(settings),
+    }
+    write_report(out, report)
+    print(
+        f"{found.moves} moves: hand position off by {100 * found.error_before_m:.1f} cm before and "
+        f"{100 * found.error_after_m:.1f} cm after (median, moves left out of the fit); map turns "
+        f"{turned:.1f} deg about z\napply with calibration={out / 'calibration.safetensors'}"
+    )
+    return report

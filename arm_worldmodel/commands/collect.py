@@ -1,0 +1,54 @@
+"""Record episodes in the simulator."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tqdm import tqdm
+
+from arm_worldmodel.report import write_report
+from robot_data.episodes import EpisodeStore
+from sims.arm import ArmConfig
+from sims.collect import collect
+from sims.experts import CollectConfig
+from sims.parallel import Pool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Record episodes ``first_seed`` .. ``first_seed + episodes - 1`` into ``out``, a folder or
+    an fsspec URL of object storage.  pool=ray records on the cluster that RAY_ADDRESS names;
+    ``out`` must then be the same place for all its machines."""
+
+    out: str
+    episodes: int = 3200
+    first_seed: int = 0
+    workers: int | None = None
+    pool: Pool = "processes"
+    arm: ArmConfig = field(default_factory=ArmConfig)
+    collect: CollectConfig = field(default_factory=CollectConfig)
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    if settings.episodes < 1:
+        raise ValueError(f"episodes={settings.episodes}; record at least 1")
+    began, frames = time.monotonic(), 0
+    seeds = range(settings.first_seed, settings.first_seed + settings.episodes)
+    held = len(EpisodeStore(settings.out))
+    recorded = 0
+    with tqdm(total=settings.episodes, desc="collect", unit="episode") as bar:
+        for count in collect(
+            settings.arm, settings.collect, settings.out, seeds, settings.workers, settings.pool
+        ):
+            frames, recorded = frames + count, recorded + 1
+            bar.update()
+    seconds = time.monotonic() - began
+    report = {
+        "episodes_recorded": recorded, "episodes_held_before": held, "frames": frames,
+        "seconds": seconds, "frames_per_second": frames / seconds,
+        "settings": asdict(settings),
+    }
+    write_report(settings.out, report)
+    return report

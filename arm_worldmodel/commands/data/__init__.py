@@ -1,0 +1,1 @@
+"""``worldmodel data``: what a store holds and whether it is sound."""

@@ -1,0 +1,43 @@
+"""Does the model listen to actions: energies, ranks, drift."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from arm_worldmodel.config import DiagnosisConfig
+
+
+@dataclass(frozen=True)
+class Settings(DiagnosisConfig):
+    """Does the model listen to actions?  Measured on recorded episodes."""
+
+    out: str = "outputs/diagnose"
+    checkpoint: str | None = None
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    import torch
+    from tqdm import tqdm
+
+    from arm_worldmodel.diagnosis import Heard, listen
+    from arm_worldmodel.encoding import fill_cache
+    from arm_worldmodel.report import write_report
+    from worldmodel import checkpoint
+
+    folder = settings.checkpoint or checkpoint.SHIPPED
+    encoder = checkpoint.load_encoder(folder)
+    predictor = checkpoint.load_predictor(folder, encoder).to(torch.bfloat16)  # as it plans
+    episodes = fill_cache(settings.data, encoder).episodes()[: settings.episodes]
+    heard = Heard(settings)
+    for number, episode in enumerate(tqdm(episodes, desc="diagnose", unit="episode")):
+        heard.add(listen(predictor, episode, settings, number))
+    report = {**heard.report(), "settings": asdict(settings)}
+    out = Path(settings.out)
+    out.mkdir(parents=True, exist_ok=True)
+    heard.draw(out / "diagnose.png")
+    path = write_report(out, report)
+    print(heard.table())
+    print(f"figure: {out / 'diagnose.png'}  report: {path}")
+    return report

@@ -1,0 +1,36 @@
+"""Cache the frozen encoder's latents."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Cache the latents of ``data`` under the encoder of ``checkpoint``; and of
+    ``variants`` augmented copies of every episode (``robot_data.augment``), in caches of their
+    own: training then needs no encoder in memory."""
+
+    data: str
+    variants: int = 0
+    out: str = "outputs/encode"
+    checkpoint: str | None = None
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    from arm_worldmodel.encoding import fill_caches, once
+    from arm_worldmodel.report import write_report
+    from worldmodel import checkpoint
+
+    began = time.monotonic()
+    encoder = checkpoint.load_encoder(settings.checkpoint or checkpoint.SHIPPED)
+    caches = fill_caches(settings.data, encoder, settings.variants)
+    report = {
+        "encoder_hash": checkpoint.state_hash(encoder),
+        "folders": [str(cache.folder) for cache in caches],
+        "episodes": len(caches[0].episodes()), "seconds": time.monotonic() - began,
+    }
+    once(write_report, settings.out, report)
+    return report

@@ -1,0 +1,105 @@
+"""Success rate over many seeds; suite=table: the success table."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from planners.config import PolicyConfig
+from sims.arm import ArmConfig
+from sims.make import Simulator, arm_for
+from sims.parallel import Pool
+
+
+@dataclass(frozen=True)
+class Settings(PolicyConfig):
+    """Success over ``episodes`` seeds from ``first_seed``; ``planner_seeds`` take turns.
+
+    suite=table runs the whole success table instead, ``only`` the rows whose name contains it;
+    started again with the same ``out`` it goes on where it stopped.  pool=ray runs on the
+    cluster that RAY_ADDRESS names.  record: a store every episode is written into.
+    """
+
+    task: str = "pick_and_place"
+    simulator: Simulator = "mujoco"
+    suite: Literal["table"] | None = None
+    only: str = ""
+    episodes: int = 50
+    first_seed: int = 100_000
+    planner_seeds: int = 3
+    out: str = "outputs/evaluate"
+    max_steps: int | None = None
+    workers: int | None = None
+    pool: Pool = "processes"
+    record: str | None = None
+    arm: ArmConfig = field(default_factory=ArmConfig)
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    if settings.episodes < 1 or settings.planner_seeds < 1:
+        raise ValueError(
+            f"episodes={settings.episodes}, planner_seeds={settings.planner_seeds}; both must be "
+            "at least 1"
+        )
+    return run_suite(settings) if settings.suite else run_cell(settings)
+
+
+def run_cell(settings: Settings) -> dict[str, Any]:
+    import numpy as np
+    from tqdm import tqdm
+
+    from arm_worldmodel.evaluation import Cell, Keep, Outcome, jobs_of, loadable, run_jobs, summary
+    from arm_worldmodel.report import write_report
+    from planners.load import make_agent, policy_of
+
+    cell = Cell(
+        f"{settings.task} ({settings.arm.scene.object}, {settings.goal}, {settings.policy}, "
+        f"{settings.simulator})",
+        settings.task, settings.simulator, policy_of(settings), settings.arm, settings.episodes,
+        settings.max_steps,
+    )
+    arm_for(settings.arm, settings.task)  # report a bad task or checkpoint before any work
+    if not settings.policy.startswith("simulator_"):
+        make_agent(loadable(cell.policy))
+    jobs = jobs_of(cell, settings.first_seed, settings.planner_seeds)
+    outcomes: list[Outcome] = []
+    with tqdm(total=len(jobs), desc=f"evaluate {settings.task}", unit="episode") as bar:
+        for outcome in run_jobs(
+            jobs, settings.workers, settings.pool, Keep(record=settings.record)
+        ):
+            outcomes.append(outcome)
+            bar.update()
+            bar.set_postfix(success=f"{np.mean([o.success for o in outcomes]):.0%}")
+    outcomes.sort(key=lambda o: o.seed)
+    report = {
+        "task": settings.task, "goal": settings.goal, "policy": settings.policy,
+        "simulator": settings.simulator, "object": settings.arm.scene.object,
+        **summary(outcomes), "first_seed": settings.first_seed,
+        "per_episode": [asdict(o) for o in outcomes], "settings": asdict(settings),
+    }
+    path = write_report(settings.out, report)
+    low, high = report["wilson_95"]
+    print(
+        f"{cell.name}: {report['successes']}/{len(outcomes)} = {report['success_rate']:.0%} "
+        f"[{low:.0%}, {high:.0%}], median distance {100 * report['median_distance_m']:.1f} cm, "
+        f"{report['median_plan_seconds']:.2f} s per action -> {path}"
+    )
+    return report
+
+
+def run_suite(settings: Settings) -> dict[str, Any]:
+    """Run the rows ``only`` names; the table shows every row that has episodes in ``out``."""
+    from arm_worldmodel.success_table import run_rows, table_cells, write_table
+    from planners.load import policy_of
+
+    out = Path(settings.out)
+    cells = table_cells(policy_of(settings), settings.arm, settings.episodes)
+    chosen = [c for c in cells if settings.only in c.name]
+    if not chosen:
+        raise ValueError(f"only='{settings.only}' matches no row of the table")
+    shown, outcomes = run_rows(
+        out, cells, chosen, settings.first_seed, settings.planner_seeds, settings.workers,
+        settings.pool, settings.record,
+    )
+    return write_table(out, shown, outcomes, asdict(settings))

@@ -1,0 +1,111 @@
+"""Bring recordings of other formats into a store."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from arm_worldmodel.report import report_folder, write_report
+from robot_data.conventions import StateConvention
+from robot_data.episodes import EpisodeStore
+from robot_data.importers.assemble import FitConfig
+from robot_data.importers.columns import ColumnConfig
+from robot_data.importers.droid import DroidImporter
+from robot_data.importers.lerobot import SIDECAR, LeRobotImporter
+from robot_data.importers.npz import NpzImporter
+from robot_data.importers.rlds import RldsImporter
+from robot_data.importers.rosbag import RosbagImporter, TopicConfig
+from robot_data.importers.run import Imported, import_episodes, require_source
+from robot_data.importers.source import Importer
+from robot_data.importers.umi import UmiImporter
+from robot_data.layout import Codec
+from robot_data.schema import DataError
+
+# Formats that say themselves how they write a state; the others must be told.
+KNOWN = {
+    "droid": StateConvention(),
+    "npz": StateConvention(),
+    "rosbag": StateConvention(gripper="width", max_width_m=0.08),  # finger joints of a Franka hand
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Bring the episodes of ``src`` into the store ``out``.
+
+    format: droid (raw folders), lerobot (v2.0 to v3.0), rosbag (rosbag2 folders, .mcap), rlds
+    (TFRecord), npz (V-JEPA 2 example), umi (diffusion_policy zarr).  convention: how the source
+    writes position, rotation and gripper (``robot_data.conventions``).  columns, topics: where
+    they are.  fit: camera, image_size, hz.  codec: jpeg for cameras, raw for simulation.
+    """
+
+    format: Literal["droid", "lerobot", "rosbag", "rlds", "npz", "umi"]
+    src: str
+    out: str
+    codec: Codec = "jpeg"
+    licence: str = ""
+    episodes: int | None = None
+    convention: StateConvention | None = None
+    columns: ColumnConfig | None = None
+    topics: TopicConfig = field(default_factory=TopicConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    began = time.monotonic()
+    importer = make_importer(settings)
+    keys = importer.keys()[: settings.episodes]
+    if not keys:
+        raise DataError(f"no {settings.format} episodes under {settings.src}")
+    store = EpisodeStore(settings.out, settings.codec)
+    outcomes: list[Imported] = []
+    runs = import_episodes(
+        importer, settings.format, store, settings.fit, settings.licence, keys
+    )
+    for outcome in tqdm(runs, total=len(keys), desc="import", unit="episode"):
+        outcomes.append(outcome)
+        if outcome.status == "skipped":
+            tqdm.write(f"skipped {outcome.key}: {outcome.reason}")
+    counts = Counter(outcome.status for outcome in outcomes)
+    report = {
+        **{status: counts[status] for status in ("imported", "held", "skipped")},
+        "frames": sum(outcome.frames for outcome in outcomes),
+        "episodes": [asdict(outcome) for outcome in outcomes],
+        "seconds": time.monotonic() - began, "settings": asdict(settings),
+    }
+    write_report(report_folder(settings.out, "import"), report)
+    noted = sum(bool(outcome.notes) for outcome in outcomes)
+    print(
+        f"{counts['imported']} imported, {counts['held']} already there, "
+        f"{counts['skipped']} skipped, {noted} with notes; see "
+        f"{report_folder(settings.out, 'import')}/report.json"
+    )
+    if counts["skipped"] == len(outcomes):
+        raise DataError(f"no episode could be read; the first: {outcomes[0].reason}")
+    return report
+
+
+def make_importer(settings: Settings) -> Importer:
+    root = require_source(settings.src)
+    convention = settings.convention or KNOWN.get(settings.format)
+    if settings.format == "lerobot" and (root / SIDECAR).is_dir():
+        convention = StateConvention()  # our own export
+    if convention is None:
+        raise DataError(
+            f"{settings.format} does not say how it writes rotation and gripper; name them, for "
+            "example convention.rotation=euler_xyz convention.gripper=openness (1 = open)"
+        )
+    if settings.format == "droid":
+        return DroidImporter(root, convention)
+    if settings.format == "npz":
+        return NpzImporter(root, convention)
+    if settings.format == "rosbag":
+        return RosbagImporter(root, convention, settings.topics)
+    kind = {"lerobot": LeRobotImporter, "rlds": RldsImporter, "umi": UmiImporter}[settings.format]
+    return kind(root, convention, settings.columns)
+
+

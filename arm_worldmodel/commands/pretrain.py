@@ -1,0 +1,49 @@
+"""Masked latent pre-training of the encoder."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from worldmodel.config import EncoderConfig, TrainConfig
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Masked latent pre-training of an encoder on the images of ``data``."""
+
+    data: str
+    out: str
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    motion_frames: int = 4
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=3400, warmup_steps=200))
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    import torch
+
+    from arm_worldmodel.batches import ClipFeed
+    from arm_worldmodel.encoding import check_side, once
+    from arm_worldmodel.report import write_report
+    from robot_data.episodes import EpisodeStore
+    from worldmodel import checkpoint
+    from worldmodel.encoder import Encoder
+    from worldmodel.train import pretrain
+
+    began = time.monotonic()
+    train = settings.train
+    feed = ClipFeed(
+        EpisodeStore(settings.data), train.batch_size, train.seed,
+        settings.encoder.tubelet_size, settings.motion_frames,
+    )
+    check_side(feed(0).numpy(), settings.encoder.image_size, settings.data)
+    torch.manual_seed(train.seed)
+    encoder = pretrain(Encoder(settings.encoder), feed, train, settings.out)
+    once(checkpoint.save_encoder, settings.out, encoder)
+    report = {
+        "encoder_hash": checkpoint.state_hash(encoder),
+        "seconds": time.monotonic() - began, "settings": asdict(settings),
+    }
+    once(write_report, settings.out, report)
+    return report

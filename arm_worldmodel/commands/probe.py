@@ -1,0 +1,50 @@
+"""What the frozen features hold."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the frozen features hold: linear and attentive probes, fitted on ``data``."""
+
+    data: str
+    validation: str
+    out: str = "outputs/probe"
+    checkpoint: str | None = None
+    frames: int = 4000
+    steps: int = 600
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    from arm_worldmodel.batches import random_frames
+    from arm_worldmodel.encoding import fill_cache, once
+    from arm_worldmodel.report import write_report
+    from worldmodel import checkpoint, probes
+    from worldmodel.config import TrainConfig
+
+    began = time.monotonic()
+    encoder = checkpoint.load_encoder(settings.checkpoint or checkpoint.SHIPPED)
+    fit = random_frames(fill_cache(settings.data, encoder).episodes(), settings.frames, 0)
+    check = random_frames(fill_cache(settings.validation, encoder).episodes(), 2000, 1)
+    report = {
+        "linear": probes.linear_probe(fit[0], fit[1], check[0], check[1]),
+        "attentive": probes.attentive_probe(
+            fit[0], fit[1], check[0], check[1], TrainConfig(steps=settings.steps),
+            f"{settings.out}/attentive",
+        ),
+        "encoder_hash": checkpoint.state_hash(encoder),
+    }
+    report["seconds"] = time.monotonic() - began
+    once(write_report, settings.out, report)
+    rows = [f"{'':14}{'R2':>8}{'median error':>14}"]
+    for kind in ("linear", "attentive"):
+        rows += [f"{kind} probe"] + [
+            f"  {name:12}{row['r2']:8.3f}{row['median_error']:14.4f}"
+            for name, row in report[kind].items()
+        ]
+    print("\n".join(rows))
+    return report

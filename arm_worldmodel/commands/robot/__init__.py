@@ -1,0 +1,1 @@
+"""``worldmodel robot``: the arm and its side of the bridge."""

@@ -1,0 +1,39 @@
+"""An FR3 over FCI on those topics, for labs without a controller of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from robots.connect import Discovery, open_ros
+from robots.limits import Limits
+from robots.realtime import prefer_this_process
+from robots.ros.topics import GripperConfig, Topics
+
+FCI_DELAY_S = 0.1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """An FR3 behind the Franka control interface, on the bridge's ROS 2 topics; for labs that
+    run no controller of their own.  realtime=false only for a simulated arm."""
+
+    host: str = ""
+    realtime: bool = True
+    hz: float = 100.0
+    discovery: Discovery = "localhost"
+    limits: Limits = field(default_factory=Limits)
+    topics: Topics = field(default_factory=Topics)
+    gripper: GripperConfig = field(default_factory=GripperConfig)
+
+
+def run(settings: Settings) -> None:
+    if not settings.host:
+        raise ValueError("host= must be given: the address of the arm's control, e.g. 172.16.0.2")
+    open_ros(settings.discovery)
+    from robots.fci import FrankyArm
+    from robots.ros.node import run_arm
+
+    prefer_this_process()
+    arm = FrankyArm(settings.host, settings.limits, settings.realtime)
+    run_arm(arm, settings.topics, settings.gripper, settings.limits, settings.hz,
+            delay_s=FCI_DELAY_S)

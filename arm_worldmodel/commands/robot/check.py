@@ -1,0 +1,80 @@
+"""Is the cell ready: topics, rates, frames, camera, limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robots.checkup import Listened, judge_limits, judge_pictures
+from robots.connect import Transport, open_link, open_ros
+from robots.limits import Limits, SafetyError
+from robots.local.check import listen_locally
+from robots.ros.topics import GripperConfig, Topics
+
+CONTROL_HZ = 5.0  # nothing is commanded here
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Listens to the cell's topics and says what is ready and what is not, and why: rates, ages,
+    frames, publishers, limits, camera, and whether the model finds the hand in the picture.
+
+    Nothing is commanded.  readout: folder of a readout fine-tuned for this cell.  out: what the
+    model sees (preview.png) and report.json.
+    """
+
+    out: str = "outputs/robot/check"
+    seconds: float = 3.0
+    image_size: int = 128
+    checkpoint: str | None = None
+    readout: str | None = None
+    transport: Transport = field(default_factory=Transport)
+    limits: Limits = field(default_factory=Limits)
+    topics: Topics = field(default_factory=Topics)
+    gripper: GripperConfig = field(default_factory=GripperConfig)
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    from arm_worldmodel.preview import draw_preview, find_hand
+    from arm_worldmodel.report import write_report
+    from worldmodel import checkpoint
+
+    heard = _listen(settings)
+    out = Path(settings.out)
+    out.mkdir(parents=True, exist_ok=True)
+    findings = [*heard.findings, judge_limits(settings.limits)]
+    if heard.pictures:
+        findings.append(judge_pictures(heard.pictures, settings.image_size))
+        draw_preview(out / "preview.png", heard.pictures[-1], settings.image_size)
+        if heard.pose is not None and heard.closedness is not None:
+            folder = settings.checkpoint or checkpoint.SHIPPED
+            findings.append(find_hand(
+                heard.pictures[-1], heard.pose, heard.closedness, folder,
+                settings.readout or folder, settings.image_size,
+            ))
+    for finding in findings:
+        print(f"{'ok ' if finding.ok else 'NOT'}  {finding.name}: {finding.text}")
+    report = {"findings": [vars(f) for f in findings], "ready": all(f.ok for f in findings)}
+    write_report(out, report)
+    if not report["ready"]:
+        raise SafetyError("not_ready", "the cell is not ready; see the lines marked NOT")
+    print(f"ready; look at {out / 'preview.png'}: hand, object and base must be inside the frame")
+    return report
+
+
+def _listen(settings: Settings) -> Listened:
+    x = settings
+    if x.transport.kind == "fci":
+        link = open_link(x.transport, x.topics, x.limits, CONTROL_HZ, "worldmodel_check")
+        try:
+            return listen_locally(link, x.limits, x.seconds)
+        finally:
+            link.close()
+    if x.transport.kind != "ros2":
+        raise ValueError("robot check listens to ROS 2 topics, or to the arm with "
+                         "transport.kind=fci; run it where ROS is, on the bridge's machine")
+    open_ros(x.transport.discovery)
+    from robots.ros.check import listen
+
+    return listen(x.topics, x.gripper, x.limits, x.seconds)

@@ -1,0 +1,84 @@
+"""Record random moves of the arm."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from tqdm import tqdm
+
+from robot_data.episodes import EpisodeStore
+from robot_data.loop import Decision, Start, Step
+from robot_data.random_moves import STEP_M, RandomMoves
+from robot_data.recording import EpisodeWriter
+from robots.connect import Transport, open_link
+from robots.franka_env import FrankaEnv, FrankaEnvConfig
+from robots.limits import Limits, SafetyError
+from robots.ros.topics import Topics
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Random moves of the arm behind `worldmodel robot serve`, as episodes of ``frames`` frames.
+
+    They stay in a box in front of the arm (0.36 to 0.64 m ahead, 0.2 m to each side, 2.5 to 28 cm
+    high): keep it clear.  execute=true moves the arm; a fault ends the recording, and what was
+    recorded is kept.
+    """
+
+    data: str = "data/robot"
+    episodes: int = 10
+    frames: int = 41
+    step_m: float = STEP_M
+    seed: int = 0
+    execute: bool = False
+    transport: Transport = field(default_factory=Transport)
+    env: FrankaEnvConfig = field(default_factory=lambda: FrankaEnvConfig(settle=False))
+    limits: Limits = field(default_factory=Limits)
+    topics: Topics = field(default_factory=Topics)
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    if not settings.execute:
+        raise ValueError("this moves the arm: clear its workspace, then add execute=true")
+    store = EpisodeStore(settings.data)
+    link = open_link(
+        settings.transport, settings.topics, settings.limits, settings.env.control_hz,
+        "worldmodel_collect",
+    )
+    env = FrankaEnv(link, settings.env, settings.limits)
+    began, written = time.monotonic(), 0
+    try:
+        with tqdm(total=settings.episodes * (settings.frames - 1), desc="collect",
+                  unit="step") as bar:
+            for episode in range(settings.episodes):
+                _episode(env, store, settings, settings.seed + episode, bar)
+                written += 1
+    finally:
+        env.close()
+    seconds = time.monotonic() - began
+    print(f"{written} episodes of {settings.frames} frames in {seconds / 60:.1f} min: "
+          f"{settings.data}")
+    return {"episodes": written, "seconds": seconds}
+
+
+def _episode(
+    env: FrankaEnv, store: EpisodeStore, settings: Settings, seed: int, bar: Any
+) -> None:
+    meta = {"task": "random moves", "source": env.source, "control_hz": settings.env.control_hz}
+    writer = EpisodeWriter(store, time.strftime("%Y%m%d-%H%M%S"), meta)
+    observation, info = env.reset(seed=seed)
+    action_of = RandomMoves(settings.step_m, seed)
+    writer.on_start(Start(seed, observation, info, [], [], settings.frames - 1))
+    try:
+        for index in range(settings.frames - 1):
+            action = action_of(observation["state"])
+            following, _, _, faulted, info = env.step(action)
+            writer.on_step(Step(index, observation, Decision(action), following, info))
+            observation = following
+            bar.update()
+            if faulted:
+                raise SafetyError(info["fault_code"], f"the arm holds: {info['fault']}")
+    finally:
+        writer.on_end()

@@ -1,0 +1,70 @@
+"""Take goal pictures with the arm's camera."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robots.connect import Transport, open_link
+from robots.goals import save_goals
+from robots.limits import Limits
+from robots.ros.topics import Topics
+
+CONTROL_HZ = 5.0  # nothing is commanded here
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Take goal pictures with the arm's own camera, one for each of ``names``.
+
+    Bring arm and object there by hand (guiding mode) and press Enter for each; now=true takes
+    one picture at once.  live: the camera in a rerun viewer.  The arm's state at each goal goes
+    into goals.json.
+    """
+
+    out: str = "outputs/robot/goal"
+    names: tuple[str, ...] = ("goal",)
+    now: bool = False
+    live: bool = False
+    transport: Transport = field(default_factory=Transport)
+    limits: Limits = field(default_factory=Limits)
+    topics: Topics = field(default_factory=Topics)
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    if not settings.names:
+        raise ValueError("names= is empty; name each goal picture, in order")
+    if settings.now and len(settings.names) > 1:
+        raise ValueError("now=true takes one picture; give one name, or leave now out")
+    link = open_link(
+        settings.transport, settings.topics, settings.limits, CONTROL_HZ, "worldmodel_goal"
+    )
+    log = None
+    if settings.live:
+        import rerun as rr
+
+        log = rr.RecordingStream("worldmodel_goal")
+        rr.spawn(connect=False, hide_welcome_screen=True)
+        log.connect_grpc()
+    images, states = [], []
+    try:
+        for name in settings.names:
+            if not settings.now:
+                input(f"bring the scene to '{name}', take your hands out of the picture, Enter: ")
+            stamp, image = link.inbox.picture(link.now(), 5.0)
+            reading = link.inbox.latest
+            images.append(image)
+            states.append(None if reading is None else link.inbox.state_at(stamp, 5.0).tolist())
+            if log is not None:
+                log.log(f"goal/{name}", rr.Image(image))
+    finally:
+        link.close()
+    out = Path(settings.out)
+    paths = save_goals(out, images, list(settings.names))
+    told = {"names": list(settings.names), "states": states}
+    (out / "goals.json").write_text(json.dumps(told, indent=2))
+    print(f"{len(paths)} goal pictures: {', '.join(str(p) for p in paths)}\n"
+          f"plan towards them with: worldmodel robot run goals={out}")
+    return told

@@ -1,0 +1,42 @@
+"""A simulated FR3 behind the real FCI protocol, with camera, driver and bridge."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from arm_worldmodel.hil import start_hil
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A simulated FR3 with a cube and a camera behind the real Franka control interface
+    (franky-sim), the driver `worldmodel robot arm` and the bridge `worldmodel robot serve`.
+
+    They run until this command is interrupted; meanwhile use the other robot commands in a
+    second terminal.  Once before: sh tools/hil/setup.sh.  Logs go to ``out``.
+    """
+
+    out: str = "outputs/robot/hil"
+
+
+def _end(number: int, _: object) -> None:
+    raise KeyboardInterrupt(f"signal {number}")
+
+
+def run(settings: Settings) -> None:
+    # A killed parent must not leave real-time children behind.
+    for ending in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(ending, _end)
+    processes = start_hil(Path(settings.out))
+    print("running; in another terminal: worldmodel robot check.  Ctrl-C ends it.", flush=True)
+    try:
+        while True:
+            processes.check()
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        processes.stop()

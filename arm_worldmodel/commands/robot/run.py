@@ -1,0 +1,102 @@
+"""Plan towards goal images on the arm; moves only with execute=true."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.config import PolicyConfig
+from robots.connect import Transport, open_link
+from robots.franka_env import FrankaEnv, FrankaEnvConfig
+from robots.goals import load_goals
+from robots.limits import Limits, SafetyError
+from robots.ros.topics import Topics
+
+
+@dataclass(frozen=True)
+class Settings(PolicyConfig):
+    """Plan towards the goal images on the arm behind `worldmodel robot serve`.
+
+    goals: a PNG or JPEG file, or a folder of them in the order of their names (`worldmodel
+    robot goal` writes one).  Without ``execute=true`` nothing moves: the first ``dry_steps``
+    plans are shown.  record: the store the episode goes into; a copy as MCAP goes to ``out``.
+    live: show it in a rerun viewer on this machine while it runs.
+    """
+
+    goals: str = ""
+    execute: bool = False
+    dry_steps: int = 3
+    max_steps: int = 40
+    seed: int = 0
+    out: str = "outputs/robot/run"
+    record: str = "outputs/robot/episodes"
+    live: bool = False
+    transport: Transport = field(default_factory=Transport)
+    env: FrankaEnvConfig = field(default_factory=FrankaEnvConfig)
+    limits: Limits = field(default_factory=Limits)
+    topics: Topics = field(default_factory=Topics)
+
+
+class DryRun(FrankaEnv):
+    """Looks and plans; sends nothing."""
+
+    def _move(self, action: NDArray[np.float64]) -> None:
+        self._observe(after=self.link.now())
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    from arm_worldmodel.journal import Journal, told
+    from arm_worldmodel.report import write_report
+    from planners.load import make_agent, policy_of, tell_budget
+    from robot_data.episodes import EpisodeStore
+    from robot_data.exporters.rosbag import export_rosbag
+    from robot_data.loop import Subscriber, run_episode
+    from robot_data.recording import EpisodeWriter, RerunRecorder
+
+    images, names = load_goals(settings.goals, settings.env.image_size)
+    agent = make_agent(policy_of(settings))
+    tell_budget(agent)
+    kind = FrankaEnv if settings.execute else DryRun
+    link = open_link(
+        settings.transport, settings.topics, settings.limits, settings.env.control_hz,
+        "worldmodel_planner",
+    )
+    env = kind(link, settings.env, settings.limits, images, names)
+    steps = settings.max_steps if settings.execute else settings.dry_steps
+    out = Path(settings.out)
+    out.mkdir(parents=True, exist_ok=True)
+    name = time.strftime("%Y%m%d-%H%M%S") + ("" if settings.execute else "-dry")
+    journal = Journal()
+    watchers: list[Subscriber] = [journal, RerunRecorder(out / f"{name}.rrd", settings.live)]
+    store = EpisodeStore(settings.record)
+    if settings.execute:
+        meta = {"task": "goal image", "policy": settings.policy, "source": env.source,
+                "control_hz": settings.env.control_hz, "goals": names}
+        watchers.append(EpisodeWriter(store, name, meta))
+    try:
+        result = run_episode(
+            env, agent, settings.seed, steps, settings.goal, watchers, settings.seed
+        )
+    finally:
+        env.close()
+    if settings.execute:
+        list(export_rosbag(store, out / "mcap"))
+    report = {
+        "executed": settings.execute, "steps": result.steps, "finished": result.finished,
+        "fault": journal.fault, "fault_code": journal.code,
+        "median_plan_seconds": float(np.median(result.plan_seconds)),
+        "actions": [d.action.tolist() for d in journal.decisions], "settings": asdict(settings),
+    }
+    write_report(out, report)
+    if not settings.execute:
+        for decision in journal.decisions:
+            print(f"would do: {told(decision)}")
+        print("nothing moved; run again with execute=true to move")
+    if journal.fault:
+        raise SafetyError(journal.code, f"the arm holds: {journal.fault}")
+    return report

@@ -1,0 +1,47 @@
+"""A simulated arm on the topics of a real one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from robots.connect import Discovery, open_ros
+from robots.limits import Limits
+from robots.realtime import prefer_this_process
+from robots.ros.topics import GripperConfig, Topics
+from sims.arm import ArmConfig
+from sims.make import Simulator, arm_for
+
+SIM_DELAY_S = 0.33  # machines may be busy; at full speed less than the 10 cm that are a fault
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A simulated arm on the ROS 2 topics of a real one, at a task's start.
+
+    Writes the goal images into ``out``/goal and, every second, what the task says of the scene
+    into ``out``/judged.json.
+    """
+
+    out: str = "outputs/robot/sim"
+    simulator: Simulator = "mujoco"
+    task: str = "reach"
+    seed: int = 100_000
+    image_hz: float = 10.0
+    discovery: Discovery = "localhost"
+    arm: ArmConfig = field(default_factory=ArmConfig)
+    limits: Limits = field(default_factory=Limits)
+    topics: Topics = field(default_factory=Topics)
+    gripper: GripperConfig = field(default_factory=GripperConfig)
+
+
+def run(settings: Settings) -> None:
+    open_ros(settings.discovery)
+    from arm_worldmodel.simulated_arm import SIM_HZ, SimulatedArm
+    from robots.ros.node import run_arm
+
+    prefer_this_process()
+    arm = arm_for(settings.arm, settings.task)
+    run_arm(
+        SimulatedArm(settings.simulator, arm, settings.seed, settings.out), settings.topics,
+        settings.gripper, settings.limits, SIM_HZ, settings.image_hz, SIM_DELAY_S,
+    )

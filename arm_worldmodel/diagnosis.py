@@ -1,0 +1,212 @@
+"""The command that asks whether the model listens to actions, on recorded episodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from arm_worldmodel.config import DiagnosisConfig
+from arm_worldmodel.report import bootstrap_95
+from planners.config import CEMConfig
+from robot_data.latents import LatentEpisode
+from robot_data.pose import diff
+from robot_data.schema import DataError
+from worldmodel import diagnostics
+from worldmodel.predictor import Predictor
+
+PLANES = {"x, y": (0, 1), "x, z": (0, 2), "y, z": (1, 2)}
+
+
+def interval(values: list[float]) -> dict[str, float]:
+    """Mean and bootstrap interval; the values are of episodes, the unit of chance."""
+    low, high = bootstrap_95(np.asarray(values))
+    return {"mean": float(np.mean(values)), "low_95": low, "high_95": high}
+
+
+@dataclass(frozen=True)
+class EpisodeFigures:
+    """Of one episode: figures averaged over its windows, landscapes [planes, side, side], and
+    drift of imagined and copied latents by horizon [horizon] (NaN beyond the recording)."""
+
+    name: str
+    figures: dict[str, float]
+    landscape: NDArray[np.float64]
+    drift: NDArray[np.float64]
+    copied: NDArray[np.float64]
+
+
+class Heard:
+    """What was heard over all episodes."""
+
+    def __init__(self, settings: DiagnosisConfig) -> None:
+        self.settings = settings
+        self.episodes: list[EpisodeFigures] = []
+
+    def add(self, episode: EpisodeFigures | None) -> None:
+        if episode is not None:
+            self.episodes.append(episode)
+
+    def report(self) -> dict[str, Any]:
+        if not self.episodes:
+            raise DataError(
+                f"no window of {self.settings.data} moves more than "
+                f"{self.settings.least_move_m} m; lower least_move_m or give other data"
+            )
+        names = self.episodes[0].figures
+        self.summary = {n: interval([e.figures[n] for e in self.episodes]) for n in names}
+        self.by_horizon = []
+        for h in range(self.settings.horizon):
+            imagined = [float(e.drift[h]) for e in self.episodes if np.isfinite(e.drift[h])]
+            copied = [float(e.copied[h]) for e in self.episodes if np.isfinite(e.copied[h])]
+            if imagined:
+                self.by_horizon.append({
+                    "horizon": h + 1, "imagined": interval(imagined),
+                    "copy_first_frame": interval(copied),
+                })
+        return {
+            "episodes": len(self.episodes), "windows_per_episode": self.settings.windows,
+            "random_actions": self.settings.candidates, "summary": self.summary,
+            "by_horizon": self.by_horizon,
+            "per_episode": [{"episode": e.name, **e.figures} for e in self.episodes],
+        }
+
+    def table(self) -> str:
+        return _table(self.summary, self.by_horizon, len(self.episodes))
+
+    def draw(self, path: Path) -> None:
+        fields = np.mean([e.landscape for e in self.episodes], axis=0)
+        _figure(path, fields, self.by_horizon, self.settings.reach_m)
+
+
+def motion_windows(
+    states: NDArray[np.float64], settings: DiagnosisConfig, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """First frames of at most ``windows`` windows whose first step moves the hand."""
+    moves = np.linalg.norm(np.diff(states[:, :3], axis=0), axis=1)
+    starts = np.flatnonzero(moves >= settings.least_move_m)
+    if len(starts) == 0:
+        return starts
+    return np.sort(rng.choice(starts, min(settings.windows, len(starts)), replace=False))
+
+
+def listen(
+    predictor: Predictor, episode: LatentEpisode, settings: DiagnosisConfig, number: int
+) -> EpisodeFigures | None:
+    """What one episode says; None where it hardly moves."""
+    rng = np.random.default_rng([settings.seed, number])
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)
+    states = torch.from_numpy(np.asarray(episode.states)).float()
+    actions = torch.from_numpy(diff(episode.states[:-1], episode.states[1:])).float()
+    limit = torch.tensor(CEMConfig().limit)
+    rows, planes, errors, copies = [], [], [], []
+    for t in motion_windows(episode.states, settings, rng).tolist():
+        horizon = min(settings.horizon, len(states) - 1 - t)
+        tokens = _tokens(episode, t, horizon)
+        others = actions[torch.from_numpy(rng.choice(len(actions), settings.candidates))]
+        tried = torch.cat([
+            actions[t][None], torch.zeros(1, 7),
+            diagnostics.random_actions(limit, settings.candidates, generator), others,
+        ])
+        energy = diagnostics.energies(predictor, tokens[0], states[t], tried, tokens[1])
+        true, zero = energy[0].item(), energy[1].item()
+        random, shuffled = energy[2:].split(settings.candidates)
+        rows.append({
+            "energy_true_action": true,
+            "energy_zero_action": zero,
+            "energy_random_actions": random.mean().item(),
+            "energy_shuffled_actions": shuffled.mean().item(),
+            "energy_copy_last_frame": (tokens[0] - tokens[1]).abs().mean().item(),
+            "rank_among_random": (random < true).float().mean().item(),
+            "rank_among_shuffled": (shuffled < true).float().mean().item(),
+            "true_beats_zero": float(true < zero),
+        })
+        planes.append(_landscape(predictor, tokens, states[t], actions[t], settings))
+        error, copied = diagnostics.drift(
+            predictor, tokens, states[t : t + horizon + 1], actions[t : t + horizon]
+        )
+        beyond = np.full(settings.horizon - horizon, np.nan)
+        errors.append(np.r_[error.numpy(), beyond])
+        copies.append(np.r_[copied.numpy(), beyond])
+    if not rows:
+        return None
+    figures = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return EpisodeFigures(
+        episode.name, figures, np.mean(planes, axis=0), _mean(errors), _mean(copies)
+    )
+
+
+def _mean(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Mean over windows by horizon; NaN where no window reaches."""
+    table = np.stack(rows)
+    counts = np.isfinite(table).sum(axis=0)
+    return np.where(counts > 0, np.nansum(table, axis=0) / np.maximum(counts, 1), np.nan)
+
+
+def _tokens(episode: LatentEpisode, start: int, horizon: int) -> Tensor:
+    return torch.from_numpy(np.array(episode.latents[start : start + horizon + 1])).float()
+
+
+def _landscape(
+    predictor: Predictor, tokens: Tensor, state: Tensor, action: Tensor,
+    settings: DiagnosisConfig,
+) -> NDArray[np.float64]:
+    """Energies [planes, side, side] around the true action, less that of the true action."""
+    found = []
+    for axes in PLANES.values():
+        grid = diagnostics.landscape_actions(action, axes, settings.reach_m, settings.side)
+        energy = diagnostics.energies(predictor, tokens[0], state, grid.flatten(0, 1), tokens[1])
+        field = energy.view(settings.side, settings.side)
+        found.append((field - field[settings.side // 2, settings.side // 2]).numpy())
+    return np.stack(found)
+
+
+def _table(
+    summary: dict[str, dict[str, float]], by_horizon: list[dict[str, Any]], episodes: int
+) -> str:
+    lines = [f"{'mean over ' + str(episodes) + ' episodes':28}{'mean':>9}   95 % interval"]
+    lines += [
+        f"{name:28}{v['mean']:9.4f}   {v['low_95']:.4f} to {v['high_95']:.4f}"
+        for name, v in summary.items()
+    ]
+    lines.append("latent error by horizon (imagined / copy of the first frame):")
+    lines += [
+        f"  {row['horizon']:2d}   {row['imagined']['mean']:.4f} / "
+        f"{row['copy_first_frame']['mean']:.4f}" for row in by_horizon
+    ]
+    return "\n".join(lines)
+
+
+def _figure(
+    path: Path, planes: NDArray[np.float64], by_horizon: list[dict[str, Any]], reach_m: float
+) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 4, figsize=(15, 3.6), layout="constrained")
+    extent = (-100 * reach_m, 100 * reach_m, -100 * reach_m, 100 * reach_m)
+    for axis, (name, field) in zip(axes[:3], zip(PLANES, planes, strict=True), strict=True):
+        shown = axis.imshow(field.T, origin="lower", extent=extent, cmap="viridis")
+        axis.plot(0, 0, "r+")
+        first, second = name.split(", ")
+        axis.set(xlabel=f"offset in {first} [cm]", ylabel=f"offset in {second} [cm]",
+                 title="energy less that of the true action")
+        figure.colorbar(shown, ax=axis)
+    horizon = [row["horizon"] for row in by_horizon]
+    for key, label in (("imagined", "imagined"), ("copy_first_frame", "copy of the first frame")):
+        mean = [row[key]["mean"] for row in by_horizon]
+        low = [row[key]["low_95"] for row in by_horizon]
+        high = [row[key]["high_95"] for row in by_horizon]
+        axes[3].plot(horizon, mean, label=label)
+        axes[3].fill_between(horizon, low, high, alpha=0.3)
+    axes[3].set(xlabel="steps ahead", ylabel="L1 to the recorded latents", ylim=(0, None))
+    axes[3].legend()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,69 @@
+"""Latents of a store, computed once by the frozen encoder and cached."""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from robot_data import augment
+from robot_data.episodes import EpisodeStore
+from robot_data.latents import LatentCache
+from robot_data.schema import DataError
+from worldmodel import checkpoint, distributed
+from worldmodel.encoder import Encoder
+
+
+def check_side(images: np.ndarray, side: int, data: str) -> None:
+    """images [..., H, W, 3] must be what the encoder is made for."""
+    if images.shape[-3:-1] != (side, side):
+        raise DataError(
+            f"images in {data} are {images.shape[-3]}x{images.shape[-2]}, the encoder takes "
+            f"{side}x{side}; record with arm.image_size={side} or train an encoder with "
+            f"encoder.image_size={images.shape[-3]}"
+        )
+
+
+def fill_cache(data: str, encoder: Encoder, variant: int | None = None) -> LatentCache:
+    """Encode what is not cached yet, with a progress bar; ``variant``: of augmented images, one
+    draw per episode and variant."""
+    key = checkpoint.state_hash(encoder)
+    cache = LatentCache(
+        EpisodeStore(data), key if variant is None else f"{key}-{augment.VERSION}-{variant}"
+    )
+    fast = copy.deepcopy(encoder).to(torch.bfloat16)  # the encoder itself stays exact
+
+    side = encoder.config.image_size
+
+    @torch.inference_mode()
+    def encode(images: np.ndarray) -> np.ndarray:
+        check_side(images, side, data)
+        if variant is not None:
+            digest = zlib.crc32(images[0].tobytes())  # the same episode, the same draw
+            images = augment.changed(images, np.random.default_rng([digest, variant]))
+        return fast.encode_frames(torch.from_numpy(images)).half().numpy()
+
+    store = EpisodeStore(data)
+    store.require()
+    with distributed.first_alone():  # the others then find all of it
+        for _ in tqdm(cache.fill(encode), total=len(store), desc=f"encode {data}",
+                      unit="episode", disable=distributed.world()[0] > 0):
+            pass
+    return cache
+
+
+def fill_caches(data: str, encoder: Encoder, variants: int) -> list[LatentCache]:
+    """The plain latents and ``variants`` augmented ones."""
+    return [fill_cache(data, encoder, variant) for variant in (None, *range(variants))]
+
+
+def once(write: Callable[..., Any], *what: Any) -> None:
+    """Write files in the first process; the others wait until they are there."""
+    with distributed.first_alone() as first:
+        if first:
+            write(*what)

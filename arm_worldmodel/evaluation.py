@@ -1,0 +1,247 @@
+"""Many episodes of many cells, in parallel processes here or on a Ray cluster, resumable.
+
+A cell is one row of a table: everything that decides an episode besides its seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from arm_worldmodel.report import wilson_95
+from arm_worldmodel.self_calibration import MOVES, calibrate
+from planners.agent import PlanningAgent
+from planners.calibration import CalibrationError
+from planners.config import PolicyConfig
+from planners.load import make_agent
+from robot_data.episodes import EpisodeStore
+from robot_data.loop import Agent, Subscriber, run_episode
+from robot_data.random_moves import STEP_M
+from robot_data.recording import EpisodeWriter, RerunRecorder
+from sims.arm import Arm, ArmConfig
+from sims.make import Simulator, arm_for, make_env
+from sims.parallel import Pool, run_parallel
+from sims.tasks import MAX_STEPS
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Task, environment, policy and number of episodes of one row."""
+
+    name: str
+    task: str
+    simulator: Simulator = "mujoco"
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    arm: ArmConfig = field(default_factory=ArmConfig)
+    episodes: int = 100
+    max_steps: int | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    cell: Cell
+    seed: int
+    planner_seed: int
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What is kept of the episodes: rerun files of ``failures`` in that folder, and every
+    episode in the store ``record``."""
+
+    failures: str | None = None
+    record: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One finished episode."""
+
+    cell: str
+    seed: int
+    planner_seed: int
+    success: bool
+    distance_m: float
+    steps: int
+    finished: bool
+    plan_seconds: float  # median
+
+
+def jobs_of(cell: Cell, first_seed: int, planner_seeds: int) -> list[Job]:
+    """The same seeds for every cell; planner seeds take turns."""
+    return [
+        Job(cell, seed, (seed - first_seed) % planner_seeds)
+        for seed in range(first_seed, first_seed + cell.episodes)
+    ]
+
+
+# -- one worker -------------------------------------------------------------------------------
+
+_kept: dict[str, Any] = {}  # the last environment and agent of this process
+
+
+def _environment(cell: Cell) -> Arm:
+    key = (cell.simulator, cell.task, cell.arm)
+    if _kept.get("env_key") != key:
+        if "env" in _kept:
+            _kept["env"].close()
+            _kept.pop("agent_key", None)  # an agent may hold the environment
+        _kept.update(env=make_env(cell.simulator, arm_for(cell.arm, cell.task)), env_key=key)
+    return _kept["env"]
+
+
+def loadable(policy: PolicyConfig) -> PolicyConfig:
+    """What can be made before an episode's scene is there to calibrate in."""
+    return replace(policy, calibration=None) if policy.calibration == "self" else policy
+
+
+def _agent(job: Job, env: Arm) -> Agent:
+    """The cell's agent; with ``calibration="self"`` calibrated by moves in the episode's own
+    scene, as a lab calibrates where it works."""
+    policy = job.cell.policy
+    if _kept.get("agent_key") != policy:
+        _kept.update(agent=make_agent(loadable(policy), env), agent_key=policy)
+    agent = _kept["agent"]
+    if policy.calibration == "self":
+        if not isinstance(agent, PlanningAgent) or agent.readout is None:
+            raise ValueError("calibration=self needs a planner with a readout")
+        try:
+            agent.calibration = calibrate(
+                env, agent.encoder, agent.readout, MOVES, STEP_M, job.seed, quiet=True
+            )
+        except CalibrationError:  # the command would refuse it too: go on without
+            agent.calibration = None
+    return agent
+
+
+def run_job(job: Job, keep: Keep) -> Outcome:
+    """One episode; ``keep`` says what is left of it besides its outcome."""
+    cell = job.cell
+    env = _environment(cell)
+    agent = _agent(job, env)
+    watchers: list[Subscriber] = []
+    failure = None
+    if keep.failures is not None:
+        failure = Path(keep.failures) / f"{_slug(cell)}-{job.seed}.rrd"
+        failure.parent.mkdir(parents=True, exist_ok=True)
+        watchers.append(RerunRecorder(failure))
+    if keep.record is not None:
+        store = EpisodeStore(keep.record)
+        name = f"{_slug(cell)}-{job.seed:09d}-{job.planner_seed}"
+        if name not in store:  # there after a crash between the episode and its outcome
+            meta = {"task": cell.task, "policy": cell.policy.policy, "source": env.source,
+                    "control_hz": env.config.control_hz}
+            watchers.append(EpisodeWriter(store, name, meta))
+    result = run_episode(
+        env, agent, job.seed, cell.max_steps or MAX_STEPS[cell.task], cell.policy.goal,
+        watchers, job.planner_seed,
+    )
+    if failure and result.success:
+        failure.unlink()
+    return Outcome(
+        cell.name, job.seed, job.planner_seed, result.success, result.distance_m, result.steps,
+        result.finished, float(np.median(result.plan_seconds)),
+    )
+
+
+def _slug(cell: Cell) -> str:
+    return re.sub(r"[^A-Za-z0-9_+-]+", "-", cell.name).strip("-")
+
+
+# -- many workers -----------------------------------------------------------------------------
+
+
+def run_jobs(
+    jobs: Sequence[Job], workers: int | None, pool: Pool, keep: Keep | None = None
+) -> Iterator[Outcome]:
+    """Outcomes in the order they finish; the same outcomes in either pool."""
+    work = partial(run_job, keep=keep or Keep())
+    yield from run_parallel(work, jobs, workers, pool, torch.set_num_threads)
+
+
+# -- results on disk --------------------------------------------------------------------------
+
+
+class OutcomeLog:
+    """One JSON line per finished episode, appended and flushed; a torn last line is dropped.
+
+    The first line names the settings; another run's log is refused.  Settings that came into
+    being after a log was begun must be at their ``defaults``.
+    """
+
+    def __init__(
+        self, path: Path, settings: dict[str, Any], defaults: dict[str, Any] | None = None
+    ) -> None:
+        self.path = path
+        self._defaults = json.loads(json.dumps(defaults or {}, default=str))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._settings = json.loads(json.dumps(settings, default=str))
+        self.outcomes: list[Outcome] = []
+        if path.exists():
+            self._read()
+        else:
+            self._write([{"settings": self._settings}])
+
+    def _read(self) -> None:
+        lines = self.path.read_text().split("\n")
+        whole = [json.loads(line) for line in lines[:-1]]  # what follows the last newline is torn
+        if not whole or not _same(whole[0].get("settings"), self._settings, self._defaults):
+            raise ValueError(
+                f"{self.path} has results of other settings; choose another out= or delete it"
+            )
+        self.outcomes = [Outcome(**line) for line in whole[1:]]
+        if lines[-1]:
+            self._write(whole)
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
+        staged = self.path.with_suffix(".tmp")
+        staged.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        os.replace(staged, self.path)
+
+    def missing(self, jobs: Sequence[Job]) -> list[Job]:
+        done = {(o.seed, o.planner_seed) for o in self.outcomes}
+        return [job for job in jobs if (job.seed, job.planner_seed) not in done]
+
+    def append(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        with open(self.path, "a") as handle:
+            handle.write(json.dumps(asdict(outcome)) + "\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+
+
+def _same(logged: Any, present: Any, defaults: Any) -> bool:
+    if not (isinstance(logged, dict) and isinstance(present, dict)):
+        return logged == present
+    if not isinstance(defaults, dict):
+        defaults = {}
+    missing = object()
+    return logged.keys() <= present.keys() and all(
+        _same(logged[key], value, defaults.get(key)) if key in logged
+        else value == defaults.get(key, missing)
+        for key, value in present.items()
+    )
+
+
+def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Success and its interval, median distance and median seconds per action."""
+    wins = sum(o.success for o in outcomes)
+    return {
+        "episodes": len(outcomes), "successes": wins,
+        "planner_seeds": len({o.planner_seed for o in outcomes}),
+        "success_rate": wins / max(1, len(outcomes)),
+        "wilson_95": wilson_95(wins, len(outcomes)),
+        "median_distance_m": float(np.median([o.distance_m for o in outcomes])),
+        "median_plan_seconds": float(np.median([o.plan_seconds for o in outcomes])),
+        "median_steps": float(np.median([o.steps for o in outcomes])),
+    }

@@ -1,0 +1,26 @@
+"""Reading a whole store with a progress bar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tqdm import tqdm
+
+from arm_worldmodel.report import write_report
+from robot_data.checks import Finding, Summary, inspect
+from robot_data.episodes import EpisodeStore
+
+
+def inspect_store(data: str) -> tuple[EpisodeStore, Summary, list[Finding]]:
+    store, summary = EpisodeStore(data), Summary()
+    findings: list[Finding] = []
+    total = len(store.require())
+    for _, found in tqdm(inspect(store, summary), total=total, desc="read", unit="episode"):
+        findings += found
+    return store, summary, findings
+
+
+def report_if_asked(out: str, report: dict[str, Any]) -> dict[str, Any]:
+    if out:
+        write_report(out, report)
+    return report

@@ -1,0 +1,37 @@
+"""What is decided on an arm, told on the terminal and kept."""
+
+from __future__ import annotations
+
+import numpy as np
+from tqdm import tqdm
+
+from robot_data.loop import Decision, Start, Step
+
+
+class Journal:
+    """Says on the terminal what is decided, and keeps it, with the fault that ended it."""
+
+    fault, code = "", ""
+
+    def on_start(self, start: Start) -> None:
+        self.decisions: list[Decision] = []
+        self._bar = tqdm(total=start.max_steps, desc="robot", unit="step")
+
+    def on_step(self, step: Step) -> None:
+        self.decisions.append(step.decision)
+        self._bar.update()
+        self._bar.set_postfix_str(told(step.decision))
+        self.fault = str(step.info.get("fault", ""))
+        self.code = str(step.info.get("fault_code", ""))
+
+    def on_end(self) -> None:
+        self._bar.close()
+
+
+def told(decision: Decision) -> str:
+    a = decision.action
+    return (
+        f"goal {decision.goal_index}, move {100 * a[0]:+.1f} {100 * a[1]:+.1f} {100 * a[2]:+.1f} "
+        f"cm, turn {np.degrees(a[3]):+.0f} {np.degrees(a[4]):+.0f} {np.degrees(a[5]):+.0f} deg, "
+        f"grip {a[6]:+.2f}, {decision.seconds:.2f} s"
+    )

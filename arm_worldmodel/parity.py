@@ -1,0 +1,95 @@
+"""``worldmodel parity``: our models against reference vectors of the released code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from robot_data.pose import diff
+from worldmodel.checkpoint import CheckpointError
+from worldmodel.config import EncoderConfig, PredictorConfig
+from worldmodel.encoder import Encoder, normalise_tokens
+from worldmodel.losses import post_training_losses
+from worldmodel.predictor import Predictor
+from worldmodel.rollout import rollout
+
+NOT_COMPARED = ("cem_action",)  # the released planner's own random stream; see docs
+INPUTS = ("video", "actions", "states", "extrinsics")
+
+
+def load_golden(prefix: str) -> tuple[Encoder, Predictor, dict[str, Tensor]]:
+    """Models with the reference weights, and the reference vectors."""
+    files = {part: Path(f"{prefix}_{part}") for part in ("config.json", "weights.safetensors",
+                                                         "vectors.safetensors")}
+    for path in files.values():
+        if not path.is_file():
+            raise CheckpointError(
+                f"no file {path}; golden= takes the common prefix of <prefix>_config.json, "
+                "<prefix>_weights.safetensors and <prefix>_vectors.safetensors"
+            )
+    try:
+        config = json.loads(files["config.json"].read_text())
+        weights = load_file(files["weights.safetensors"])
+        vectors = load_file(files["vectors.safetensors"])
+        shared = {
+            "image_size": config["image_size"], "patch_size": config["patch_size"],
+            "layer_norm_eps": config.get("layer_norm_eps", 1e-6),
+        }
+        tubelet = config["tubelet_size"]
+        encoder = Encoder(EncoderConfig(**shared, **config["encoder"], tubelet_size=tubelet))
+        sizes = dict(config["predictor"])
+        predictor = Predictor(
+            PredictorConfig(
+                **shared, embed_dim=config["encoder"]["embed_dim"],
+                predictor_dim=sizes.pop("embed_dim"),
+                max_steps=sizes.pop("num_frames") // tubelet, **sizes,
+            )
+        )
+    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{prefix}_* is not in the reference format: {error!r}") from error
+    for name, module in (("encoder", encoder), ("predictor", predictor)):
+        state = {
+            k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")
+        }
+        try:
+            module.load_state_dict(state)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{prefix}_weights.safetensors does not fit its config: {error}"
+            ) from error
+    return encoder.eval(), predictor.eval(), vectors
+
+
+@torch.no_grad()
+def compute(encoder: Encoder, predictor: Predictor, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Everything the reference has, from its inputs, with our code."""
+    actions, states = given["actions"], given["states"]
+    outside = given["extrinsics"] if predictor.config.use_extrinsics else None
+    steps = actions.shape[1]
+    frames = given["video"][:, :, :steps].transpose(1, 2)  # [B, T, 3, H, W]
+    twice = frames.flatten(0, 1)[:, :, None].expand(-1, -1, encoder.config.tubelet_size, -1, -1)
+    raw = encoder(twice).reshape(*frames.shape[:2], -1, encoder.config.embed_dim)
+    tokens = encoder.encode_frames(frames)
+    predicted = predictor(tokens, actions, states, outside)
+    rolled, rolled_states = rollout(predictor, tokens[:, :1], states[:, :1], actions, outside)
+    forced, rolled_loss = post_training_losses(predictor, tokens, actions, states, outside)
+    return {
+        "video_tokens": encoder(given["video"]).flatten(1, 2),
+        "frame_tokens": raw,
+        "frame_tokens_normalized": tokens,
+        "predictor_out": predicted,
+        "predictor_out_normalized": normalise_tokens(predicted),
+        "rollout_tokens": rolled,
+        "rollout_states": rolled_states,
+        "rollout_energy": (rolled[:, -1] - tokens[:, -1]).abs().mean((1, 2)),
+        "loss_teacher_forcing": forced.reshape(1),
+        "loss_rollout": rolled_loss.reshape(1),
+        "pose_diff": torch.from_numpy(diff(states[0, 0].double(), states[0, 1].double()))[None],
+    }
+
+

@@ -1,0 +1,163 @@
+"""``worldmodel replay``: what would the agent do on recorded episodes?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rerun as rr
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from arm_worldmodel.config import DiagnosisConfig
+from arm_worldmodel.diagnosis import interval, motion_windows
+from planners.config import CEMConfig
+from robot_data.latents import LatentEpisode
+from robot_data.loop import Agent
+from robot_data.pose import compose, diff
+from robot_data.replay import ReplayEnv, action_error
+from worldmodel.predictor import Predictor
+from worldmodel.rollout import rollout
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One window: its first frame, what was planned and recorded, and how far they differ."""
+
+    frame: int
+    planned: Array
+    recorded: Array
+    errors: dict[str, float]
+    cost: float
+    seconds: float
+
+
+def plan_windows(
+    env: ReplayEnv, agent: Agent, episode: LatentEpisode, settings: DiagnosisConfig, number: int
+) -> list[Planned]:
+    """The agent's first action in the windows in which the recorded hand moves."""
+    rng = np.random.default_rng([settings.seed, number])
+    limit = np.asarray(CEMConfig().limit)
+    found = []
+    for start in motion_windows(episode.states, settings, rng).tolist():
+        if start + env.ahead >= len(episode.states):
+            continue
+        observation, info = env.reset(options={"episode": episode.name, "start": start})
+        agent.reset([info["goal_image"]], settings.seed)
+        decision = agent.act(observation)
+        recorded = np.clip(diff(observation["state"], info["goal_state"]), -limit, limit)
+        found.append(Planned(
+            start, decision.action, recorded, action_error(decision.action, recorded),
+            decision.cost, decision.seconds,
+        ))
+    return found
+
+
+@torch.inference_mode()
+def surprise(predictor: Predictor, episode: LatentEpisode, batch: int = 32) -> Array:
+    """L1 between the latents imagined from each frame and its recorded move, and the recorded
+    next latents, over that of copying the frame: [T - 1]; above 1 the model is no help."""
+    tokens = torch.from_numpy(np.array(episode.latents)).float()
+    states = torch.from_numpy(np.asarray(episode.states)).float()
+    actions = torch.from_numpy(diff(episode.states[:-1], episode.states[1:])).float()
+    dtype = predictor.predictor_proj.weight.dtype
+    errors: list[Tensor] = []
+    for rows in torch.arange(len(actions)).split(batch):
+        imagined, _ = rollout(
+            predictor, tokens[rows, None].to(dtype), states[rows, None], actions[rows, None]
+        )
+        errors.append((imagined[:, -1].float() - tokens[rows + 1]).abs().mean((1, 2)))
+    copied = (tokens[1:] - tokens[:-1]).abs().mean((1, 2))
+    return (torch.cat(errors) / copied.clamp(min=1e-6)).double().numpy()
+
+
+def agreement(windows: dict[str, list[Planned]]) -> dict[str, Any]:
+    """Means with intervals over episodes, and the median cosine over all windows."""
+    if not windows:
+        return {"windows": 0}
+    every = [w for found in windows.values() for w in found]
+    summary: dict[str, Any] = {"windows": len(every)}
+    for key in every[0].errors:
+        values = [
+            float(np.nanmean([w.errors[key] for w in found]))
+            for found in windows.values() if not all(np.isnan(w.errors[key]) for w in found)
+        ]
+        if values:
+            summary[key] = interval(values)
+    cosines = [w.errors["cosine"] for w in every if np.isfinite(w.errors["cosine"])]
+    summary["cosine_median"] = float(np.median(cosines)) if cosines else None
+    summary["plan_seconds_median"] = float(np.median([w.seconds for w in every]))
+    return summary
+
+
+def plain(errors: dict[str, float]) -> dict[str, float | None]:
+    return {k: None if np.isnan(v) else v for k, v in errors.items()}
+
+
+def agreement_table(agreement: dict[str, Any]) -> str:
+    lines = [f"planned against recorded, {agreement['windows']} windows:"]
+    for key, value in agreement.items():
+        if isinstance(value, dict):
+            lines.append(f"{key:28}{value['mean']:9.4f}   {value['low_95']:.4f} to "
+                         f"{value['high_95']:.4f}")
+        elif key != "windows" and value is not None:
+            lines.append(f"{key:28}{value:9.4f}")
+    return "\n".join(lines)
+
+
+def agreement_figure(
+    path: Path, windows: dict[str, list[Planned]], surprises: dict[str, Array]
+) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 4, figsize=(15, 3.6), layout="constrained")
+    every = [w for found in windows.values() for w in found]
+    for axis, name, i in zip(axes, "xyz", range(3), strict=False):
+        recorded = [100 * w.recorded[i] for w in every]
+        planned = [100 * w.planned[i] for w in every]
+        axis.plot(recorded, planned, ".", alpha=0.6)
+        axis.plot([-8, 8], [-8, 8], "k:", linewidth=0.8)
+        axis.set(xlabel=f"recorded move in {name} [cm]", ylabel="planned [cm]")
+    for row in surprises.values():
+        axes[3].plot(row, color="tab:blue", alpha=0.25, linewidth=0.8)
+    axes[3].axhline(1.0, color="k", linestyle=":", linewidth=0.8)
+    axes[3].set(xlabel="frame", ylabel="surprise (1: no better than copying)")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def rerun_file(
+    path: Path, env: ReplayEnv, episode: LatentEpisode, planned: list[Planned], surprise: Array
+) -> None:
+    """Camera, recorded hand path and planned moves in 3D, imagined cost and surprise."""
+    recording = env.store.read(episode.name)
+    log = rr.RecordingStream("arm_worldmodel_replay")
+    log.save(str(path))
+    log.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+    log.log("world/recorded", rr.LineStrips3D([recording.states[:, :3]]), static=True)
+    by_frame = {w.frame: w for w in planned}
+    for t in range(len(recording)):
+        log.set_time("frame", sequence=t)
+        log.log("camera", rr.Image(recording.images[t]))
+        log.log("world/hand", rr.Points3D([recording.states[t, :3]], radii=0.01))
+        if t < len(surprise):
+            log.log("surprise", rr.Scalars(float(surprise[t])))
+        if t in by_frame:
+            window, here = by_frame[t], recording.states[t]
+            reached = compose(here, window.planned)
+            log.log("world/planned", rr.Arrows3D(
+                origins=[here[:3]], vectors=[reached[:3] - here[:3]], colors=[255, 120, 0]
+            ))
+            log.log("goal", rr.Image(recording.images[t + env.ahead]))
+            log.log("cost/imagined", rr.Scalars(window.cost))
+            log.log("error_m", rr.Scalars(window.errors["error_m"]))
+    log.flush()
+    log.disconnect()

@@ -1,0 +1,138 @@
+"""The parts that `worldmodel train` makes, each from cached latents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from arm_worldmodel.batches import GoalPairs, HindsightFeed, LatentFeed, random_frames
+from arm_worldmodel.encoding import once
+from robot_data.latents import LatentCache
+from robot_data.schema import DataError
+from worldmodel import checkpoint, probes
+from worldmodel.config import GoalConditionedConfig, PredictorConfig, ReadoutConfig, TrainConfig
+from worldmodel.encoder import Encoder
+from worldmodel.goal_conditioned import GoalConditioned, InverseDynamics, SubgoalPredictor
+from worldmodel.predictor import Predictor
+from worldmodel.readout import Readout
+from worldmodel.train import (
+    post_train,
+    train_goal_conditioned,
+    train_readout,
+    validate,
+    validate_goal_conditioned,
+)
+
+M = TypeVar("M", bound=nn.Module)
+
+
+GOAL_NETWORKS: dict[str, tuple[type[GoalConditioned], Callable[[GoalPairs], Any]]] = {
+    "subgoals": (SubgoalPredictor, lambda pairs: (pairs.kind, pairs.event_pose)),
+    "inverse_dynamics": (InverseDynamics, lambda pairs: (pairs.moved,)),
+}
+
+
+def _trainable(module: M) -> M:
+    return module.requires_grad_(True)
+
+
+def _beside(load: Callable[[str, Encoder], M], folder: str) -> M:
+    """Weights to start from with the encoder beside them: it may differ from the present one."""
+    return load(folder, checkpoint.load_encoder(folder))
+
+
+def train_predictor(
+    caches: list[LatentCache], held_out: LatentCache | None, encoder: Encoder,
+    config: PredictorConfig, train: TrainConfig, out: str, *, window: int,
+    strides: tuple[int, ...], rollout_steps: int, start_from: str | None,
+    checkpoint_activations: bool, frozen_blocks: int, validation_batches: int,
+) -> dict[str, float] | None:
+    """Train and save the predictor; validation figures where latents are held out.  Its image
+    size, patch size and input width are the encoder's."""
+    torch.manual_seed(train.seed)
+    feed = LatentFeed(caches, train.batch_size, window, train.seed, strides)
+    shape = encoder.config
+    fitted = replace(
+        config, image_size=shape.image_size, patch_size=shape.patch_size,
+        embed_dim=shape.embed_dim,
+    )
+    predictor = (
+        _trainable(_beside(checkpoint.load_predictor, start_from))
+        if start_from else Predictor(fitted)
+    )
+    predictor.checkpoint_activations = checkpoint_activations
+    predictor.freeze_blocks(frozen_blocks)
+    predictor = post_train(predictor, feed.windows, train, out, rollout_steps)
+    once(checkpoint.save_predictor, out, predictor, encoder)
+    if held_out is None:
+        return None
+    check = LatentFeed([held_out], 16, window, 1, strides)
+    return validate(predictor, check.windows, validation_batches)
+
+
+def train_state_readout(
+    caches: list[LatentCache], held_out: LatentCache | None, encoder: Encoder,
+    config: ReadoutConfig, train: TrainConfig, out: str, start_from: str | None,
+) -> dict[str, float] | None:
+    """Train and save the readout of the robot state; its errors where latents are held out."""
+    torch.manual_seed(train.seed)
+    feed = LatentFeed(caches, train.batch_size, 1, train.seed, (1,))
+    sized = replace(
+        config, embed_dim=encoder.config.embed_dim, tokens=encoder.config.tokens_per_frame
+    )
+    readout = (
+        _trainable(_beside(checkpoint.load_readout, start_from)) if start_from else Readout(sized)
+    )
+    train_readout(readout, feed.frames, train, out)
+    once(checkpoint.save_readout, out, readout, encoder)
+    if held_out is None:
+        return None
+    tokens, _, states = random_frames(held_out.episodes(), 2000, 1)
+    return probes.readout_error(readout, tokens, states)
+
+
+def train_goal_network(
+    part: str, caches: list[LatentCache], held_out: LatentCache | None, encoder: Encoder,
+    train: TrainConfig, out: str, *, hidden: int, readout_folders: Sequence[str | Path],
+    start_from: str | None, validation_batches: int,
+) -> dict[str, float]:
+    """Train one of ``GOAL_NETWORKS`` from the trunk of the first readout in ``readout_folders``;
+    validation figures.  Raises ``DataError`` where there is no readout."""
+    kind, targets = GOAL_NETWORKS[part]
+    torch.manual_seed(train.seed)
+    if start_from:
+        load = {
+            SubgoalPredictor: checkpoint.load_subgoal_predictor,
+            InverseDynamics: checkpoint.load_inverse_dynamics,
+        }[kind]
+        network = _trainable(_beside(load, start_from))
+    else:
+        network = _from_readout(kind, hidden, readout_folders, encoder)
+    feed = HindsightFeed(caches, train.batch_size, train.seed)
+    train_goal_conditioned(network, feed, targets, train, out, part)
+    once(checkpoint.save_goal_conditioned, out, network, encoder)
+    if held_out is None:
+        return {}
+    check = HindsightFeed([held_out], train.batch_size, 1)
+    return validate_goal_conditioned(network, check, targets, validation_batches)
+
+
+def _from_readout(
+    kind: type[GoalConditioned], hidden: int, folders: Sequence[str | Path], encoder: Encoder
+) -> GoalConditioned:
+    """A new network on the trunk of a trained readout."""
+    source = next((f for f in folders if (Path(f) / "readout.safetensors").exists()), None)
+    if source is None:
+        raise DataError(
+            f"{kind.__name__} starts from a trained readout and there is none in "
+            f"{' or '.join(map(str, folders))}; train parts=[readout] first"
+        )
+    readout = checkpoint.load_readout(source, encoder)
+    network = kind(GoalConditionedConfig(image=readout.config, hidden=hidden))
+    network.start_from(readout)
+    return network

@@ -1,0 +1,74 @@
+"""How a planner reaches the arm: over ROS 2, rosbridge, or the control interface itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+from robots.limits import Limits
+from robots.link import Link
+from robots.local.camera import CameraConfig
+from robots.ros.topics import Topics
+
+Discovery = Literal["localhost", "subnet"]
+
+
+def open_ros(discovery: Discovery) -> None:
+    """Before rclpy is imported: who may be found.  ``ROS_AUTOMATIC_DISCOVERY_RANGE``, if it is
+    set, has the last word."""
+    chosen = os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", discovery.upper())
+    if chosen.upper() != "LOCALHOST":
+        print(f"ROS 2 discovery range {chosen}: other machines on the network take part")
+    try:
+        import rclpy  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "ROS 2 is not installed: source your ROS 2 workspace, or "
+            "pip install 'arm-worldmodel[ros]'"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Transport:
+    """How a planner reaches the arm.  kind: "ros2" is the bridge, "rosbridge" the same for
+    machines without ROS, "fci" an FR3's control interface itself, without a bridge.
+
+    host: of rosbridge, or for fci the arm's control, e.g. 172.16.0.2.  allow_remote: rosbridge on
+    another host, where whoever reaches the port commands the arm.  camera, realtime (false only
+    for a simulated arm) and fault_log: for fci; elsewhere these are the bridge's.
+    """
+
+    kind: Literal["ros2", "rosbridge", "fci"] = "ros2"
+    discovery: Discovery = "localhost"
+    host: str = "localhost"
+    port: int = 9090
+    allow_remote: bool = False
+    camera: CameraConfig = field(default_factory=CameraConfig)
+    realtime: bool = True
+    fault_log: str = "outputs/robot/faults.jsonl"
+
+
+def open_link(
+    transport: Transport, topics: Topics, limits: Limits, control_hz: float, name: str
+) -> Link:
+    """A connection to the arm.  limits and control_hz hold for fci, where the loop is started
+    here; ``name`` is the ROS node's."""
+    if transport.kind == "fci":
+        from robots.fci import FrankyArm
+        from robots.local.link import LocalLink
+        from robots.local.process import ArmProcessConfig
+
+        return LocalLink(
+            partial(FrankyArm, transport.host, limits, transport.realtime), transport.camera,
+            ArmProcessConfig(control_hz, limits=limits, fault_log=transport.fault_log),
+        )
+    if transport.kind == "rosbridge":
+        from robots.ros.rosbridge import RosbridgeLink
+
+        return RosbridgeLink(topics, transport.host, transport.port, transport.allow_remote)
+    open_ros(transport.discovery)
+    from robots.ros.link import RosLink
+
+    return RosLink(topics, name)

@@ -1,0 +1,1 @@
+"""The arm on this machine, without ROS: its own process, camera, planner side."""

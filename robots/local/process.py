@@ -1,0 +1,215 @@
+"""An arm's loop and driver in a process of their own, without ROS; the planner's is apart.
+
+They exchange datagrams of JSON over a local socket pair (``robots.local.link`` is the other end).
+When the planner's process is gone, for whatever reason, the arm brakes and the process ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from robots.arm_loop import ArmLoop, Setpoint, Status
+from robots.driver import ArmDriver
+from robots.fault_log import FaultLog
+from robots.limits import Limits, SafetyError, loosened
+from robots.realtime import prefer_this_process
+
+LARGEST = 1 << 16  # bytes of a message
+REPEAT_S = 0.5  # the status is told again
+GUIDED_M = 0.01  # a hand that moved so far before the first action is guided
+BRAKE_S = 3.0  # most that braking at the end may take
+
+
+@dataclass(frozen=True)
+class ArmProcessConfig:
+    """control_hz: rate at which a planner is expected to act.  tick_hz: of the set points.
+    fault_log: JSON lines, one a fault."""
+
+    control_hz: float = 5.0
+    tick_hz: float = 100.0
+    limits: Limits = field(default_factory=Limits)
+    fault_log: str = "outputs/robot/faults.jsonl"
+
+
+class ArmProcess:
+    def __init__(self, wire: socket.socket, driver: ArmDriver, config: ArmProcessConfig) -> None:
+        wire.setblocking(False)
+        self.wire, self.driver, self.limits = wire, driver, config.limits
+        self.loop = ArmLoop(config.limits, config.control_hz, config.tick_hz)
+        self.ending = False
+        self._faults = FaultLog(config.fault_log)
+        self._gripped = 0.0  # the last command
+        self._told: Status | None = None
+        self._told_at = 0.0
+
+    def run(self) -> None:
+        """Until the planner's end closes, or ``ending`` is set; brakes before it returns."""
+        due, until = time.monotonic(), float("inf")
+        while time.monotonic() < until:
+            self._receive()
+            if self.ending and until == float("inf"):
+                until = time.monotonic() + BRAKE_S
+                self.loop.brake()
+            self._step()
+            if self.ending and not self._moving():
+                return
+            # After a stall, go on from now: set points must not come in a burst.
+            due = max(due + self.loop.period_s, time.monotonic() - self.loop.period_s)
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def _moving(self) -> bool:
+        follower = self.loop.interpolator
+        return follower.ready and bool(np.abs(follower.velocity).max() > 1e-3)
+
+    # -- the arm -----------------------------------------------------------------------------
+
+    def _sense(self) -> None:
+        pose, closedness = self.driver.sense()
+        now = time.time()
+        turn = Rotation.from_euler("xyz", pose[3:6]).as_quat()
+        self.loop.pose(pose[:3], turn, self.limits.frame, now, now)
+        self.loop.gripper(closedness, now, now)
+
+    def _step(self) -> None:
+        self._sense()
+        now = time.time()
+        reflex = self.driver.reflex()
+        if reflex and not self.loop.latch:
+            self.loop.fault("reflex", reflex, now)
+        setpoint = self.loop.tick(now)
+        if not self.loop.status.accepted:
+            self._let_be(now)
+        elif setpoint is not None and not reflex:
+            try:
+                self._command(setpoint)
+            except SafetyError as error:
+                self.loop.fault(error.code, str(error), now)
+        self._tell(now)
+
+    def _command(self, setpoint: Setpoint) -> None:
+        self.driver.follow(setpoint.pose)
+        if abs(setpoint.closedness - self._gripped) > 0.01:
+            self._gripped = setpoint.closedness
+            self.driver.grip(setpoint.closedness)
+
+    def _let_be(self, now: float) -> None:
+        """Before the first action nothing is commanded: the arm may be guided by hand."""
+        measured, commanded = self.loop.measured, self.loop.commanded
+        if self.loop.latch or measured is None or commanded is None:
+            return
+        if np.linalg.norm(measured[:3] - commanded[:3]) > GUIDED_M:
+            with contextlib.suppress(SafetyError):  # said by the loop itself
+                self.loop.recover(now)
+        self._gripped = commanded[6]
+
+    def _recover(self) -> None:
+        """Raises ``SafetyError`` with the reason if the arm is not ready."""
+        self.driver.recover()
+        self._sense()
+        self.loop.recover(time.time())
+
+    # -- the planner -------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                data = self.wire.recv(LARGEST)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                if not self.ending:
+                    self.loop.fault("planner_gone", "the planner's process ended", time.time())
+                self.ending = True
+                return
+            self._take(json.loads(data))
+
+    def _take(self, message: dict[str, Any]) -> None:
+        now = time.time()
+        match message["kind"]:
+            case "action":
+                self.loop.action(message["action"], message["planned_on"], now)
+            case "alive":
+                self.loop.alive(now)
+            case "image":
+                self.loop.image(message["stamp"], now)
+            case "fault":
+                self.loop.fault(message["code"], message["message"], now)
+            case "close":
+                self.ending = True
+            case "stop":
+                self.loop.stop(now)
+                self._answer(True, "holding until recover is called")
+            case "recover":
+                try:
+                    self._recover()
+                    self._answer(True, "ready")
+                except SafetyError as error:
+                    self._answer(False, str(error))
+
+    def _answer(self, done: bool, text: str) -> None:
+        self._told = None  # the status goes first
+        self._tell(time.time())
+        self._send(kind="answer", done=done, text=text)
+
+    def _tell(self, now: float) -> None:
+        loop, status = self.loop, self.loop.status
+        state, commanded = loop.state, loop.commanded
+        if state is not None and commanded is not None:
+            self._send(
+                kind="reading", stamp=loop.fresh["pose"].stamp, state=state.tolist(),
+                commanded=commanded.tolist(), moving=not loop.resting,
+                accepted=status.accepted, refused=status.refused,
+            )
+        if self._told is None or status.code != self._told.code or now > self._told_at + REPEAT_S:
+            self._told, self._told_at = status, now
+            self._send(
+                kind="status", code=status.code, message=status.message,
+                fault=status.state == "fault",
+            )
+        for line in self._faults.update(loop.latch):
+            print(line, file=sys.stderr, flush=True)
+
+    def _send(self, **message: Any) -> None:
+        # A planner that does not read must not hold up the arm; states and status come again.
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            self.wire.send(json.dumps(message).encode())
+
+
+def run_arm_process(
+    wire: socket.socket, open_driver: Callable[[], ArmDriver], config: ArmProcessConfig
+) -> None:
+    """The process: opens the arm, says "opened" or why not, and runs the loop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the planner, which then closes
+    for line in loosened(config.limits):
+        print(f"LOOSER THAN DEFAULT: {line}", file=sys.stderr, flush=True)
+    prefer_this_process()
+    try:
+        driver = open_driver()
+    except (OSError, ImportError, ValueError, RuntimeError) as error:
+        wire.send(json.dumps({"kind": "failed", "text": str(error)}).encode())
+        return
+    try:
+        wire.send(json.dumps({"kind": "opened"}).encode())
+        process = ArmProcess(wire, driver, config)
+        signal.signal(signal.SIGTERM, lambda *_: setattr(process, "ending", True))
+        process.run()
+    except Exception as error:  # drivers raise many kinds; the planner must hear of each
+        with contextlib.suppress(OSError):
+            wire.send(json.dumps({"kind": "lost", "text": f"{error}"}).encode())
+        raise
+    finally:
+        driver.close()
+        wire.close()

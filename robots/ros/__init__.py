@@ -1,0 +1,1 @@
+"""The arm behind ROS 2: bridge, driver node, planner side."""

@@ -1,0 +1,273 @@
+"""The ROS 2 node between planners and an arm: topics in and out, nothing decided here.
+
+What is decided is in ``robots.arm_loop``.  The node has no model and no planner: these run in
+another process, and can neither block nor crash it.
+
+Towards the arm (names in ``robots.ros.topics``): publishes the target pose (reliable, depth 1,
+stamped) at ``tick_hz`` and gripper commands; subscribes the measured pose, joints and image
+(best effort).  Towards planners, under /worldmodel_bridge: subscribes ``action`` and ``alive``
+and publishes ``state`` (sensor_msgs/JointState with named positions; an action carries the
+stamp of the picture it was planned on), ``diagnostics`` (latched); services ``stop`` and
+``recover``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import PoseStamped
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import Empty
+from std_srvs.srv import Trigger
+
+from robot_data.schema import STATE_FIELDS
+from robots.arm_loop import ArmLoop, Status
+from robots.fault_log import FaultLog
+from robots.limits import Limits, SafetyError, loosened
+from robots.realtime import prefer_this_process
+from robots.ros.gripper import make_gripper
+from robots.ros.topics import (
+    ACTION_FIELDS,
+    COMMANDED_FIELDS,
+    LOOP_FIELDS,
+    NODE,
+    GripperConfig,
+    Topics,
+    named,
+    seconds,
+)
+from robots.safety import check_publishers
+
+RELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+SLEW, RESYNC_S = 0.1, 0.2  # how set points' times follow the clock
+WATCH_HZ = 2.0  # how often publishers are counted and diagnostics repeated
+
+
+@dataclass(frozen=True)
+class BridgeConfig:
+    """control_hz: rate at which a planner is expected to act.  fault_log: JSON lines, one a
+    fault."""
+
+    control_hz: float = 5.0
+    tick_hz: float = 50.0
+    limits: Limits = field(default_factory=Limits)
+    topics: Topics = field(default_factory=Topics)
+    gripper: GripperConfig = field(default_factory=GripperConfig)
+    fault_log: str = "outputs/robot/faults.jsonl"
+
+
+class Bridge(Node):
+    def __init__(self, config: BridgeConfig) -> None:
+        super().__init__(NODE)
+        self.config = config
+        self.loop = ArmLoop(config.limits, config.control_hz, config.tick_hz)
+        self._told: Status | None = None
+        self._time = 0.0  # of the last set point
+        self._faults = FaultLog(config.fault_log)
+        topics = config.topics
+        self._ours = (topics.target_pose, f"/{NODE}/action")  # one publisher each
+        self._target = self.create_publisher(PoseStamped, topics.target_pose, RELIABLE)
+        self._state = self.create_publisher(JointState, f"/{NODE}/state", BEST_EFFORT)
+        self._diagnostics = self.create_publisher(DiagnosticArray, f"/{NODE}/diagnostics", LATCHED)
+        self._gripper = make_gripper(self, config.gripper, topics)
+        image = CompressedImage if topics.compressed else Image
+        self._listen(PoseStamped, topics.current_pose, self._on_pose)
+        self._listen(JointState, topics.joints, self._on_joints)
+        self._listen(image, topics.camera, self._on_image)
+        self.create_subscription(JointState, f"/{NODE}/action", self._on_action, RELIABLE)
+        self.create_subscription(Empty, f"/{NODE}/alive", self._on_alive, RELIABLE)
+        self.create_subscription(
+            DiagnosticArray, topics.driver_diagnostics, self._on_driver, LATCHED
+        )
+        self._driver_recover = self.create_client(Trigger, topics.driver_recover)
+        self.create_service(Trigger, f"/{NODE}/stop", self._on_stop)
+        self.create_service(Trigger, f"/{NODE}/recover", self._on_recover)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on when the clock is set
+        self.create_timer(1 / config.tick_hz, self._tick, clock=steady)
+        self.create_timer(1 / WATCH_HZ, self._watch, clock=steady)
+
+    def now(self) -> float:
+        return self.get_clock().now().nanoseconds * 1e-9
+
+    def _listen(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
+        self.create_subscription(kind, topic, callback, BEST_EFFORT)
+
+    # -- what arrives ------------------------------------------------------------------------
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        p, q = message.pose.position, message.pose.orientation
+        self.loop.pose(
+            (p.x, p.y, p.z), (q.x, q.y, q.z, q.w), message.header.frame_id,
+            seconds(message.header.stamp), self.now(),
+        )
+
+    def _on_joints(self, message: JointState) -> None:
+        try:
+            if self.config.topics.gripper_joint not in message.name:
+                return  # the arm's joints, where the gripper's come in a message of their own
+            value = named(message, (self.config.topics.gripper_joint,))[0]
+        except SafetyError as error:
+            self.loop.fault(error.code, str(error), self.now())
+            return
+        closedness = self.config.gripper.closedness(value)
+        self.loop.gripper(closedness, seconds(message.header.stamp), self.now())
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        self.loop.image(seconds(message.header.stamp), self.now())
+
+    def _on_action(self, message: JointState) -> None:
+        now = self.now()
+        try:
+            action = named(message, ACTION_FIELDS)
+        except SafetyError as error:
+            self.loop.fault(error.code, str(error), now)
+            return
+        self.loop.action(action, seconds(message.header.stamp), now)
+
+    def _on_alive(self, _: Empty) -> None:
+        self.loop.alive(self.now())
+
+    def _on_driver(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if ord(status.level) >= ord(DiagnosticStatus.ERROR):
+                self.loop.fault("reflex", f"{status.name}: {status.message}", self.now())
+
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self.loop.stop(self.now())
+        self._tell()
+        response.success, response.message = True, "holding until recover is called"
+        return response
+
+    def _on_recover(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._driver_recover.service_is_ready():
+            self._driver_recover.call_async(Trigger.Request())
+        try:
+            for topic in self._ours:
+                check_publishers(self.count_publishers(topic), topic)
+            self.loop.recover(self.now())
+            response.success, response.message = True, "ready"
+        except SafetyError as error:
+            response.success, response.message = False, str(error)
+        self._tell()
+        return response
+
+    # -- what goes out -----------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now = self.now()
+        setpoint = self.loop.tick(now)
+        if setpoint is not None:
+            frame = self.config.limits.frame
+            stamp = Time(nanoseconds=int(1e9 * self._on_grid(now))).to_msg()
+            self._target.publish(pose_message(setpoint.pose, frame, stamp))
+            refused = self._gripper.command(setpoint.closedness)
+            if refused:
+                self.loop.fault("gripper_refused", refused, now)
+        self._publish_state()
+        if self._told is None or self.loop.status.code != self._told.code:
+            self._tell()
+
+    def _on_grid(self, now: float) -> float:
+        """The time of this set point: one period after the last, slowly drawn to the clock.
+        A tick that comes late must not look like a slow motion and then a fast one."""
+        due = self._time + self.loop.period_s
+        late = now - due
+        self._time = now if abs(late) > RESYNC_S else due + SLEW * late
+        return self._time
+
+    def _clock_now(self) -> Any:
+        return self.get_clock().now().to_msg()
+
+    def _publish_state(self) -> None:
+        state, commanded = self.loop.state, self.loop.commanded
+        stamp = self.loop.fresh["pose"].stamp
+        if state is None or commanded is None or stamp is None:
+            return
+        message = JointState()
+        message.header.frame_id = self.config.limits.frame
+        message.header.stamp.sec = int(stamp)
+        message.header.stamp.nanosec = min(int(1e9 * (stamp % 1)), 999_999_999)
+        status = self.loop.status
+        message.name = [*STATE_FIELDS, *COMMANDED_FIELDS, *LOOP_FIELDS]
+        message.position = [
+            *state.tolist(), *commanded.tolist(), float(not self.loop.resting),
+            float(status.accepted), float(status.refused),
+        ]
+        self._state.publish(message)
+
+    def _watch(self) -> None:
+        for topic in self._ours:
+            self.loop.publishers(self.count_publishers(topic), topic, self.now())
+        self._tell()
+
+    def _tell(self) -> None:
+        """Publish the status, and write a new fault down."""
+        self._told = status = self.loop.status
+        message = DiagnosticArray()
+        message.header.stamp = self._clock_now()
+        told = DiagnosticStatus(name=NODE, hardware_id=self.config.limits.frame)
+        level = {"fault": DiagnosticStatus.ERROR, "holding": DiagnosticStatus.WARN,
+                 "waiting": DiagnosticStatus.WARN}
+        told.level = level.get(status.state, DiagnosticStatus.OK)
+        told.message = f"{status.state}: {status.message}" if status.message else status.state
+        values = {
+            "state": status.state, "code": status.code, "accepted": status.accepted,
+            "capped": status.capped, "refused": status.refused, "faults": self.loop.latch.count,
+        }
+        told.values = [KeyValue(key=k, value=str(v)) for k, v in values.items()]
+        message.status = [told]
+        self._diagnostics.publish(message)
+        self._log_faults()
+
+    def _log_faults(self) -> None:
+        for line in self._faults.update(self.loop.latch):
+            self.get_logger().error(line)
+
+
+def pose_message(pose: np.ndarray, frame: str, stamp: Any) -> PoseStamped:
+    """A pose [6] as a message."""
+    message = PoseStamped()
+    message.header.frame_id, message.header.stamp = frame, stamp
+    p, q = message.pose.position, message.pose.orientation
+    p.x, p.y, p.z = (float(v) for v in pose[:3])
+    q.x, q.y, q.z, q.w = (float(v) for v in Rotation.from_euler("xyz", pose[3:6]).as_quat())
+    return message
+
+
+def run_bridge(config: BridgeConfig) -> None:
+    """Run the node until it is interrupted."""
+    for line in loosened(config.limits):
+        print(f"LOOSER THAN DEFAULT: {line}", file=sys.stderr, flush=True)
+    prefer_this_process()
+    rclpy.init()
+    spin(Bridge(config))
+
+
+def spin(node: Node) -> None:
+    """Run a node until the process is interrupted."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()

@@ -1,0 +1,108 @@
+"""Ways to command a gripper over ROS 2; message packages of actions are imported when used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Protocol
+
+from rclpy.action.client import ActionClient
+from rclpy.node import Node
+from std_msgs.msg import Float64MultiArray
+
+from robots.ros.topics import GripperConfig, Topics
+
+CHANGE = 0.01  # of closedness that is worth a command
+SPEED_M_S = 0.1
+GRASP_CLOSEDNESS = 0.95  # beyond it a franka gripper grasps; below, it moves
+
+
+class Gripper(Protocol):
+    def command(self, closedness: float) -> str:
+        """Ask for ``closedness``; returns why the gripper refused an earlier one, or ""."""
+        ...
+
+
+def make_gripper(node: Node, config: GripperConfig, topics: Topics) -> Gripper:
+    if config.kind == "position":
+        return PositionGripper(node, config, topics)
+    return ActionGripper(node, config)
+
+
+class PositionGripper:
+    """One value on a topic, as crisp_controllers' gripper takes it."""
+
+    def __init__(self, node: Node, config: GripperConfig, topics: Topics) -> None:
+        self.config = config
+        self._publisher = node.create_publisher(Float64MultiArray, topics.gripper_command, 1)
+
+    def command(self, closedness: float) -> str:
+        self._publisher.publish(Float64MultiArray(data=[self.config.value(closedness)]))
+        return ""
+
+
+class ActionGripper:
+    """control_msgs/GripperCommand, or franka_msgs Move and Grasp; one goal at a time."""
+
+    def __init__(self, node: Node, config: GripperConfig) -> None:
+        self.config = config
+        package = config.kind
+        try:
+            actions = import_module(f"{package}.action")
+        except ImportError as error:
+            raise ImportError(
+                f"gripper.kind={package} needs the ROS package {package}: install it in your ROS "
+                "workspace and source it, or use gripper.kind=position"
+            ) from error
+        self._kinds: dict[str, tuple[ActionClient, Any]] = {}
+        names = {"command": "GripperCommand"} if package == "control_msgs" else {
+            "move": "Move", "grasp": "Grasp"
+        }
+        for name, kind in names.items():
+            action = getattr(actions, kind)
+            topic = config.action if package == "control_msgs" else f"{config.action}/{name}"
+            self._kinds[name] = (ActionClient(node, action, topic), action)
+        self._asked: float | None = None
+        self._busy = False
+        self._refused = ""
+
+    def command(self, closedness: float) -> str:
+        refused, self._refused = self._refused, ""
+        if refused or self._busy:
+            return refused
+        if self._asked is not None and abs(closedness - self._asked) < CHANGE:
+            return ""
+        name, goal = self._goal(closedness)
+        client = self._kinds[name][0]
+        if not client.server_is_ready():
+            return "" if self._asked is None else f"the gripper's action server {name} is gone"
+        self._asked, self._busy = closedness, True
+        client.send_goal_async(goal).add_done_callback(self._answered)
+        return ""
+
+    def _goal(self, closedness: float) -> tuple[str, Any]:
+        x = self.config
+        if "command" in self._kinds:
+            goal = self._kinds["command"][1].Goal()
+            goal.command.position = x.value(closedness)
+            goal.command.max_effort = x.max_effort
+            return "command", goal
+        name = "grasp" if closedness > GRASP_CLOSEDNESS else "move"
+        goal = self._kinds[name][1].Goal()
+        goal.width, goal.speed = 2 * x.value(closedness), SPEED_M_S
+        if name == "grasp":
+            goal.force = x.max_effort
+            goal.epsilon.inner = goal.epsilon.outer = 2 * abs(x.open_value - x.closed_value)
+        return name, goal
+
+    def _answered(self, future: Any) -> None:
+        handle = future.result()
+        if not handle.accepted:
+            self._busy, self._refused = False, "the gripper refused a goal"
+            return
+        handle.get_result_async().add_done_callback(self._finished)
+
+    def _finished(self, future: Any) -> None:
+        self._busy = False
+        result = future.result().result
+        if not getattr(result, "success", True):
+            self._refused = f"the gripper failed: {getattr(result, 'error', 'no reason given')}"

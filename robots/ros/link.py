@@ -1,0 +1,117 @@
+"""A planner's connection to the bridge over ROS 2 (rclpy)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import Empty
+from std_srvs.srv import Trigger
+
+from robot_data.images import picture
+from robots.link import Inbox
+from robots.ros.bridge import BEST_EFFORT, LATCHED, RELIABLE
+from robots.ros.topics import ACTION_FIELDS, NODE, Topics, reading_of, seconds
+
+ANSWER_S = 3.0
+CLOSE_S = 5.0
+
+
+class RosLink:
+    """Needs the bridge (``worldmodel robot serve``) in the same ROS domain."""
+
+    def __init__(self, topics: Topics, name: str = "worldmodel_planner") -> None:
+        self.inbox = Inbox()
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self.node = rclpy.create_node(name, context=self._context)
+        image = CompressedImage if topics.compressed else Image
+        listen = self.node.create_subscription
+        listen(JointState, f"/{NODE}/state", self._on_state, BEST_EFFORT)
+        listen(DiagnosticArray, f"/{NODE}/diagnostics", self._on_diagnostics, LATCHED)
+        listen(image, topics.camera, self._on_image, BEST_EFFORT)
+        self._alive: Any = None
+        self._action: Any = None  # made when first needed: only one node may command
+        self._services = {
+            name: self.node.create_client(Trigger, f"/{NODE}/{name}")
+            for name in ("stop", "recover")
+        }
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, name="ros", daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+        except Exception as error:  # whatever it was, the planner must not go on blind
+            self.inbox.lose(f"the ROS connection failed: {error}")
+            raise
+
+    def _on_state(self, message: JointState) -> None:
+        self.inbox.reading(reading_of(message, seconds(message.header.stamp)))
+
+    def _on_diagnostics(self, message: Any) -> None:
+        values = {v.key: v.value for v in message.status[0].values}
+        self.inbox.status(values["code"], message.status[0].message, values["state"] == "fault")
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        self.inbox.image(seconds(message.header.stamp), lambda: picture(message))
+
+    def now(self) -> float:
+        return self.node.get_clock().now().nanoseconds * 1e-9
+
+    def send(self, action: NDArray[np.float64], planned_on: float) -> None:
+        if self._action is None:
+            self._action = self.node.create_publisher(JointState, f"/{NODE}/action", RELIABLE)
+            self._alive = self.node.create_publisher(Empty, f"/{NODE}/alive", RELIABLE)
+            self._wait_for_bridge()
+        message = JointState(name=list(ACTION_FIELDS), position=[float(v) for v in action])
+        message.header.stamp.sec = int(planned_on)
+        message.header.stamp.nanosec = int(1e9 * (planned_on % 1))
+        self._action.publish(message)
+
+    def _wait_for_bridge(self) -> None:
+        """A message sent before the bridge has found its sender is lost."""
+        until = time.monotonic() + ANSWER_S
+        while not self._action.get_subscription_count() and time.monotonic() < until:
+            time.sleep(0.01)
+
+    def alive(self) -> None:
+        if self._alive is not None:
+            self._alive.publish(Empty())
+
+    def release(self) -> None:
+        """Stop commanding, so that another planner may."""
+        if self._action is not None:
+            self.node.destroy_publisher(self._action)
+            self.node.destroy_publisher(self._alive)
+            self._action = self._alive = None
+
+    def call(self, service: str) -> tuple[bool, str]:
+        client = self._services[service]
+        if not client.wait_for_service(ANSWER_S):
+            return False, "the bridge does not answer: is `worldmodel robot serve` running?"
+        done = threading.Event()
+        future = client.call_async(Trigger.Request())
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(ANSWER_S):
+            return False, f"the bridge did not answer {service} within {ANSWER_S} s"
+        answer: Any = future.result()
+        return bool(answer.success), str(answer.message)
+
+    def close(self) -> None:
+        self._executor.shutdown(timeout_sec=CLOSE_S)
+        self._thread.join(CLOSE_S)
+        self.node.destroy_node()
+        self._context.try_shutdown()

@@ -1,0 +1,158 @@
+"""A planner's connection to the bridge over rosbridge, for machines without ROS (roslibpy).
+
+rosbridge knows no users and no passwords: whoever reaches its port commands the arm.  Only this
+machine's own port is used unless that is loosened; tunnel to the robot's machine with
+``ssh -L 9090:localhost:9090 robot``.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_data.images import picture
+from robots.limits import SafetyError
+from robots.link import Inbox
+from robots.ros.topics import ACTION_FIELDS, NODE, Topics, reading_of
+
+try:
+    import roslibpy
+except ImportError as error:
+    raise ImportError(
+        "the rosbridge transport needs roslibpy: pip install 'arm-worldmodel[rosbridge]'"
+    ) from error
+
+ANSWER_S = 5
+
+
+def check_host(host: str, allow_remote: bool) -> None:
+    """Only loopback, unless told otherwise.  Raises ``ValueError``."""
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not loopback and not allow_remote:
+        raise ValueError(
+            f"rosbridge at '{host}' is another machine, and rosbridge asks nobody for a password: "
+            "tunnel it (ssh -L 9090:localhost:9090 robot) and use host=localhost, or set "
+            "allow_remote=true on a network where you trust everybody"
+        )
+
+
+class RosbridgeLink:
+    """Needs rosbridge_server and the bridge (``worldmodel robot serve``) on the robot's side."""
+
+    def __init__(
+        self, topics: Topics, host: str = "localhost", port: int = 9090,
+        allow_remote: bool = False,
+    ) -> None:
+        check_host(host, allow_remote)
+        self.inbox = Inbox()
+        self._ros = roslibpy.Ros(host=host, port=port)
+        try:
+            self._ros.run(timeout=ANSWER_S)
+        except Exception as error:
+            self._ros.close()
+            raise ConnectionError(
+                f"no rosbridge answers at {host}:{port} ({error}): is rosbridge_server running?"
+            ) from error
+        self._offset_s = 0.0  # of the robot's clock, from the stamps of its states
+        image = "CompressedImage" if topics.compressed else "Image"
+        self._listening = [
+            self._topic(f"/{NODE}/state", "sensor_msgs/JointState", self._on_state),
+            self._topic(f"/{NODE}/diagnostics", "diagnostic_msgs/DiagnosticArray", self._on_told),
+            self._topic(topics.camera, f"sensor_msgs/{image}", self._on_image),
+        ]
+        self._action: Any = None
+        self._alive: Any = None
+        self._ros.on("close", lambda _: self.inbox.lose("rosbridge closed the connection"))
+
+    def _topic(self, name: str, kind: str, callback: Any) -> Any:
+        topic = roslibpy.Topic(self._ros, name, kind, queue_length=1)
+        topic.subscribe(callback)
+        return topic
+
+    def _on_state(self, message: dict[str, Any]) -> None:
+        stamp = _seconds(message)
+        self._offset_s = stamp - time.time()
+        try:
+            self.inbox.reading(reading_of(SimpleNamespace(**message), stamp))
+        except SafetyError as error:
+            self.inbox.lose(str(error))
+
+    def _on_told(self, message: dict[str, Any]) -> None:
+        status = message["status"][0]
+        values = {v["key"]: v["value"] for v in status["values"]}
+        self.inbox.status(values["code"], status["message"], values["state"] == "fault")
+
+    def _on_image(self, message: dict[str, Any]) -> None:
+        def decode() -> NDArray[np.uint8]:
+            data = base64.b64decode(message["data"])
+            return picture(SimpleNamespace(**{**message, "data": data}))
+
+        self.inbox.image(_seconds(message), decode)
+
+    def now(self) -> float:
+        """The robot's clock, as its last state told it; this machine's need not agree."""
+        return time.time() + self._offset_s
+
+    def send(self, action: NDArray[np.float64], planned_on: float) -> None:
+        if self._action is None:
+            self._action = roslibpy.Topic(self._ros, f"/{NODE}/action", "sensor_msgs/JointState")
+            self._alive = roslibpy.Topic(self._ros, f"/{NODE}/alive", "std_msgs/Empty")
+            self._action.advertise()
+            self._alive.advertise()
+            time.sleep(0.5)  # rosbridge does not say when the other side has found it
+        self._action.publish(roslibpy.Message({
+            "header": {
+                "stamp": {"sec": int(planned_on), "nanosec": int(1e9 * (planned_on % 1))},
+                "frame_id": "",
+            },
+            "name": list(ACTION_FIELDS), "position": [float(v) for v in action],
+            "velocity": [], "effort": [],
+        }))
+
+    def alive(self) -> None:
+        if self._alive is not None:
+            self._alive.publish(roslibpy.Message({}))
+
+    def release(self) -> None:
+        """Stop commanding, so that another planner may."""
+        for topic in (self._action, self._alive):
+            if topic is not None:
+                topic.unadvertise()
+        self._action = self._alive = None
+
+    def call(self, service: str) -> tuple[bool, str]:
+        asked = roslibpy.Service(self._ros, f"/{NODE}/{service}", "std_srvs/Trigger")
+        done, answers = threading.Event(), []
+
+        def take(answer: Any) -> None:
+            answers.append(answer)
+            done.set()
+
+        asked.call(roslibpy.ServiceRequest(), take, take)
+        if not done.wait(ANSWER_S):
+            return False, f"the bridge did not answer {service} within {ANSWER_S} s"
+        answer = answers[0]
+        if not hasattr(answer, "get"):
+            return False, str(answer)
+        return bool(answer.get("success")), str(answer.get("message", ""))
+
+    def close(self) -> None:
+        self.release()
+        for topic in self._listening:
+            topic.unsubscribe()
+        self._ros.close()
+
+
+def _seconds(message: dict[str, Any]) -> float:
+    stamp = message["header"]["stamp"]
+    return stamp["sec"] + 1e-9 * stamp["nanosec"]

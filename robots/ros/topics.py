@@ -1,0 +1,105 @@
+"""Names of topics and messages that the bridge, planners and drivers exchange.
+
+The names towards the arm are those of crisp_controllers; every one can be changed.  Planners
+speak to the bridge by standard messages only, so that a machine without our code, or without
+ROS, can look on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_data.schema import STATE_FIELDS
+from robots.limits import SafetyError
+from robots.link import Reading
+
+NODE = "worldmodel_bridge"
+ACTION_FIELDS = tuple(f"delta_{name}" for name in STATE_FIELDS)
+COMMANDED_FIELDS = tuple(f"commanded_{name}" for name in STATE_FIELDS)
+LOOP_FIELDS = ("moving", "accepted", "refused")  # 1 or 0; how many actions so far
+
+
+@dataclass(frozen=True)
+class Topics:
+    """target_pose, current_pose: geometry_msgs/PoseStamped in the base frame, of the tool
+    centre point.  joints: sensor_msgs/JointState with the finger joint ``gripper_joint``.
+    gripper_command: std_msgs/Float64MultiArray with one value.  image: sensor_msgs/Image or
+    CompressedImage (``compressed``).  driver_diagnostics: diagnostic_msgs/DiagnosticArray of
+    the arm's driver; an ERROR there is a fault here.  driver_recover: std_srvs/Trigger that is
+    called before our own recovery, if there is such a service.  The defaults of both are those
+    of ``robots.ros.node``.
+    """
+
+    target_pose: str = "/target_pose"
+    current_pose: str = "/current_pose"
+    joints: str = "/joint_states"
+    gripper_joint: str = "fr3_finger_joint1"
+    gripper_command: str = "/gripper/gripper_position_controller/commands"
+    image: str = "/camera/color/image_raw"
+    compressed: bool = False
+    driver_diagnostics: str = "/worldmodel_arm/diagnostics"
+    driver_recover: str = "/worldmodel_arm/recover"
+
+    @property
+    def camera(self) -> str:
+        """The image topic itself."""
+        return f"{self.image}/compressed" if self.compressed else self.image
+
+
+@dataclass(frozen=True)
+class GripperConfig:
+    """kind: how the gripper is commanded: "position" (a topic, crisp_controllers style),
+    "control_msgs" (GripperCommand action) or "franka_msgs" (Grasp and Move actions).
+    open_value, closed_value: of the joint state and of the commands (m or rad; an FR3 finger
+    is at 0.04 m open).  action: name of the action server (of its namespace for franka_msgs).
+    """
+
+    kind: str = "position"
+    open_value: float = 0.04
+    closed_value: float = 0.0
+    max_effort: float = 20.0
+    action: str = "/fr3_gripper"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("position", "control_msgs", "franka_msgs"):
+            raise ValueError(
+                f"gripper.kind '{self.kind}' is unknown; valid: position, control_msgs, franka_msgs"
+            )
+        if self.open_value == self.closed_value:
+            raise ValueError("gripper.open_value and closed_value are the same; measure both")
+
+    def closedness(self, value: float) -> float:
+        return (value - self.open_value) / (self.closed_value - self.open_value)
+
+    def value(self, closedness: float) -> float:
+        return self.open_value + closedness * (self.closed_value - self.open_value)
+
+
+def seconds(stamp: Any) -> float:
+    """A ROS stamp as seconds."""
+    return stamp.sec + 1e-9 * stamp.nanosec
+
+
+def reading_of(message: Any, stamp: float) -> Reading:
+    """What the bridge's ``state`` message says; ``stamp`` [s] is its own."""
+    values = named(message, (*STATE_FIELDS, *COMMANDED_FIELDS, *LOOP_FIELDS))
+    return Reading(
+        stamp, values[:7], values[7:14], bool(values[14]), int(values[15]), int(values[16])
+    )
+
+
+def named(message: Any, names: tuple[str, ...]) -> NDArray[np.float64]:
+    """The positions of a JointState, in the order of ``names``."""
+    place = {name: i for i, name in enumerate(message.name)}
+    missing = [name for name in names if name not in place]
+    if missing or len(message.position) < len(message.name):
+        raise SafetyError(
+            "bad_message",
+            f"a JointState lacks {', '.join(missing) or 'positions'}; it has "
+            f"{', '.join(message.name) or 'no names'}",
+        )
+    return np.array([message.position[place[name]] for name in names], np.float64)
