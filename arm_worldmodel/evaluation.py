@@ -5,11 +5,9 @@ A cell is one row of a table: everything that decides an episode besides its see
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from arm_worldmodel.outcomes import Outcome
 from arm_worldmodel.report import wilson_95
 from arm_worldmodel.self_calibration import MOVES, calibrate
 from planners.agent import PlanningAgent
@@ -61,20 +60,6 @@ class Keep:
 
     failures: str | None = None
     record: str | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One finished episode."""
-
-    cell: str
-    seed: int
-    planner_seed: int
-    success: bool
-    distance_m: float
-    steps: int
-    finished: bool
-    plan_seconds: float  # median
 
 
 def jobs_of(cell: Cell, first_seed: int, planner_seeds: int) -> list[Job]:
@@ -167,70 +152,6 @@ def run_jobs(
     """Outcomes in the order they finish; the same outcomes in either pool."""
     work = partial(run_job, keep=keep or Keep())
     yield from run_parallel(work, jobs, workers, pool, torch.set_num_threads)
-
-
-# -- results on disk --------------------------------------------------------------------------
-
-
-class OutcomeLog:
-    """One JSON line per finished episode, appended and flushed; a torn last line is dropped.
-
-    The first line names the settings; another run's log is refused.  Settings that came into
-    being after a log was begun must be at their ``defaults``.
-    """
-
-    def __init__(
-        self, path: Path, settings: dict[str, Any], defaults: dict[str, Any] | None = None
-    ) -> None:
-        self.path = path
-        self._defaults = json.loads(json.dumps(defaults or {}, default=str))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._settings = json.loads(json.dumps(settings, default=str))
-        self.outcomes: list[Outcome] = []
-        if path.exists():
-            self._read()
-        else:
-            self._write([{"settings": self._settings}])
-
-    def _read(self) -> None:
-        lines = self.path.read_text().split("\n")
-        whole = [json.loads(line) for line in lines[:-1]]  # what follows the last newline is torn
-        if not whole or not _same(whole[0].get("settings"), self._settings, self._defaults):
-            raise ValueError(
-                f"{self.path} has results of other settings; choose another out= or delete it"
-            )
-        self.outcomes = [Outcome(**line) for line in whole[1:]]
-        if lines[-1]:
-            self._write(whole)
-
-    def _write(self, lines: list[dict[str, Any]]) -> None:
-        staged = self.path.with_suffix(".tmp")
-        staged.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        os.replace(staged, self.path)
-
-    def missing(self, jobs: Sequence[Job]) -> list[Job]:
-        done = {(o.seed, o.planner_seed) for o in self.outcomes}
-        return [job for job in jobs if (job.seed, job.planner_seed) not in done]
-
-    def append(self, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
-        with open(self.path, "a") as handle:
-            handle.write(json.dumps(asdict(outcome)) + "\n")
-            handle.flush()
-            os.fsync(handle.fileno())
-
-
-def _same(logged: Any, present: Any, defaults: Any) -> bool:
-    if not (isinstance(logged, dict) and isinstance(present, dict)):
-        return logged == present
-    if not isinstance(defaults, dict):
-        defaults = {}
-    missing = object()
-    return logged.keys() <= present.keys() and all(
-        _same(logged[key], value, defaults.get(key)) if key in logged
-        else value == defaults.get(key, missing)
-        for key, value in present.items()
-    )
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -15,12 +15,11 @@ from arm_worldmodel.evaluation import (
     Cell,
     Job,
     Keep,
-    Outcome,
-    OutcomeLog,
     jobs_of,
     run_jobs,
     summary,
 )
+from arm_worldmodel.outcomes import Outcome, OutcomeLog
 from arm_worldmodel.report import write_report
 from planners.config import PolicyConfig
 from planners.load import parts_of
@@ -38,6 +37,7 @@ FEW = {"samples": 40}
 FEW_HELD = {"samples": 20, "elites": 6}
 OBJECTS: tuple[ObjectKind, ...] = ("box", "cup")
 SIMULATORS: tuple[Simulator, ...] = ("mujoco", "pybullet")
+DEFAULTS = asdict(Cell("", ""))  # of every setting of a row
 CAMERA_DEG = 15.0
 CAMERA_REACH = 2  # times the episodes: turning costs reach a few points in a hundred
 
@@ -149,12 +149,12 @@ def run_rows(
     Raises ``ValueError`` if another run writes into ``out`` or its episodes are of other settings.
     """
     with _only_writer(out):
-        shown = [c for c in cells if c in chosen or _log_path(out, c).exists()]
+        shown = [c for c in cells if c in chosen or log_path(out, c).exists()]
         logs: dict[str, OutcomeLog] = {}
         missing: list[Job] = []
         for cell in shown:
             logs[cell.name] = OutcomeLog(
-                _log_path(out, cell), _identity(cell), asdict(Cell("", ""))
+                log_path(out, cell), identity(cell), DEFAULTS
             )
             if cell in chosen:
                 missing += logs[cell.name].missing(jobs_of(cell, first_seed, planner_seeds))
@@ -181,11 +181,12 @@ def _only_writer(out: Path) -> Iterator[None]:
         yield
 
 
-def _log_path(out: Path, cell: Cell) -> Path:
+def log_path(out: Path, cell: Cell) -> Path:
+    """The file of a row's episodes in the folder ``out``."""
     return out / "episodes" / f"{cell.name.replace('/', '-')}.jsonl"
 
 
-def _identity(cell: Cell) -> dict[str, Any]:
+def identity(cell: Cell) -> dict[str, Any]:
     """What must be equal for two runs' episodes to be added up (how many is not part of it)."""
     weights = checkpoint.files_hash(
         cell.policy.checkpoint or checkpoint.SHIPPED, parts_of(cell.policy)

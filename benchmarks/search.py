@@ -28,13 +28,9 @@ from worldmodel.imagination import Imagination
 BASE = CEMConfig(warm_start=False)
 VARIANTS = {
     "400 x 8": replace(BASE, samples=400, iterations=8),
-    "400 x 8, stop when agreed (0.25)": replace(BASE, samples=400, iterations=8, agreement=0.25),
-    "400 x 8, stop when agreed (0.4)": replace(BASE, samples=400, iterations=8, agreement=0.4),
     "100 x 8": replace(BASE, iterations=8),
     "100 x 4 (default)": BASE,
-    "100 x 4, elites stay (4)": replace(BASE, keep=4),
     "50 x 8": replace(BASE, samples=50, iterations=8),
-    "50 x 8, elites stay (4)": replace(BASE, samples=50, iterations=8, keep=4),
 }
 
 

@@ -143,7 +143,7 @@ class PlanningAgent:
             if not self._looks_ahead(objective):
                 return total
             keep = torch.arange(len(actions))
-            looked_at = max(self.config.imagined, self.config.cem.elites)
+            looked_at = max(self.config.max_imagined, self.config.cem.elites)
             if objective.uses_pose and looked_at < len(actions):
                 keep = total.argsort()[:looked_at]
             distance = self._outcome_cost(objective, tokens, state, actions[keep])

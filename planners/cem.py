@@ -1,6 +1,5 @@
 """Cross-entropy method over any cost of action sequences (Rubinstein 1999; as used by V-JEPA
-2-AC, Assran et al. 2025, section 3.2); elites may stay, as in iCEM (Pinneri et al. 2020, section
-3.2).
+2-AC, Assran et al. 2025, section 3.2).
 
 Letters: S samples, T horizon, A = 7 action dimensions.
 """
@@ -55,7 +54,6 @@ class CEM:
         best, best_cost = mean, float("inf")
         history: list[float] = []
         stopped = False
-        kept, kept_costs = mean[:0, None], torch.empty(0)  # [0, 1, 7]: none yet
         for _ in range(c.iterations):
             # -- sample: the present mean is always among the samples
             noise = torch.randn(c.samples, c.horizon, 7, generator=self.generator)
@@ -66,23 +64,17 @@ class CEM:
             if not torch.isfinite(costs).all():
                 raise ValueError("the cost of some action sequences is not finite")
             # -- elites
-            if len(kept):
-                actions, costs = torch.cat([actions, kept]), torch.cat([costs, kept_costs])
             order = costs.argsort()[: c.elites]
             elites = actions[order]
-            kept, kept_costs = elites[: c.keep], costs[order[: c.keep]]
             if costs[order[0]] < best_cost:
                 best, best_cost = elites[0].clone(), costs[order[0]].item()
             history.append(best_cost)
             # -- refit
-            spread = elites.std(0, unbiased=False)
             mean = torch.lerp(elites.mean(0), mean, c.momentum_mean)
-            std = torch.lerp(spread, std, c.momentum_std)
+            std = torch.lerp(elites.std(0, unbiased=False), std, c.momentum_std)
             spent = time.monotonic() - began
             following = (time.monotonic() - started) / len(history)
-            late = c.deadline_s is not None and spent + following > c.deadline_s
-            agreed = bool((spread <= c.agreement * self.limit).all()) and c.agreement > 0
-            if late or agreed:
+            if c.deadline_s is not None and spent + following > c.deadline_s:
                 stopped = len(history) < c.iterations
                 break
         self._previous = best

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-Distance = Literal["l1", "squared", "cosine", "pooled"]
+Distance = Literal["l1", "squared"]
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,6 @@ class CEMConfig:
     max_move_m bounds each axis of the translation; max_turn_rad each Euler angle of the
     rotation (0: never rotate, as in the released notebook); max_grip the change of closedness.
     Gripper changes below grip_threshold become 0 (the notebook's 0.25).
-
-    keep: how many of the elites compete again in the next iteration; their cost is known.
-    agreement: stop when no axis of the elites spreads by more than this share of its limit (0:
-    never).
     """
 
     samples: int = 100
@@ -32,8 +28,6 @@ class CEMConfig:
     max_grip: float = 0.75
     grip_threshold: float = 0.25
     warm_start: bool = True
-    keep: int = 0
-    agreement: float = 0.0
     deadline_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -41,10 +35,6 @@ class CEMConfig:
             raise ValueError(f"elites {self.elites} must be 1 to samples {self.samples}")
         if min(self.samples, self.iterations, self.horizon) < 1:
             raise ValueError("samples, iterations and horizon must be at least 1")
-        if not 0 <= self.keep <= self.elites:
-            raise ValueError(f"keep {self.keep} must be 0 to elites {self.elites}")
-        if not 0 <= self.agreement < 1:
-            raise ValueError(f"agreement {self.agreement} must be 0 to 1")
         if self.deadline_s is not None and self.deadline_s <= 0:
             raise ValueError(f"deadline_s {self.deadline_s} must be positive, or null for none")
 
@@ -58,7 +48,7 @@ class CEMConfig:
 class ObjectiveConfig:
     """Weights of the parts of the cost.
 
-    distance: ``l1`` is V-JEPA 2-AC's; ``pooled`` sums L1 over average pooling 1, 2, 4, 8.
+    distance: between tokens; ``l1`` is V-JEPA 2-AC's, ``squared`` the mean squared difference.
     position_weight [1/m], rotation_weight [1/rad], grip_weight: distance between the imagined
     pose (known exactly from the actions) and the pose a readout reads from the goal image; all
     0 switches the readout off.
@@ -103,17 +93,9 @@ class SubgoalConfig:
 
 @dataclass(frozen=True)
 class HierarchyConfig:
-    """approach_m: height above the event where approach and retreat end.  min_probability: of
-    another event, to change one's mind on the way.  empty_closedness: measured closedness of
-    fingers that closed on nothing.  refine: predictions averaged before the hand goes down."""
+    """The sub-goals that the planner sets itself around a gripper event."""
 
-    approach_m: float = 0.10
-    min_probability: float = 0.7
-    empty_closedness: float = 0.9
-    refine: int = 3
-    max_events: int = 6
-    move_steps: int = 10
-    grip_steps: int = 4
+    approach_m: float = 0.10  # height above the event where approach and retreat end
 
 
 @dataclass(frozen=True)
@@ -122,7 +104,7 @@ class AgentConfig:
     present image, the more the nearer the two are (``servo_range_m``): near the goal the two
     images look alike and the readout's bias cancels.  binary_grip: a gripper is told to open or to
     close; what is read in between is doubt, and the likeliest sequence of the two is taken
-    (``planners.grip``; false for grippers that hold widths).  imagined: how many of the samples,
+    (``planners.grip``; false for grippers that hold widths).  max_imagined: how many samples,
     those with the lowest pose cost, are imagined in each iteration; the others cannot become
     elites (docs/lab-book.md has the ablation).  Without a pose all samples are imagined.
     memory_mb: most that imagining takes at once; compile: let torch.compile fuse the predictor,
@@ -136,7 +118,7 @@ class AgentConfig:
     servo_range_m: float = 0.05
     binary_grip: bool = True
     bf16: bool = True
-    imagined: int = 16
+    max_imagined: int = 16
     memory_mb: float | None = None
     compile: bool = False
     int8: bool = False

@@ -29,6 +29,12 @@ from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
 
+MIN_PROBABILITY = 0.7  # switch to another predicted event only at this or more (hysteresis)
+EMPTY_CLOSEDNESS = 0.9  # measured closedness of fingers that closed on nothing
+AVERAGED = 3  # predictions averaged before the hand goes down
+MAX_EVENTS = 6  # gripper events of one episode; after them only the goal image is left
+MOVE_STEPS, GRIP_STEPS = 10, 4  # most control steps of a stage that moves, that grips
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -55,10 +61,10 @@ def event_stages(kind: str, pose: Tensor, config: HierarchyConfig) -> list[Stage
 
     act = "close" if kind == "grasp" else "open"
     return [
-        Stage(f"{kind}: above", at(True, before), config.move_steps, revisable=True),
-        Stage(f"{kind}: down", at(False, before), config.move_steps),
-        Stage(f"{kind}: {act}", at(False, after), config.grip_steps, closes=kind == "grasp"),
-        Stage(f"{kind}: up", at(True, after), config.move_steps),
+        Stage(f"{kind}: above", at(True, before), MOVE_STEPS, revisable=True),
+        Stage(f"{kind}: down", at(False, before), MOVE_STEPS),
+        Stage(f"{kind}: {act}", at(False, after), GRIP_STEPS, closes=kind == "grasp"),
+        Stage(f"{kind}: up", at(True, after), MOVE_STEPS),
     ]
 
 
@@ -121,11 +127,11 @@ class HierarchicalAgent(PlanningAgent):
             poses = self.calibration.to_robot(poses)
         best = int(odds[0].argmax())
         kind = EVENTS[best]
-        if self._stages and kind != self._kind and odds[0, best] < self.hierarchy.min_probability:
+        if self._stages and kind != self._kind and odds[0, best] < MIN_PROBABILITY:
             kind = self._kind
         if kind != self._kind and kind != "none":
             self._events += 1
-        if self._events > self.hierarchy.max_events:
+        if self._events > MAX_EVENTS:
             kind = "none"
         if not self._stages or kind != self._kind:
             self._recent, self._steps = [], 0
@@ -134,7 +140,7 @@ class HierarchicalAgent(PlanningAgent):
             last = self.config.subgoals.last_steps
             self._stages = [Stage("goal image", None, last, revisable=True)]
             return
-        self._recent = [*self._recent, poses[0]][-self.hierarchy.refine :]
+        self._recent = [*self._recent, poses[0]][-AVERAGED:]
         pose = self._recent[-1].clone()
         pose[:3] = torch.stack(self._recent)[:, :3].mean(0)
         self._stages = event_stages(kind, pose, self.hierarchy)
@@ -146,7 +152,7 @@ class HierarchicalAgent(PlanningAgent):
         if stage.pose is None:
             self.sequence.finished = True
             self._stages.insert(0, stage)
-        elif stage.closes and state[6] > self.hierarchy.empty_closedness:
+        elif stage.closes and state[6] > EMPTY_CLOSEDNESS:
             up = self._stages[0].pose
             assert up is not None
             up[6] = 0.0

@@ -6,13 +6,10 @@ Letters: S samples, N tokens, D width.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from planners.config import ObjectiveConfig
 from worldmodel.pose import euler_to_matrix
-
-POOLS = (1, 2, 4, 8)
 
 
 def l1(tokens: Tensor, goal: Tensor) -> Tensor:
@@ -21,25 +18,11 @@ def l1(tokens: Tensor, goal: Tensor) -> Tensor:
 
 
 def squared(tokens: Tensor, goal: Tensor) -> Tensor:
+    """Mean squared difference: tokens [S, N, D], goal [N, D] -> [S]."""
     return (tokens - goal).square().mean((1, 2), dtype=torch.float32)
 
 
-def cosine(tokens: Tensor, goal: Tensor) -> Tensor:
-    return 1.0 - F.cosine_similarity(tokens.float(), goal.float().expand_as(tokens), -1).mean(1)
-
-
-def pooled(tokens: Tensor, goal: Tensor) -> Tensor:
-    """L1 summed over token maps average-pooled at several scales."""
-    side = round(tokens.shape[1] ** 0.5)
-    difference = (tokens - goal).float().unflatten(1, (side, side)).movedim(-1, 1)  # [S, D, h, w]
-    total = difference.new_zeros(len(tokens))
-    for pool in POOLS:
-        if pool <= side and side % pool == 0:
-            total = total + F.avg_pool2d(difference, pool).abs().mean((1, 2, 3))
-    return total
-
-
-DISTANCES = {"l1": l1, "squared": squared, "cosine": cosine, "pooled": pooled}
+DISTANCES = {"l1": l1, "squared": squared}
 
 
 def pose_parts(states: Tensor, goal: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,25 +1,26 @@
 """Many episodes: resumable logs, the same outcomes in every pool, the table."""
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 
 from arm_worldmodel.cli import main
-from arm_worldmodel.evaluation import (
-    Cell,
-    Keep,
-    Outcome,
-    OutcomeLog,
-    jobs_of,
-    run_job,
-    run_jobs,
-    summary,
-)
+from arm_worldmodel.evaluation import Cell, Keep, jobs_of, run_job, run_jobs, summary
+from arm_worldmodel.outcomes import Outcome, OutcomeLog
 from arm_worldmodel.report import wilson_95
-from arm_worldmodel.success_table import markdown, overview, table_cells
+from arm_worldmodel.success_table import (
+    DEFAULTS,
+    identity,
+    log_path,
+    markdown,
+    overview,
+    table_cells,
+)
 from planners.config import Goal, Policy, PolicyConfig
 from planners.load import make_agent
 from robot_data.conventions import StateConvention
@@ -73,6 +74,23 @@ def test_a_log_of_before_a_setting_existed_goes_on_only_at_its_default(tmp_path)
             OutcomeLog(path, other, defaults)
     with pytest.raises(ValueError, match="other settings"):
         OutcomeLog(path, now)
+
+
+def test_published_logs_go_on_though_some_of_their_settings_are_constants_now(tmp_path):
+    published = Path(__file__).parents[1] / "docs" / "results" / "table"
+    cells = table_cells(PolicyConfig(), ArmConfig(), 100)
+    for cell in cells:
+        path = shutil.copy(log_path(published, cell), tmp_path / "log.jsonl")
+        log = OutcomeLog(Path(path), identity(cell), DEFAULTS)
+        assert len(log.outcomes) == len(Path(path).read_text().splitlines()) - 1
+    text = Path(path).read_text()
+    for old, new in (
+        ('"imagined": 16', '"imagined": 8'), ('"min_probability": 0.7', '"min_probability": 0.6'),
+        ('"max_events": 6', '"most_events": 6'),
+    ):
+        Path(path).write_text(text.replace(old, new))
+        with pytest.raises(ValueError, match="other settings"):
+            OutcomeLog(Path(path), identity(cells[-1]), DEFAULTS)
 
 
 def test_planner_seeds_take_turns_over_the_same_episode_seeds():

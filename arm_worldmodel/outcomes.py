@@ -1,0 +1,125 @@
+"""Results of episodes on disk: one file for each row of a table, which a later run goes on with."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+# Settings that logs may name and that are no more: what was one value is now a constant.
+RENAMED = {"policy.agent.imagined": "policy.agent.max_imagined"}
+CONSTANT = {
+    "policy.agent.cem.keep": 0,
+    "policy.agent.cem.agreement": 0.0,
+    "policy.hierarchy.min_probability": 0.7,
+    "policy.hierarchy.empty_closedness": 0.9,
+    "policy.hierarchy.refine": 3,
+    "policy.hierarchy.max_events": 6,
+    "policy.hierarchy.move_steps": 10,
+    "policy.hierarchy.grip_steps": 4,
+}
+
+
+class Seeded(Protocol):
+    """What tells one episode of a row from another."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def planner_seed(self) -> int: ...
+
+
+Job = TypeVar("Job", bound=Seeded)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One finished episode."""
+
+    cell: str
+    seed: int
+    planner_seed: int
+    success: bool
+    distance_m: float
+    steps: int
+    finished: bool
+    plan_seconds: float  # median
+
+
+class OutcomeLog:
+    """One JSON line per finished episode, appended and flushed; a torn last line is dropped.
+
+    The first line names the settings; another run's log is refused with ``ValueError``.
+    Settings that came into being after a log was begun must be at their ``defaults``; those
+    that are no more must have been at what is now a constant.
+    """
+
+    def __init__(
+        self, path: Path, settings: dict[str, Any], defaults: dict[str, Any] | None = None
+    ) -> None:
+        self.path = path
+        self._defaults = json.loads(json.dumps(defaults or {}, default=str))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._settings = json.loads(json.dumps(settings, default=str))
+        self.outcomes: list[Outcome] = []
+        if path.exists():
+            self._read()
+        else:
+            self._write([{"settings": self._settings}])
+
+    def _read(self) -> None:
+        lines = self.path.read_text().split("\n")
+        whole = [json.loads(line) for line in lines[:-1]]  # what follows the last newline is torn
+        logged = in_present_terms(whole[0].get("settings", {})) if whole else None
+        if not _same(logged, self._settings, self._defaults):
+            raise ValueError(
+                f"{self.path} has results of other settings; choose another out= or delete it"
+            )
+        self.outcomes = [Outcome(**line) for line in whole[1:]]
+        if lines[-1]:
+            self._write(whole)
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
+        staged = self.path.with_suffix(".tmp")
+        staged.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        os.replace(staged, self.path)
+
+    def missing(self, jobs: Sequence[Job]) -> list[Job]:
+        done = {(o.seed, o.planner_seed) for o in self.outcomes}
+        return [job for job in jobs if (job.seed, job.planner_seed) not in done]
+
+    def append(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        with open(self.path, "a") as handle:
+            handle.write(json.dumps(asdict(outcome)) + "\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+
+
+def _same(logged: Any, present: Any, defaults: Any) -> bool:
+    if not (isinstance(logged, dict) and isinstance(present, dict)):
+        return logged == present
+    if not isinstance(defaults, dict):
+        defaults = {}
+    missing = object()
+    return logged.keys() <= present.keys() and all(
+        _same(logged[key], value, defaults.get(key)) if key in logged
+        else value == defaults.get(key, missing)
+        for key, value in present.items()
+    )
+
+
+def in_present_terms(settings: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """Settings of an older log under the names of today, without those that have become
+    constants; one that was set to something else stays, and equals nothing of today."""
+    told = {}
+    for key, value in settings.items():
+        where = f"{path}{key}"
+        if where in CONSTANT and value == CONSTANT[where]:
+            continue
+        name = RENAMED.get(where, where).removeprefix(path)
+        told[name] = in_present_terms(value, f"{where}.") if isinstance(value, dict) else value
+    return told
