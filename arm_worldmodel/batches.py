@@ -15,6 +15,7 @@ from torch import Tensor
 
 from robot_data.episodes import EpisodeStore
 from robot_data.events import gripper_events, next_event
+from robot_data.images import fit_pictures
 from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.pose import diff
 from robot_data.windows import WindowSampler
@@ -25,13 +26,15 @@ class ClipFeed:
     """uint8 clips [B, T, H, W, 3] for masked pre-training.
 
     Even steps: single frames repeated to a tubelet, as frames are encoded later.  Odd steps:
-    real motion of ``motion_frames``, with as many tokens in the batch.
+    real motion of ``motion_frames``, with as many tokens in the batch.  Frames are fitted to
+    ``image_size`` [pixels].
     """
 
     def __init__(
         self, store: EpisodeStore, batch_size: int, seed: int, tubelet: int = 2,
-        motion_frames: int = 4,
+        motion_frames: int = 4, image_size: int = 128,
     ) -> None:
+        self.side = image_size
         self.still = WindowSampler(store, 1)
         self.motion = self.still.with_length(motion_frames)
         self.tubelet, self.seed = tubelet, seed
@@ -40,7 +43,10 @@ class ClipFeed:
     def __call__(self, step: int) -> Tensor:
         rng = np.random.default_rng([self.seed, step])
         sampler = self.motion if step % 2 else self.still
-        clips = np.stack([sampler.sample(rng).images for _ in range(self.sizes[step % 2])])
+        clips = np.stack([
+            fit_pictures(sampler.sample(rng).images, self.side)
+            for _ in range(self.sizes[step % 2])
+        ])
         if not step % 2:
             clips = clips.repeat(self.tubelet, axis=1)
         return torch.from_numpy(clips)

@@ -13,20 +13,10 @@ from tqdm import tqdm
 
 from robot_data import augment
 from robot_data.episodes import EpisodeStore
+from robot_data.images import fit_pictures
 from robot_data.latents import LatentCache
-from robot_data.schema import DataError
 from worldmodel import checkpoint, distributed
 from worldmodel.encoder import Encoder
-
-
-def check_side(images: np.ndarray, side: int, data: str) -> None:
-    """images [..., H, W, 3] must be what the encoder is made for."""
-    if images.shape[-3:-1] != (side, side):
-        raise DataError(
-            f"images in {data} are {images.shape[-3]}x{images.shape[-2]}, the encoder takes "
-            f"{side}x{side}; record with arm.image_size={side} or train an encoder with "
-            f"encoder.image_size={images.shape[-3]}"
-        )
 
 
 def fill_cache(data: str, encoder: Encoder, variant: int | None = None) -> LatentCache:
@@ -42,7 +32,7 @@ def fill_cache(data: str, encoder: Encoder, variant: int | None = None) -> Laten
 
     @torch.inference_mode()
     def encode(images: np.ndarray) -> np.ndarray:
-        check_side(images, side, data)
+        images = fit_pictures(images, side)
         if variant is not None:
             digest = zlib.crc32(images[0].tobytes())  # the same episode, the same draw
             images = augment.changed(images, np.random.default_rng([digest, variant]))

@@ -21,7 +21,7 @@ from arm_worldmodel.self_calibration import MOVES, calibrate
 from planners.agent import PlanningAgent
 from planners.calibration import CalibrationError
 from planners.config import PolicyConfig
-from planners.load import make_agent
+from planners.load import image_size, make_agent
 from robot_data.episodes import EpisodeStore
 from robot_data.loop import Agent, Subscriber, run_episode
 from robot_data.random_moves import STEP_M
@@ -76,12 +76,13 @@ _kept: dict[str, Any] = {}  # the last environment and agent of this process
 
 
 def _environment(cell: Cell) -> Arm:
-    key = (cell.simulator, cell.task, cell.arm)
+    arm = arm_for(cell.arm, cell.task, image_size(cell.policy))
+    key = (cell.simulator, arm)
     if _kept.get("env_key") != key:
         if "env" in _kept:
             _kept["env"].close()
             _kept.pop("agent_key", None)  # an agent may hold the environment
-        _kept.update(env=make_env(cell.simulator, arm_for(cell.arm, cell.task)), env_key=key)
+        _kept.update(env=make_env(cell.simulator, arm), env_key=key)
     return _kept["env"]
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from robot_data.images import fit_square
+from robot_data.images import fit_picture, fit_square
 from robots.checkup import Finding, judge_view
 from robots.safety import check_pose
-from worldmodel import checkpoint
+from worldmodel.models import Models
 
 
 def draw_preview(path: Path, image: np.ndarray, side: int) -> None:
@@ -32,13 +32,11 @@ def draw_preview(path: Path, image: np.ndarray, side: int) -> None:
 
 
 def find_hand(
-    image: np.ndarray, pose: Any, closedness: float, folder: str | Path, readout_folder: str | Path,
-    side: int,
+    image: np.ndarray, pose: Any, closedness: float, models: Models
 ) -> Finding:
-    """Judge the state [7] that a readout reads from ``image`` against the arm's own."""
-    encoder = checkpoint.load_encoder(folder)
-    readout = checkpoint.load_readout(readout_folder, encoder)
-    frame = torch.from_numpy(fit_square(image, side)[None])
+    """Judge the state [7] that the readout reads from ``image`` against the arm's own."""
+    frame = torch.from_numpy(fit_picture(image, models.image_size)[None])
     with torch.inference_mode():
-        read = readout.state(encoder.encode_frames(frame).float())[0].double().numpy()
+        tokens = models.encoder.encode_frames(frame).float()
+        read = models.readout.state(tokens)[0].double().numpy()
     return judge_view(read, np.r_[check_pose(*pose), closedness])

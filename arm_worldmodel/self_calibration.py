@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from planners.calibration import Calibration, fit_calibration
 from robot_data.episodes import EpisodeStore
+from robot_data.images import fit_pictures
 from robot_data.random_moves import RandomMoves
 from sims.arm import Arm
 from sims.handling import Handling
@@ -79,12 +80,7 @@ def calibrate_by(
     images: NDArray[np.uint8], measured: NDArray[np.float64], encoder: Encoder, readout: Readout
 ) -> Calibration:
     """Images [K, H, W, 3] and states [K, 7] as ``show_moves`` gives them."""
-    side = encoder.config.image_size
-    if images.shape[1:3] != (side, side):
-        raise ValueError(
-            f"the pictures are {images.shape[1]}x{images.shape[2]}; this model was trained on "
-            f"{side}x{side}: import or record them at that size"
-        )
+    images = fit_pictures(images, encoder.config.image_size)
     shift_px = encoder.config.patch_size // 4
     with torch.inference_mode():
         inferred, features = read_states(encoder, readout, torch.from_numpy(images), shift_px)

@@ -22,13 +22,13 @@ from arm_worldmodel.evaluation import (
 from arm_worldmodel.outcomes import Outcome, OutcomeLog
 from arm_worldmodel.report import write_report
 from planners.config import PolicyConfig
-from planners.load import parts_of
+from planners.load import image_size, parts_of
 from sims.arm import ArmConfig
-from sims.make import Simulator
+from sims.make import Simulator, arm_for
 from sims.parallel import Pool
 from sims.scene import ObjectKind
 from sims.tasks import TASKS
-from worldmodel import checkpoint
+from worldmodel.models import SHIPPED, weights_hash
 
 SLOW_EPISODES = 20  # of the rows that plan with the simulator itself
 # Of simulator_tokens_only, for a plan in 2 s: imagining a sample takes the simulator 11 ms, and
@@ -188,10 +188,12 @@ def log_path(out: Path, cell: Cell) -> Path:
 
 def identity(cell: Cell) -> dict[str, Any]:
     """What must be equal for two runs' episodes to be added up (how many is not part of it)."""
-    weights = checkpoint.files_hash(
-        cell.policy.checkpoint or checkpoint.SHIPPED, parts_of(cell.policy)
-    )
-    return {**asdict(replace(cell, episodes=0, group="")), "weights": weights}
+    weights = weights_hash(cell.policy.checkpoint, parts_of(cell.policy))
+    side = arm_for(cell.arm, cell.task, image_size(cell.policy)).side
+    same = asdict(replace(cell, episodes=0, group="", arm=replace(cell.arm, image_size=side)))
+    if cell.policy.checkpoint == SHIPPED:
+        same["policy"]["checkpoint"] = None  # as logs of before it had a name
+    return {**same, "weights": weights}
 
 
 # -- what is written --------------------------------------------------------------------------

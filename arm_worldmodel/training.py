@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +17,7 @@ from worldmodel import checkpoint, probes
 from worldmodel.config import GoalConditionedConfig, PredictorConfig, ReadoutConfig, TrainConfig
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import GoalConditioned, InverseDynamics, SubgoalPredictor
+from worldmodel.models import Models, parts_in
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
 from worldmodel.train import (
@@ -37,13 +37,12 @@ GOAL_NETWORKS: dict[str, tuple[type[GoalConditioned], Callable[[GoalPairs], Any]
 }
 
 
-def _trainable(module: M) -> M:
+def _trained(kind: type[M], source: str) -> M:
+    """Weights to start from; the encoder beside them may differ from the present one."""
+    part = checkpoint.NAMES[kind]
+    module = Models.load(source, [part], "cpu").part(part)
+    assert isinstance(module, kind)
     return module.requires_grad_(True)
-
-
-def _beside(load: Callable[[str, Encoder], M], folder: str) -> M:
-    """Weights to start from with the encoder beside them: it may differ from the present one."""
-    return load(folder, checkpoint.load_encoder(folder))
 
 
 def train_predictor(
@@ -61,14 +60,11 @@ def train_predictor(
         config, image_size=shape.image_size, patch_size=shape.patch_size,
         embed_dim=shape.embed_dim,
     )
-    predictor = (
-        _trainable(_beside(checkpoint.load_predictor, start_from))
-        if start_from else Predictor(fitted)
-    )
+    predictor = _trained(Predictor, start_from) if start_from else Predictor(fitted)
     predictor.checkpoint_activations = checkpoint_activations
     predictor.freeze_blocks(frozen_blocks)
     predictor = post_train(predictor, feed.windows, train, out, rollout_steps)
-    once(checkpoint.save_predictor, out, predictor, encoder)
+    once(checkpoint.save_part, out, predictor, encoder)
     if held_out is None:
         return None
     check = LatentFeed([held_out], 16, window, 1, strides)
@@ -85,11 +81,9 @@ def train_state_readout(
     sized = replace(
         config, embed_dim=encoder.config.embed_dim, tokens=encoder.config.tokens_per_frame
     )
-    readout = (
-        _trainable(_beside(checkpoint.load_readout, start_from)) if start_from else Readout(sized)
-    )
+    readout = _trained(Readout, start_from) if start_from else Readout(sized)
     train_readout(readout, feed.frames, train, out)
-    once(checkpoint.save_readout, out, readout, encoder)
+    once(checkpoint.save_part, out, readout, encoder)
     if held_out is None:
         return None
     tokens, _, states = random_frames(held_out.episodes(), 2000, 1)
@@ -98,24 +92,20 @@ def train_state_readout(
 
 def train_goal_network(
     part: str, caches: list[LatentCache], held_out: LatentCache | None, encoder: Encoder,
-    train: TrainConfig, out: str, *, hidden: int, readout_folders: Sequence[str | Path],
+    train: TrainConfig, out: str, *, hidden: int, readout_sources: Sequence[str],
     start_from: str | None, validation_batches: int,
 ) -> dict[str, float]:
-    """Train one of ``GOAL_NETWORKS`` from the trunk of the first readout in ``readout_folders``;
+    """Train one of ``GOAL_NETWORKS`` from the trunk of the first readout in ``readout_sources``;
     validation figures.  Raises ``DataError`` where there is no readout."""
     kind, targets = GOAL_NETWORKS[part]
     torch.manual_seed(train.seed)
-    if start_from:
-        load = {
-            SubgoalPredictor: checkpoint.load_subgoal_predictor,
-            InverseDynamics: checkpoint.load_inverse_dynamics,
-        }[kind]
-        network = _trainable(_beside(load, start_from))
-    else:
-        network = _from_readout(kind, hidden, readout_folders, encoder)
+    network = (
+        _trained(kind, start_from) if start_from
+        else _from_readout(kind, hidden, readout_sources)
+    )
     feed = HindsightFeed(caches, train.batch_size, train.seed)
     train_goal_conditioned(network, feed, targets, train, out, part)
-    once(checkpoint.save_goal_conditioned, out, network, encoder)
+    once(checkpoint.save_part, out, network, encoder)
     if held_out is None:
         return {}
     check = HindsightFeed([held_out], train.batch_size, 1)
@@ -123,16 +113,16 @@ def train_goal_network(
 
 
 def _from_readout(
-    kind: type[GoalConditioned], hidden: int, folders: Sequence[str | Path], encoder: Encoder
+    kind: type[GoalConditioned], hidden: int, sources: Sequence[str]
 ) -> GoalConditioned:
     """A new network on the trunk of a trained readout."""
-    source = next((f for f in folders if (Path(f) / "readout.safetensors").exists()), None)
+    source = next((s for s in sources if "readout" in parts_in(s)), None)
     if source is None:
         raise DataError(
             f"{kind.__name__} starts from a trained readout and there is none in "
-            f"{' or '.join(map(str, folders))}; train parts=[readout] first"
+            f"{' or '.join(sources)}; train parts=[readout,{checkpoint.NAMES[kind]}]"
         )
-    readout = checkpoint.load_readout(source, encoder)
+    readout = Models.load(source, ["readout"], "cpu").readout
     network = kind(GoalConditionedConfig(image=readout.config, hidden=hidden))
     network.start_from(readout)
     return network

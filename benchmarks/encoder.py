@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from arm_worldmodel.report import write_report
 from benchmarks.measure import device_of, matmul_rate, wait
-from worldmodel import checkpoint
 from worldmodel.config import ENCODERS, EncoderConfig
 from worldmodel.encoder import Encoder, normalise_images
+from worldmodel.models import Models
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Settings:
 
 def load_model(settings: Settings) -> Encoder:
     if settings.model == "shipped":
-        return checkpoint.load_encoder(checkpoint.SHIPPED)
+        return Models.load(parts=(), device="cpu").encoder
     if settings.model not in ENCODERS:
         raise ValueError(f"unknown model '{settings.model}'; valid: shipped, {', '.join(ENCODERS)}")
     config = ENCODERS[settings.model]

@@ -26,10 +26,10 @@ from planners.agent import spread_actions
 from planners.cem import CEM
 from planners.config import CEMConfig
 from planners.objective import l1
-from worldmodel import checkpoint
 from worldmodel.config import PREDICTORS
 from worldmodel.encoder import normalise_tokens
 from worldmodel.imagination import Imagination
+from worldmodel.models import Models
 from worldmodel.predictor import Predictor
 from worldmodel.quantised import QuantisedImagination, multiplies_integers
 
@@ -67,8 +67,7 @@ class Settings:
 
 def load_model(settings: Settings) -> Predictor:
     if settings.model == "shipped":
-        where = checkpoint.SHIPPED
-        return checkpoint.load_predictor(where, checkpoint.load_encoder(where)).eval()
+        return Models.load(parts=["predictor"], device="cpu").predictor
     if settings.model not in PREDICTORS:
         raise ValueError(f"unknown model '{settings.model}'; valid: shipped, "
                          f"{', '.join(PREDICTORS)}")

@@ -7,6 +7,7 @@ interval.
 """
 
 import argparse
+import copy
 import json
 import time
 from dataclasses import dataclass, replace
@@ -21,9 +22,9 @@ from planners.cem import CEM
 from planners.config import CEMConfig
 from planners.objective import l1
 from robot_data.episodes import EpisodeStore
-from worldmodel import checkpoint
 from worldmodel.encoder import Encoder
 from worldmodel.imagination import Imagination
+from worldmodel.models import Models
 
 BASE = CEMConfig(warm_start=False)
 VARIANTS = {
@@ -77,11 +78,10 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=1)
     parser.add_argument("--out", default="outputs/bench/search.json")
     options = parser.parse_args()
-    encoder = checkpoint.load_encoder(checkpoint.SHIPPED)
-    predictor = checkpoint.load_predictor(checkpoint.SHIPPED, encoder).eval()
-    exact = Imagination(predictor)
-    engine = Imagination(checkpoint.load_predictor(checkpoint.SHIPPED, encoder).bfloat16().eval())
-    found = windows(options.data, options.windows, options.horizon, encoder)
+    models = Models.load(parts=["predictor"], device="cpu")
+    exact = Imagination(models.predictor)
+    engine = Imagination(copy.deepcopy(models.predictor).bfloat16())
+    found = windows(options.data, options.windows, options.horizon, models.encoder)
     results = {name: [] for name in VARIANTS}
     for window in tqdm(found, unit="window"):
         for name in VARIANTS:

@@ -53,7 +53,7 @@ class PlanningAgent:
     ) -> None:
         if config.objective.uses_pose and readout is None:
             raise ValueError(
-                "the objective has pose weights but the checkpoint has no readout; train one "
+                "the objective has pose weights but the model has no readout; train one "
                 "with `worldmodel train`, or set the pose weights to 0"
             )
         dtype = torch.bfloat16 if config.bf16 else torch.float32

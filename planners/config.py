@@ -138,13 +138,14 @@ class PolicyConfig:
     image; flat: the same without its own sub-goals.  inverse_dynamics, random, stand_still: do
     not plan.  simulator_embedding, simulator_state: the same CEM with the simulator as the
     model, and the embedding cost or the true-state cost.  calibration: a file of ``worldmodel
-    calibrate``; "self" (``evaluate`` only): made in each episode's own scene first.  readout:
-    folder of a readout fine-tuned for another arm or camera, instead of the checkpoint's.
+    calibrate``; "self" (``evaluate`` only): made in each episode's own scene first.  checkpoint:
+    the weights, any source of ``worldmodel.models``.  readout: a source whose readout, fine-tuned
+    for another arm or camera, is taken instead.
     """
 
     policy: Policy = "planner"
     goal: Goal = "subgoals"
-    checkpoint: str | None = None
+    checkpoint: str = "shipped"
     calibration: str | None = None
     readout: str | None = None
     agent: AgentConfig = field(default_factory=AgentConfig)

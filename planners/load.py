@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from planners.agent import PlanningAgent
@@ -13,7 +12,14 @@ from planners.config import PolicyConfig
 from planners.hierarchy import HierarchicalAgent
 from planners.oracle import OracleAgent, Simulator
 from robot_data.loop import Agent
-from worldmodel import checkpoint
+from worldmodel import models
+from worldmodel.models import MissingPart, Models
+
+OTHERWISE = {  # what goes without a part
+    "readout": "plan by tokens alone: agent.objective.position_weight=0 "
+    "agent.objective.rotation_weight=0 agent.objective.grip_weight=0",
+    "subgoals": "plan without sub-goals of its own: policy=flat",
+}
 
 
 def policy_of(settings: PolicyConfig) -> PolicyConfig:
@@ -39,33 +45,39 @@ def make_agent(config: PolicyConfig, env: Simulator | None = None) -> Agent:
         return RandomAgent(config.agent.cem)
     if config.policy == "stand_still":
         return StandStill()
-    where = Path(config.checkpoint or checkpoint.SHIPPED)
-    encoder = checkpoint.load_encoder(where)
-    predictor = checkpoint.load_predictor(where, encoder)
-    eyes = Path(config.readout or where)
-    uses = config.agent.objective.uses_pose and (eyes / "readout.safetensors").exists()
-    readout = checkpoint.load_readout(eyes, encoder) if uses or config.readout else None
+    loaded = load_models(config)
     parts: dict[str, Any] = {
-        "encoder": encoder, "predictor": predictor, "readout": readout, "config": config.agent,
+        "encoder": loaded.encoder, "predictor": loaded.predictor,
+        "readout": loaded.readout if loaded.has("readout") else None, "config": config.agent,
     }
     if config.policy == "inverse_dynamics":
-        policy = checkpoint.load_inverse_dynamics(where, encoder)
-        return InverseDynamicsAgent(**parts, policy=policy)
+        return InverseDynamicsAgent(**parts, policy=loaded.inverse_dynamics)
     if config.policy.startswith("simulator_"):
         if env is None:
             raise ValueError(f"policy={config.policy} plans with the simulator; it needs one")
         cost = "state" if config.policy == "simulator_state" else "embedding"
         return OracleAgent(env, cost, **parts)
     parts["calibration"] = load_calibration(config.calibration) if config.calibration else None
-    if config.policy == "planner" and config.goal == "single" and readout is not None:
-        if not (where / "subgoals.safetensors").exists():
-            raise ValueError(
-                f"{where} has no subgoal predictor, which a single goal image needs; train one "
-                "(`worldmodel train parts=[subgoals]`) or plan without: policy=flat"
-            )
-        subgoals = checkpoint.load_subgoal_predictor(where, encoder)
-        return HierarchicalAgent(**parts, subgoals=subgoals, hierarchy=config.hierarchy)
+    if loaded.has("subgoals"):
+        return HierarchicalAgent(**parts, subgoals=loaded.subgoals, hierarchy=config.hierarchy)
     return PlanningAgent(**parts)
+
+
+def load_models(config: PolicyConfig) -> Models:
+    """The weights that ``config`` plans with; raises MissingPart, saying what goes without."""
+    poses = config.agent.objective.uses_pose or config.readout is not None
+    needed = [p for p in parts_of(config) if poses or p not in ("readout", "subgoals")]
+    try:
+        return Models.load(config.checkpoint, needed, "cpu", config.readout)
+    except MissingPart as missing:
+        raise MissingPart(
+            missing.source, missing.part, missing.has, OTHERWISE.get(missing.part, "")
+        ) from None
+
+
+def image_size(config: PolicyConfig) -> int | None:
+    """Side [pixels] of the images that the policy takes; None where it looks at none."""
+    return models.image_size(config.checkpoint) if parts_of(config) else None
 
 
 def tell_budget(agent: Agent) -> None:

@@ -24,20 +24,26 @@ TOLERANCE = np.array([0.005, 0.005, 0.005, 0.03, 0.03, 0.03, 0.05])  # of going 
 
 @dataclass(frozen=True)
 class FrankaEnvConfig:
-    """image_size: side of the square that camera pictures are scaled and centre-cropped to.
+    """image_size: side of the square that camera pictures are scaled and centre-cropped to
+    [pixels]; null: as the model takes them, 128 where there is none.
     settle: a step ends when the arm has come to rest, as the model's training data do;
     otherwise after one period of ``control_hz``.  step_timeout_s: most a step waits."""
 
-    image_size: int = 128
+    image_size: int | None = None
     control_hz: float = 5.0
     settle: bool = True
     step_timeout_s: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.image_size % 16 or self.image_size < 16:
-            raise ValueError(f"image_size {self.image_size} is not a multiple of the patch size 16")
+        if self.side % 16 or self.side < 16:
+            raise ValueError(f"image_size {self.side} is not a multiple of the patch size 16")
         if self.control_hz <= 0 or self.step_timeout_s <= 0:
             raise ValueError("control_hz and step_timeout_s must be positive")
+
+    @property
+    def side(self) -> int:
+        """Side of the pictures [pixels]."""
+        return 128 if self.image_size is None else self.image_size
 
 
 class FrankaEnv(gymnasium.Env[Any, Any]):
@@ -60,7 +66,7 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
         self.limits = limits or Limits()
         self.render_mode = "rgb_array"
         self.goals, self.goal_names = list(goals), list(goal_names)
-        side = self.config.image_size
+        side = self.config.side
         self.observation_space = gymnasium.spaces.Dict({
             "image": gymnasium.spaces.Box(0, 255, (side, side, 3), np.uint8),
             "state": gymnasium.spaces.Box(-np.inf, np.inf, (7,), np.float64),
@@ -153,7 +159,7 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
         self._stamp, image = inbox.picture(after, wait_s)
         state = inbox.state_at(self._stamp, wait_s)
         self._seen = {
-            "image": check_image(fit_square(image, self.config.image_size)),
+            "image": check_image(fit_square(image, self.config.side)),
             "state": check_state(np.r_[state[:6], np.clip(state[6], 0, 1)]),
         }
 

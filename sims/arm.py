@@ -29,9 +29,13 @@ STALL_GAP = 0.06  # commanded minus measured closedness that shows contact
 
 @dataclass(frozen=True)
 class ArmConfig:
-    """The simulated rig.  Lengths in m, rates in Hz."""
+    """The simulated rig.  Lengths in m, rates in Hz.
 
-    image_size: int = 128
+    image_size: side of its pictures [pixels]; null: as the policy's model takes them, 128 where
+    there is none.
+    """
+
+    image_size: int | None = None
     wrist_camera: bool = False
     control_hz: float = 5.0
     timestep_s: float = 0.002
@@ -40,6 +44,11 @@ class ArmConfig:
     workspace_high_m: tuple[float, float, float] = (0.70, 0.28, 0.40)
     scene: scene.SceneConfig = field(default_factory=scene.SceneConfig)
     task: tasks.TaskConfig = field(default_factory=tasks.TaskConfig)
+
+    @property
+    def side(self) -> int:
+        """Side of the pictures [pixels]."""
+        return 128 if self.image_size is None else self.image_size
 
 
 class Arm(gymnasium.Env[Any, Any]):
@@ -67,9 +76,9 @@ class Arm(gymnasium.Env[Any, Any]):
         config = config or ArmConfig()
         if task is not None:
             config = replace(config, task=replace(config.task, name=task))  # pyright: ignore
-        if config.image_size % 16 or config.image_size < 16:
+        if config.side % 16 or config.side < 16:
             raise ValueError(
-                f"image_size {config.image_size} is not a multiple of the patch size 16; "
+                f"image_size {config.side} is not a multiple of the patch size 16; "
                 "use 128, 224 or 256"
             )
         self.config = config
@@ -79,7 +88,7 @@ class Arm(gymnasium.Env[Any, Any]):
         self._substeps = max(1, round(1.0 / (config.control_hz * config.timestep_s)))
         self._look: scene.SceneDraw | None = None
         self.subgoal_states: list[Array] = []  # see the class docstring
-        side = config.image_size
+        side = config.side
         image = gymnasium.spaces.Box(0, 255, (side, side, 3), np.uint8)
         spaces: dict[str, gymnasium.Space[Any]] = {
             "image": image,

@@ -251,7 +251,7 @@ class BulletArm(Arm):
         return on_table, len(fingers) == 2
 
     def camera_image(self, camera: str) -> NDArray[np.uint8]:
-        b, side, look = self._client, self.config.image_size, self._look
+        b, side, look = self._client, self.config.side, self._look
         assert look is not None, "reset() first"
         if camera == "exo":
             config = self.config.scene

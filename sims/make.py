@@ -12,11 +12,13 @@ from sims.tasks import TASKS
 Simulator = Literal["mujoco", "pybullet"]
 
 
-def arm_for(arm: ArmConfig, task: str) -> ArmConfig:
-    """``arm`` with another task; raises ``ValueError`` for an unknown one."""
+def arm_for(arm: ArmConfig, task: str, image_size: int | None = None) -> ArmConfig:
+    """``arm`` with another task, and with ``image_size`` where it says none itself; raises
+    ``ValueError`` for an unknown task."""
     if task not in TASKS:
         raise ValueError(f"unknown task '{task}'; valid tasks: {', '.join(TASKS)}")
-    return replace(arm, task=replace(arm.task, name=task))  # pyright: ignore[reportArgumentType]
+    named = replace(arm.task, name=task)  # pyright: ignore[reportArgumentType]
+    return replace(arm, task=named, image_size=arm.image_size or image_size)
 
 
 def make_env(simulator: Simulator, arm: ArmConfig) -> Arm:

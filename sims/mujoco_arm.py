@@ -30,7 +30,7 @@ class MujocoArm(Arm):
         super().__init__(config, task, render_mode)
         config = self.config
         self.model = scene.build(
-            config.scene, config.image_size, config.timestep_s, config.fast_rendering
+            config.scene, config.side, config.timestep_s, config.fast_rendering
         )
         self.data = mujoco.MjData(self.model)
         self._arm_q = np.array([self.model.joint(j).qposadr[0] for j in ARM_JOINTS])
@@ -118,7 +118,7 @@ class MujocoArm(Arm):
         """Image of the ``exo`` or ``wrist`` camera, uint8 [H, W, 3]."""
         if self._renderer is None:
             self._renderer = make_renderer(
-                self.model, self.config.image_size, self.config.fast_rendering
+                self.model, self.config.side, self.config.fast_rendering
             )
         self._renderer.update_scene(self.data, camera=camera)
         return self._renderer.render().copy()

@@ -15,6 +15,7 @@ from robot_data.episodes import EpisodeStore
 from worldmodel import checkpoint
 from worldmodel.config import EncoderConfig
 from worldmodel.encoder import Encoder
+from worldmodel.models import Models
 
 SMALL = [
     "encoder.embed_dim=48", "encoder.depth=2", "encoder.num_heads=4", "train.steps=4",
@@ -92,7 +93,7 @@ def test_train_makes_every_part_and_reports_it(weights):
 
 
 def test_augmented_latents_have_a_cache_of_their_own(data, weights):
-    key = checkpoint.state_hash(checkpoint.load_encoder(weights))
+    key = Models.load(weights, (), "cpu").encoder_hash
     folders = {p.name for p in (data / "train" / ".latents").iterdir()}
     assert key in folders
     assert len([name for name in folders if name.startswith(f"{key}-crop-photometric")]) == 2
@@ -108,9 +109,8 @@ def test_fine_tuning_starts_from_trained_weights(data, weights, tmp_path):
         "goal_train.learning_rate=1e-9", "goal_train.batch_size=8",
     ]
     assert main(command) == 0
-    encoder = checkpoint.load_encoder(weights)
-    for load in (checkpoint.load_readout, checkpoint.load_subgoal_predictor):
-        before, after = load(weights, encoder), load(tmp_path, encoder)
+    for part in ("readout", "subgoals"):
+        before, after = (Models.load(w, [part], "cpu").part(part) for w in (weights, tmp_path))
         for a, b in zip(before.parameters(), after.parameters(), strict=True):
             assert torch.allclose(a, b, atol=1e-3)
 
@@ -136,7 +136,7 @@ def test_encode_is_keyed_by_the_encoder(data, weights):
         "encode", f"data={data / 'train'}", f"checkpoint={weights}", f"out={out}"
     ]) == 0
     folder = Path(report(out)["folders"][0])
-    assert folder.name == checkpoint.state_hash(checkpoint.load_encoder(weights))
+    assert folder.name == Models.load(weights, (), "cpu").encoder_hash
     assert report(out)["episodes"] == 4
 
 
@@ -208,7 +208,7 @@ def bad(tmp_path_factory):
     torch.manual_seed(1)
     other = Encoder(EncoderConfig(128, 48, 2, 4))
     (root / "mixed").mkdir()
-    checkpoint.save_encoder(root / "mixed", other)
+    checkpoint.save_part(root / "mixed", other, other)
     (root / "mixed" / "predictor.safetensors").write_bytes(
         (checkpoint.SHIPPED / "predictor.safetensors").read_bytes()
     )

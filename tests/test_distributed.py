@@ -10,6 +10,7 @@ import torch
 
 from worldmodel.config import PredictorConfig, TrainConfig
 from worldmodel.losses import PostTraining
+from worldmodel.models import Models
 from worldmodel.predictor import Predictor
 from worldmodel.train import TrainingError, post_train
 
@@ -96,7 +97,6 @@ def test_a_run_of_two_processes_is_resumed_and_by_another_number_too(tmp_path, p
 def test_the_train_command_runs_in_two_processes(tmp_path, parallel):
     from robot_data.episodes import EpisodeStore
     from tests.conftest import make_episode
-    from worldmodel import checkpoint
 
     store = EpisodeStore(tmp_path / "data")
     for seed in range(2):
@@ -108,9 +108,7 @@ def test_the_train_command_runs_in_two_processes(tmp_path, parallel):
         "predictor.predictor_dim=32", "predictor.depth=2", "predictor.num_heads=2",
         "readout.dim=32", "readout.depth=1", "readout.num_heads=2",
     )
-    encoder = checkpoint.load_encoder(tmp_path / "out")
-    checkpoint.load_predictor(tmp_path / "out", encoder)
-    checkpoint.load_readout(tmp_path / "out", encoder)
+    Models.load(tmp_path / "out", ["predictor", "readout"], "cpu")
 
 
 def test_accumulated_batches_are_one_large_batch(tmp_path):

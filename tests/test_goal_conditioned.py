@@ -5,6 +5,7 @@ from worldmodel import checkpoint
 from worldmodel.config import EncoderConfig, GoalConditionedConfig, ReadoutConfig
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import EVENTS, InverseDynamics, SubgoalPredictor
+from worldmodel.models import Models
 from worldmodel.readout import Readout
 
 SMALL = GoalConditionedConfig(
@@ -80,18 +81,16 @@ def test_inverse_dynamics_change_of_closedness_starts_from_the_measured_one():
 def test_weights_round_trip_and_another_encoder_is_refused(tmp_path):
     encoder = Encoder(EncoderConfig(image_size=64, embed_dim=32, depth=1, num_heads=4))
     other = Encoder(EncoderConfig(image_size=64, embed_dim=32, depth=1, num_heads=4))
-    for kind, load in (
-        (SubgoalPredictor, checkpoint.load_subgoal_predictor),
-        (InverseDynamics, checkpoint.load_inverse_dynamics),
-    ):
+    checkpoint.save_part(tmp_path, encoder, encoder)
+    for kind, part in ((SubgoalPredictor, "subgoals"), (InverseDynamics, "inverse_dynamics")):
         network = kind(SMALL).half().float()  # weights are kept as fp16
-        checkpoint.save_goal_conditioned(tmp_path, network, encoder)
-        back = load(tmp_path, encoder)
+        checkpoint.save_part(tmp_path, network, encoder)
+        back = Models.load(tmp_path, [part], "cpu").part(part)
         assert back.config == network.config
         for a, b in zip(network.parameters(), back.parameters(), strict=True):
             assert torch.equal(a, b)
         with pytest.raises(checkpoint.CheckpointError, match="was trained on encoder"):
-            load(tmp_path, other)
+            checkpoint.load_part(tmp_path, part, checkpoint.state_hash(other))
 
 
 def test_the_trunk_of_a_trained_readout_is_taken_over():

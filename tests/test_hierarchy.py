@@ -9,9 +9,9 @@ from planners.hierarchy import HierarchicalAgent, event_stages
 from robot_data.loop import run_episode
 from sims import tasks
 from sims.mujoco_arm import MujocoArm
-from worldmodel import checkpoint
 from worldmodel.config import GoalConditionedConfig
 from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
+from worldmodel.models import Models
 
 
 class TrueEvents(SubgoalPredictor):
@@ -45,9 +45,8 @@ def arm():
 
 
 def agent_with(env, offset=(0.0, 0.0, 0.0)):
-    encoder = checkpoint.load_encoder(checkpoint.SHIPPED)
-    readout = checkpoint.load_readout(checkpoint.SHIPPED, encoder)
-    predictor = checkpoint.load_predictor(checkpoint.SHIPPED, encoder)
+    models = Models.load(parts=["predictor", "readout"], device="cpu")
+    encoder, readout, predictor = models.encoder, models.readout, models.predictor
     events = TrueEvents(GoalConditionedConfig(image=readout.config), env, offset)
     return HierarchicalAgent(
         encoder, predictor, readout, events, AgentConfig(), HierarchyConfig()

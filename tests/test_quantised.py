@@ -7,10 +7,10 @@ from planners.agent import spread_actions
 from planners.cem import CEM
 from planners.config import CEMConfig
 from planners.objective import l1
-from worldmodel import checkpoint
 from worldmodel.config import PredictorConfig
 from worldmodel.encoder import normalise_tokens
 from worldmodel.imagination import Imagination
+from worldmodel.models import Models
 from worldmodel.predictor import Predictor
 from worldmodel.quantised import QuantisedImagination, multiplies_integers
 
@@ -26,8 +26,7 @@ class Problem:
     """The shipped predictor in float32 and in integers, a frame, and a goal it can reach."""
 
     def __init__(self):
-        encoder = checkpoint.load_encoder(checkpoint.SHIPPED)
-        self.predictor = checkpoint.load_predictor(checkpoint.SHIPPED, encoder).eval()
+        self.predictor = Models.load(parts=["predictor"], device="cpu").predictor
         c, g = self.predictor.config, torch.Generator().manual_seed(0)
         self.tokens = normalise_tokens(torch.randn(1, c.grid**2, c.embed_dim, generator=g))
         self.exact = Imagination(self.predictor)

@@ -125,10 +125,11 @@ def test_released_layout_replays_the_real_franka_recording(tmp_path):
     franka, store = DATA / "franka_example_traj.npz", tmp_path / "store"
     assert main(["import", "format=npz", f"src={franka}", f"out={store}", "codec=raw",
                  "fit.image_size=128"]) == 0
-    command = ["replay", f"data={store}", f"out={tmp_path}/out", "model=vjepa2-ac",
-               "meta_encoder=vit_tiny", "meta_predictor=ac_tiny", "candidates=20", "side=3"]
-    assert main([*command, f"weights={weights}"]) == 0
+    command = ["replay", f"data={store}", f"out={tmp_path}/out", "candidates=20", "side=3"]
+    tokens_only = [f"agent.objective.{w}_weight=0" for w in ("position", "rotation", "grip")]
+    assert main([*command, f"checkpoint={weights}"]) == 2  # it has no readout
+    assert main([*command, *tokens_only, f"checkpoint={weights}"]) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["agent"]["windows"] == 1
     assert report["by_horizon"][0]["horizon"] == 1
-    assert main(command) == 2  # weights are missing
+    assert main([*command, f"checkpoint={tmp_path}/nowhere.pt"]) == 2

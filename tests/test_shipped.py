@@ -26,6 +26,7 @@ from sims.mujoco_arm import MujocoArm
 from sims.scene import SceneConfig
 from worldmodel import checkpoint
 from worldmodel.losses import post_training_losses
+from worldmodel.models import Models
 from worldmodel.quantised import QuantisedImagination, multiplies_integers
 from worldmodel.rollout import rollout
 
@@ -34,12 +35,8 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def models():
-    encoder = checkpoint.load_encoder(checkpoint.SHIPPED)
-    return (
-        encoder,
-        checkpoint.load_predictor(checkpoint.SHIPPED, encoder),
-        checkpoint.load_readout(checkpoint.SHIPPED, encoder),
-    )
+    loaded = Models.load(parts=["predictor", "readout"], device="cpu")
+    return loaded.encoder, loaded.predictor, loaded.readout
 
 
 def agent():
@@ -53,7 +50,7 @@ def test_weights_are_small_and_documented():
     }
     assert sum(f.stat().st_size for f in files) < 40e6
     card = (checkpoint.SHIPPED / "README.md").read_text()
-    assert checkpoint.state_hash(checkpoint.load_encoder(checkpoint.SHIPPED)) in card
+    assert Models.load(parts=(), device="cpu").encoder_hash in card
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,12 +56,15 @@ def state_hash(module: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def files_hash(folder: str | Path, parts: Iterable[str]) -> str:
-    """First 16 hex digits of the SHA-256 over the weight files of ``parts``, absent ones too."""
+def files_hash(files: Mapping[str, Path]) -> str:
+    """First 16 hex digits of the SHA-256 over named files, absent ones too."""
     digest = hashlib.sha256()
-    for part in sorted(parts):
-        path = part_file(folder, part)
-        digest.update(part.encode() + (path.read_bytes() if path.is_file() else b""))
+    for name, path in sorted(files.items()):
+        digest.update(name.encode())
+        if path.is_file():
+            with open(path, "rb") as handle:
+                while block := handle.read(1 << 24):
+                    digest.update(block)
     return digest.hexdigest()[:16]
 
 
@@ -95,7 +98,7 @@ def load_part(folder: str | Path, part: str, encoder_hash: str | None = None) ->
     its configuration says, or trained on another encoder.
     """
     path = part_file(folder, part)
-    tensors, fields, trained_on = _read(path)
+    fields, trained_on = _about(path)
     if encoder_hash not in (None, trained_on):
         raise CheckpointError(
             f"{path} was trained on encoder {trained_on}, but the encoder here is "
@@ -106,16 +109,27 @@ def load_part(folder: str | Path, part: str, encoder_hash: str | None = None) ->
         made = config(**fields)
     except TypeError as error:
         raise CheckpointError(f"{path} has an unknown configuration: {error}") from error
-    return filled(kind, made, tensors, path)
+    return filled(kind, made, load_file(path), path)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+def described(module: nn.Module) -> dict[str, Any]:
+    """How many parameters one of ``PARTS`` has, and its configuration."""
+    config: Any = module.config
+    return {"parameters": sum(p.numel() for p in module.parameters()), "config": asdict(config)}
+
+
+def part_config(folder: str | Path, part: str) -> dict[str, Any]:
+    """The configuration of a part, without reading its weights; raises as ``load_part``."""
+    return _about(part_file(folder, part))[0]
+
+
+def _about(path: Path) -> tuple[dict[str, Any], str]:
+    """Configuration, and the hash of the encoder that the part was trained on."""
     if not path.is_file():
         raise CheckpointError(f"no weights at {path}; give checkpoint= a folder that has them")
     try:
         with safe_open(path, "pt") as handle:
             metadata = handle.metadata() or {}
-        tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
     if "config" not in metadata:
@@ -124,7 +138,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
             "model is given as the folder it was saved into, with its config.json, and Meta's "
             "weights as their .pt file"
         )
-    return tensors, json.loads(metadata["config"]), metadata.get("encoder_hash", "")
+    return json.loads(metadata["config"]), metadata.get("encoder_hash", "")
 
 
 def filled(
@@ -146,70 +160,3 @@ def filled(
         raise CheckpointError(f"{where} does not fit the model: {first[0].strip()}") from error
     return module.eval().requires_grad_(False)
 
-
-# -- the commands' old names, until they use ``worldmodel.models`` --------------------------------
-
-
-def save_encoder(folder: str | Path, encoder: Encoder) -> None:
-    save_part(folder, encoder, encoder)
-
-
-def save_predictor(folder: str | Path, predictor: Predictor, encoder: Encoder) -> None:
-    save_part(folder, predictor, encoder)
-
-
-def save_readout(folder: str | Path, readout: Readout, encoder: Encoder) -> None:
-    save_part(folder, readout, encoder)
-
-
-def save_goal_conditioned(folder: str | Path, network: nn.Module, encoder: Encoder) -> None:
-    save_part(folder, network, encoder)
-
-
-def load_encoder(folder: str | Path) -> Encoder:
-    encoder = load_part(folder, "encoder")
-    assert isinstance(encoder, Encoder)
-    return encoder
-
-
-def load_predictor(folder: str | Path, encoder: Encoder) -> Predictor:
-    predictor = load_part(folder, "predictor", state_hash(encoder))
-    assert isinstance(predictor, Predictor)
-    return predictor
-
-
-def load_readout(folder: str | Path, encoder: Encoder) -> Readout:
-    readout = load_part(folder, "readout", state_hash(encoder))
-    assert isinstance(readout, Readout)
-    return readout
-
-
-def load_subgoal_predictor(folder: str | Path, encoder: Encoder) -> SubgoalPredictor:
-    subgoals = load_part(folder, "subgoals", state_hash(encoder))
-    assert isinstance(subgoals, SubgoalPredictor)
-    return subgoals
-
-
-def load_inverse_dynamics(folder: str | Path, encoder: Encoder) -> InverseDynamics:
-    network = load_part(folder, "inverse_dynamics", state_hash(encoder))
-    assert isinstance(network, InverseDynamics)
-    return network
-
-
-def load_meta_encoder(path: str | Path, name: str) -> Encoder:
-    from worldmodel.config import ENCODERS
-    from worldmodel.models import Models
-    from worldmodel.released import Sizes
-
-    shape = ENCODERS[name]
-    return Models.load(path, (), "cpu", sizes=Sizes(shape.image_size, shape.num_heads)).encoder
-
-
-def load_meta_predictor(path: str | Path, name: str) -> Predictor:
-    from worldmodel.config import PREDICTORS
-    from worldmodel.models import Models
-    from worldmodel.released import Sizes
-
-    shape = PREDICTORS[name]
-    sizes = Sizes(shape.image_size, shape.num_heads, shape.num_heads)
-    return Models.load(path, ("predictor",), "cpu", sizes=sizes).predictor

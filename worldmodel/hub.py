@@ -6,6 +6,7 @@ Its environment variables hold: HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE.
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,7 @@ def parse(source: str) -> tuple[str, str | None]:
     return found[1], found[2]
 
 
+@cache  # one run, one revision
 def download(source: str) -> Path:
     """The folder in the hub's cache with the files of ``hf://owner/name[@revision]``, fetched
     unless they are there.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -21,7 +21,14 @@ from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
-from worldmodel.released import Sizes, huggingface_parts, meta_parts
+from worldmodel.released import (
+    Sizes,
+    huggingface_config,
+    huggingface_parts,
+    meta_image_size,
+    meta_part_names,
+    meta_parts,
+)
 
 SHIPPED = "shipped"
 KINDS = (
@@ -31,16 +38,20 @@ KINDS = (
 
 
 class MissingPart(CheckpointError):
-    """A source lacks the weights ``part``; the message has the command that makes them."""
+    """A source lacks the weights ``part``; the message has the command that makes them, and
+    ``otherwise``, what goes without."""
 
-    def __init__(self, source: object, part: str, has: Iterable[str]) -> None:
-        self.part = part
+    def __init__(
+        self, source: str | Path, part: str, has: Iterable[str] = (), otherwise: str = ""
+    ) -> None:
+        self.source, self.part, self.has = source, part, tuple(has)
         parts = [part]
-        if part in ("subgoals", "inverse_dynamics") and "readout" not in has:
+        if part in ("subgoals", "inverse_dynamics") and "readout" not in self.has:
             parts.insert(0, "readout")  # they start from its trunk
         super().__init__(
             f"{source} has no {part} weights; train them: `worldmodel train checkpoint={source} "
             f"parts=[{','.join(parts)}] data=STORE out=DIR`, and go on with checkpoint=DIR"
+            + (f"; or {otherwise}" if otherwise else "")
         )
 
 
@@ -76,13 +87,19 @@ class Models:
         if readout is not None:
             models.parts["readout"] = _readout(readout, models.encoder_hash)
         for part in sorted(wanted if parts is not None else ()):
-            models._part(part)
+            models.part(part)
         for module in models.parts.values():
             module.to(place)
         return models
 
     def has(self, part: str) -> bool:
         return part in self.parts
+
+    def part(self, part: str) -> nn.Module:
+        """One of ``worldmodel.checkpoint.PARTS`` by its name; raises MissingPart."""
+        if part not in self.parts:
+            raise MissingPart(self.source, part, self.parts)
+        return self.parts[part]
 
     def save(self, folder: str | Path, dtype: torch.dtype = torch.float16) -> list[Path]:
         """Write every part into a folder of ours; returns the files."""
@@ -103,83 +120,109 @@ class Models:
 
     @property
     def encoder(self) -> Encoder:
-        return cast(Encoder, self._part("encoder"))
+        return cast(Encoder, self.part("encoder"))
 
     @property
     def predictor(self) -> Predictor:
-        return cast(Predictor, self._part("predictor"))
+        return cast(Predictor, self.part("predictor"))
 
     @property
     def readout(self) -> Readout:
-        return cast(Readout, self._part("readout"))
+        return cast(Readout, self.part("readout"))
 
     @property
     def subgoals(self) -> SubgoalPredictor:
-        return cast(SubgoalPredictor, self._part("subgoals"))
+        return cast(SubgoalPredictor, self.part("subgoals"))
 
     @property
     def inverse_dynamics(self) -> InverseDynamics:
-        return cast(InverseDynamics, self._part("inverse_dynamics"))
-
-    def _part(self, part: str) -> nn.Module:
-        if part not in self.parts:
-            raise MissingPart(self.source, part, self.parts)
-        return self.parts[part]
+        return cast(InverseDynamics, self.part("inverse_dynamics"))
 
 
-def resolve(source: str | Path) -> Path:
-    """The folder or file on this machine that holds the weights of ``source``.
+def image_size(source: str | Path) -> int:
+    """Side [pixels] of the images that a source's encoder takes; no weights are read.
 
-    Raises CheckpointError where there is none.
+    Raises CheckpointError where there are no weights.
     """
-    if isinstance(source, str):
-        if source == SHIPPED:
-            return checkpoint.SHIPPED
-        if source.startswith(hub.PREFIX):
-            return hub.download(source)
-    path = Path(source)
-    if not path.exists():
-        raise CheckpointError(f"no weights at {path}; expected {KINDS}")
-    return path
+    kind, where = find(source)
+    if kind == "ours":
+        return int(checkpoint.part_config(where, "encoder").get("image_size", 0))
+    if kind == "huggingface":
+        return huggingface_config(where).image_size
+    return meta_image_size(where, Sizes())
 
 
-def _load(source: str | Path, wanted: set[str], sizes: Sizes | None) -> dict[str, nn.Module]:
-    """The encoder and those of ``wanted`` that there are."""
-    where = resolve(source)
-    if where.is_dir() and checkpoint.part_file(where, "encoder").is_file():
-        encoder = checkpoint.load_part(where, "encoder")
-        found = {"encoder": encoder}
-        there = [p for p in PARTS if p in wanted and checkpoint.part_file(where, p).is_file()]
-        if set(there) - {"encoder"}:
-            belongs_to = checkpoint.state_hash(encoder)
-            for part in there:
-                if part != "encoder":
-                    found[part] = checkpoint.load_part(where, part, belongs_to)
-        return found
-    if (where / "config.json").is_file():
-        return huggingface_parts(where)
-    return meta_parts(_meta_file(source, where), wanted, sizes or Sizes())
+def parts_in(source: str | Path) -> list[str]:
+    """The parts that a source has, of ``worldmodel.checkpoint.PARTS``; no weights are read.
+
+    Raises CheckpointError where there are no weights.
+    """
+    kind, where = find(source)
+    if kind == "ours":
+        return [part for part in PARTS if checkpoint.part_file(where, part).is_file()]
+    return ["encoder"] if kind == "huggingface" else meta_part_names(where)
 
 
-def _meta_file(source: str | Path, where: Path) -> Path:
-    """``where`` itself, or the only ``.pt`` in it."""
+def weights_hash(source: str | Path, parts: Iterable[str]) -> str:
+    """Names the weights that ``parts`` of a source consist of, by the content of their files."""
+    kind, where = find(source)
+    if kind == "ours":
+        return checkpoint.files_hash({p: checkpoint.part_file(where, p) for p in parts})
+    files = sorted(where.glob("*.safetensors")) if kind == "huggingface" else [where]
+    return checkpoint.files_hash({path.name: path for path in files})
+
+
+Kind = Literal["ours", "huggingface", "meta"]
+
+
+def find(source: str | Path) -> tuple[Kind, Path]:
+    """What kind of weights a source has, and the folder (Meta's: the file) on this machine.
+
+    Raises CheckpointError where there are none.
+    """
+    where = _place(source)
     if where.is_file():
         if where.suffix == ".safetensors":
             raise CheckpointError(f"{where} is one part; give the folder: {where.parent}")
-        return where
+        return "meta", where
+    if checkpoint.part_file(where, "encoder").is_file():
+        return "ours", where
+    if (where / "config.json").is_file():
+        return "huggingface", where
     files = sorted(where.glob("*.pt"))
     if len(files) > 1:
         raise CheckpointError(f"{source} has several .pt files; give one: {files[0]}")
     if not files:
         raise CheckpointError(f"{source} has no weights: {where} is none of {KINDS}")
-    return files[0]
+    return "meta", files[0]
+
+
+def _place(source: str | Path) -> Path:
+    """Where a source lies on this machine, fetched if it is on a hub."""
+    if source == SHIPPED:
+        return checkpoint.SHIPPED
+    if isinstance(source, str) and source.startswith(hub.PREFIX):
+        return hub.download(source)
+    if not Path(source).exists():
+        raise CheckpointError(f"no weights at {source}; expected {KINDS}")
+    return Path(source)
+
+
+def _load(source: str | Path, wanted: set[str], sizes: Sizes | None) -> dict[str, nn.Module]:
+    """The encoder and those of ``wanted`` that there are."""
+    kind, where = find(source)
+    if kind == "huggingface":
+        return huggingface_parts(where)
+    if kind == "meta":
+        return meta_parts(where, wanted, sizes or Sizes())
+    encoder = checkpoint.load_part(where, "encoder")
+    there = [p for p in parts_in(where) if p in wanted and p != "encoder"]
+    belongs_to = checkpoint.state_hash(encoder) if there else None
+    return {
+        "encoder": encoder, **{p: checkpoint.load_part(where, p, belongs_to) for p in there}
+    }
 
 
 def _readout(source: str | Path, encoder_hash: str) -> nn.Module:
-    where = resolve(source)
-    if not checkpoint.part_file(where, "readout").is_file():
-        raise CheckpointError(
-            f"no weights at {checkpoint.part_file(where, 'readout')}; readout= takes a folder "
-            "that `worldmodel train parts=[readout]` wrote"
-        )
-    return checkpoint.load_part(where, "readout", encoder_hash)
+    """The readout of another source, which needs no encoder of its own."""
+    return checkpoint.load_part(_place(source), "readout", encoder_hash)

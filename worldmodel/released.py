@@ -51,16 +51,31 @@ def meta_parts(path: Path, wanted: set[str], sizes: Sizes) -> dict[str, nn.Modul
     have to be told.
     """
     content = _meta_content(path)
-    key = next(key for key in ENCODER_KEYS if key in content)
-    state = _clean(content[key])
-    side = sizes.image_size or (384 if "384" in path.name else 256)
-    config = meta_encoder_config(state, side, sizes.encoder_heads, path)
+    state = _clean(content[next(key for key in ENCODER_KEYS if key in content)])
+    config = meta_encoder_config(state, meta_image_size(path, sizes), sizes.encoder_heads, path)
     found: dict[str, nn.Module] = {"encoder": filled(Encoder, config, state, path)}
-    predictor = _clean(content.get("predictor", {}))
-    if "predictor" in wanted and "action_encoder.weight" in predictor:  # not the masked one
+    predictor = _action_conditioned(content)
+    if "predictor" in wanted and predictor:
         shape = meta_predictor_config(predictor, config, sizes.predictor_heads, path)
         found["predictor"] = filled(Predictor, shape, predictor, path)
     return found
+
+
+def meta_part_names(path: Path) -> list[str]:
+    """What Meta's file holds of use here; raises CheckpointError where it is unreadable."""
+    content = _meta_content(path)
+    return ["encoder", *(["predictor"] if _action_conditioned(content) else [])]
+
+
+def _action_conditioned(content: dict[str, Any]) -> dict[str, Tensor]:
+    """The predictor that is conditioned on actions; that of masked pre-training is another."""
+    state = _clean(content.get("predictor", {}))
+    return state if "action_encoder.weight" in state else {}
+
+
+def meta_image_size(path: Path, sizes: Sizes) -> int:
+    """Side [pixels]; rotary positions fit any, so no tensor has it."""
+    return sizes.image_size or (384 if "384" in path.name else 256)
 
 
 def _meta_content(path: Path) -> dict[str, Any]:
@@ -174,22 +189,7 @@ def _heads(width: int, given: int | None, setting: str, where: object) -> int:
 def huggingface_parts(folder: Path) -> dict[str, nn.Module]:
     """The encoder of a ``VJEPA2Model`` folder (config.json, *.safetensors); its masked predictor
     has no use here.  Raises CheckpointError where it is another model or unreadable."""
-    try:
-        fields = json.loads((folder / "config.json").read_text())
-    except ValueError as error:
-        raise CheckpointError(f"{folder}/config.json is not JSON: {error}") from error
-    kind = fields.get("model_type") if isinstance(fields, dict) else None
-    if kind != "vjepa2":
-        raise CheckpointError(f"{folder} is a '{kind}' model; expected model_type 'vjepa2'")
-    try:
-        config = EncoderConfig(
-            image_size=fields["crop_size"], embed_dim=fields["hidden_size"],
-            depth=fields["num_hidden_layers"], num_heads=fields["num_attention_heads"],
-            mlp_ratio=fields["mlp_ratio"], patch_size=fields["patch_size"],
-            tubelet_size=fields["tubelet_size"], layer_norm_eps=fields["layer_norm_eps"],
-        )
-    except KeyError as error:
-        raise CheckpointError(f"{folder}/config.json has no {error}") from error
+    config = huggingface_config(folder)
     state: dict[str, Tensor] = {}
     for shard in sorted(folder.glob("*.safetensors")):
         try:
@@ -203,6 +203,26 @@ def huggingface_parts(folder: Path) -> dict[str, nn.Module]:
     except KeyError as error:
         raise CheckpointError(f"{folder} lacks an attention weight: {error}") from error
     return {"encoder": filled(Encoder, config, ours, folder)}
+
+
+def huggingface_config(folder: Path) -> EncoderConfig:
+    """Sizes of the encoder from ``config.json``; raises CheckpointError as above."""
+    try:
+        fields = json.loads((folder / "config.json").read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{folder}/config.json is not JSON: {error}") from error
+    kind = fields.get("model_type") if isinstance(fields, dict) else None
+    if kind != "vjepa2":
+        raise CheckpointError(f"{folder} is a '{kind}' model; expected model_type 'vjepa2'")
+    try:
+        return EncoderConfig(
+            image_size=fields["crop_size"], embed_dim=fields["hidden_size"],
+            depth=fields["num_hidden_layers"], num_heads=fields["num_attention_heads"],
+            mlp_ratio=fields["mlp_ratio"], patch_size=fields["patch_size"],
+            tubelet_size=fields["tubelet_size"], layer_norm_eps=fields["layer_norm_eps"],
+        )
+    except KeyError as error:
+        raise CheckpointError(f"{folder}/config.json has no {error}") from error
 
 
 def _from_huggingface(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

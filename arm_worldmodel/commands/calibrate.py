@@ -19,7 +19,8 @@ class Settings:
     of at most ``step_m``; writes calibration.safetensors.
 
     data: recordings of such moves, instead of a simulator; ``moves`` frames of them are used.
-    readout: folder of a readout fine-tuned for another arm or camera; the map holds for no other.
+    readout: a source whose readout, fine-tuned for another arm or camera, is taken instead of the
+    checkpoint's; the map holds for no other.
     """
 
     out: str = "outputs/calibrate"
@@ -29,7 +30,7 @@ class Settings:
     moves: int = MOVES
     step_m: float = STEP_M
     seed: int = 0
-    checkpoint: str | None = None
+    checkpoint: str = "shipped"
     arm: ArmConfig = field(default_factory=ArmConfig)
 
 
@@ -38,20 +39,18 @@ def run(settings: Settings) -> dict[str, Any]:
 
     from arm_worldmodel.report import write_report
     from arm_worldmodel.self_calibration import calibrate_by, recorded_moves, show_moves
-    from worldmodel import checkpoint
+    from worldmodel.models import Models
 
-    where = Path(settings.checkpoint or checkpoint.SHIPPED)
-    encoder = checkpoint.load_encoder(where)
-    readout = checkpoint.load_readout(Path(settings.readout or where), encoder)
+    models = Models.load(settings.checkpoint, ["readout"], "cpu", settings.readout)
     if settings.data is not None:
         shown = recorded_moves(settings.data, settings.moves)
     else:
-        env = make_env(settings.simulator, arm_for(settings.arm, "reach"))
+        env = make_env(settings.simulator, arm_for(settings.arm, "reach", models.image_size))
         try:
             shown = show_moves(env, settings.moves, settings.step_m, settings.seed)
         finally:
             env.close()
-    found = calibrate_by(*shown, encoder, readout)
+    found = calibrate_by(*shown, models.encoder, models.readout)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     found.save(out / "calibration.safetensors")

@@ -14,7 +14,7 @@ class Settings(DiagnosisConfig):
     """Does the model listen to actions?  Measured on recorded episodes."""
 
     out: str = "outputs/diagnose"
-    checkpoint: str | None = None
+    checkpoint: str = "shipped"
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -24,12 +24,11 @@ def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.diagnosis import Heard, listen
     from arm_worldmodel.encoding import fill_cache
     from arm_worldmodel.report import write_report
-    from worldmodel import checkpoint
+    from worldmodel.models import Models
 
-    folder = settings.checkpoint or checkpoint.SHIPPED
-    encoder = checkpoint.load_encoder(folder)
-    predictor = checkpoint.load_predictor(folder, encoder).to(torch.bfloat16)  # as it plans
-    episodes = fill_cache(settings.data, encoder).episodes()[: settings.episodes]
+    models = Models.load(settings.checkpoint, ["predictor"], "cpu")
+    predictor = models.predictor.to(torch.bfloat16)  # as it plans
+    episodes = fill_cache(settings.data, models.encoder).episodes()[: settings.episodes]
     heard = Heard(settings)
     for number, episode in enumerate(tqdm(episodes, desc="diagnose", unit="episode")):
         heard.add(listen(predictor, episode, settings, number))

@@ -16,19 +16,19 @@ class Settings:
     data: str
     variants: int = 0
     out: str = "outputs/encode"
-    checkpoint: str | None = None
+    checkpoint: str = "shipped"
 
 
 def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.encoding import fill_caches, once
     from arm_worldmodel.report import write_report
-    from worldmodel import checkpoint
+    from worldmodel.models import Models
 
     began = time.monotonic()
-    encoder = checkpoint.load_encoder(settings.checkpoint or checkpoint.SHIPPED)
-    caches = fill_caches(settings.data, encoder, settings.variants)
+    models = Models.load(settings.checkpoint, (), "cpu")
+    caches = fill_caches(settings.data, models.encoder, settings.variants)
     report = {
-        "encoder_hash": checkpoint.state_hash(encoder),
+        "encoder_hash": models.encoder_hash,
         "folders": [str(cache.folder) for cache in caches],
         "episodes": len(caches[0].episodes()), "seconds": time.monotonic() - began,
     }

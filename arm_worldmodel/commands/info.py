@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 
@@ -12,41 +11,26 @@ from typing import Any
 class Settings:
     """What is in a checkpoint, and what this machine can do."""
 
-    checkpoint: str | None = None
+    checkpoint: str = "shipped"
     out: str = "outputs/info"
 
 
 def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.report import write_report
-    from worldmodel import checkpoint
+    from worldmodel.checkpoint import described
     from worldmodel.config import ENCODERS, PREDICTORS
+    from worldmodel.models import Models
 
-    loaders = {
-        "predictor": checkpoint.load_predictor,
-        "readout": checkpoint.load_readout,
-        "subgoals": checkpoint.load_subgoal_predictor,
-        "inverse_dynamics": checkpoint.load_inverse_dynamics,
-    }
-    folder = Path(settings.checkpoint or checkpoint.SHIPPED)
-    encoder = checkpoint.load_encoder(folder)
-    parts: dict[str, Any] = {"encoder": encoder}
-    for name, load in loaders.items():
-        if (folder / f"{name}.safetensors").exists():
-            parts[name] = load(folder, encoder)
+    models = Models.load(settings.checkpoint, device="cpu")
     report: dict[str, Any] = {
-        "version": version("arm-worldmodel"), "checkpoint": folder,
-        "encoder_hash": checkpoint.state_hash(encoder),
-        "parts": {
-            name: {
-                "parameters": sum(p.numel() for p in part.parameters()),
-                "config": asdict(part.config),
-            }
-            for name, part in parts.items()
-        },
+        "version": version("arm-worldmodel"), "checkpoint": settings.checkpoint,
+        "encoder_hash": models.encoder_hash, "image_size": models.image_size,
+        "parts": {name: described(part) for name, part in models.parts.items()},
         "named_encoders": {k: asdict(v) for k, v in ENCODERS.items()},
         "named_predictors": {k: asdict(v) for k, v in PREDICTORS.items()},
     }
-    print(f"arm-worldmodel {report['version']}, checkpoint {folder}")
+    print(f"arm-worldmodel {report['version']}, checkpoint {settings.checkpoint}: encoder "
+          f"{models.encoder_hash}, images {models.image_size}x{models.image_size}")
     for name, part in report["parts"].items():
         sizes = ", ".join(f"{k}={v}" for k, v in part["config"].items())
         print(f"  {name}: {part['parameters'] / 1e6:.2f} M parameters ({sizes})")

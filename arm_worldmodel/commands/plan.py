@@ -34,13 +34,13 @@ def run(settings: Settings) -> dict[str, Any]:
 
     from arm_worldmodel.plan_pictures import Pictures
     from arm_worldmodel.report import contact_sheet, write_report, write_video
-    from planners.load import make_agent, tell_budget
+    from planners.load import image_size, make_agent, tell_budget
     from robot_data.episodes import EpisodeStore
     from robot_data.loop import Subscriber, run_episode
     from robot_data.recording import EpisodeWriter, RerunRecorder
     from robot_data.schema import DataError
 
-    arm = arm_for(settings.arm, settings.task)
+    arm = arm_for(settings.arm, settings.task, image_size(settings))
     env = make_env(settings.simulator, arm)
     agent = make_agent(settings, env)
     tell_budget(agent)

@@ -24,7 +24,7 @@ def run(settings: Settings) -> dict[str, Any]:
     import torch
 
     from arm_worldmodel.batches import ClipFeed
-    from arm_worldmodel.encoding import check_side, once
+    from arm_worldmodel.encoding import once
     from arm_worldmodel.report import write_report
     from robot_data.episodes import EpisodeStore
     from worldmodel import checkpoint
@@ -35,12 +35,11 @@ def run(settings: Settings) -> dict[str, Any]:
     train = settings.train
     feed = ClipFeed(
         EpisodeStore(settings.data), train.batch_size, train.seed,
-        settings.encoder.tubelet_size, settings.motion_frames,
+        settings.encoder.tubelet_size, settings.motion_frames, settings.encoder.image_size,
     )
-    check_side(feed(0).numpy(), settings.encoder.image_size, settings.data)
     torch.manual_seed(train.seed)
     encoder = pretrain(Encoder(settings.encoder), feed, train, settings.out)
-    once(checkpoint.save_encoder, settings.out, encoder)
+    once(checkpoint.save_part, settings.out, encoder, encoder)
     report = {
         "encoder_hash": checkpoint.state_hash(encoder),
         "seconds": time.monotonic() - began, "settings": asdict(settings),

@@ -14,7 +14,7 @@ class Settings:
     data: str
     validation: str
     out: str = "outputs/probe"
-    checkpoint: str | None = None
+    checkpoint: str = "shipped"
     frames: int = 4000
     steps: int = 600
 
@@ -23,11 +23,13 @@ def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.batches import random_frames
     from arm_worldmodel.encoding import fill_cache, once
     from arm_worldmodel.report import write_report
-    from worldmodel import checkpoint, probes
+    from worldmodel import probes
     from worldmodel.config import TrainConfig
+    from worldmodel.models import Models
 
     began = time.monotonic()
-    encoder = checkpoint.load_encoder(settings.checkpoint or checkpoint.SHIPPED)
+    models = Models.load(settings.checkpoint, (), "cpu")
+    encoder = models.encoder
     fit = random_frames(fill_cache(settings.data, encoder).episodes(), settings.frames, 0)
     check = random_frames(fill_cache(settings.validation, encoder).episodes(), 2000, 1)
     report = {
@@ -36,7 +38,7 @@ def run(settings: Settings) -> dict[str, Any]:
             fit[0], fit[1], check[0], check[1], TrainConfig(steps=settings.steps),
             f"{settings.out}/attentive",
         ),
-        "encoder_hash": checkpoint.state_hash(encoder),
+        "encoder_hash": models.encoder_hash,
     }
     report["seconds"] = time.monotonic() - began
     once(write_report, settings.out, report)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from arm_worldmodel.config import DiagnosisConfig
-from planners.config import AgentConfig
-from robot_data.schema import DataError
-
-if TYPE_CHECKING:
-    from planners.agent import PlanningAgent
-    from worldmodel.encoder import Encoder
-    from worldmodel.predictor import Predictor
-    from worldmodel.readout import Readout
+from planners.config import AgentConfig, PolicyConfig
 
 
 @dataclass(frozen=True)
@@ -22,16 +15,13 @@ class Settings(DiagnosisConfig):
     """What would the agent do, on recorded episodes?  In every window it plans towards the frame
     ``ahead`` and its action is compared with the recorded one; and all that ``diagnose`` measures.
 
-    model: a checkpoint folder (empty: the shipped one), or vjepa2-ac with weights=PATH of Meta's
-    vjepa2-ac-vitg.pt; meta_encoder, meta_predictor: the sizes in that file.  shown: episodes
-    written for rerun.
+    checkpoint: the weights, any source of ``worldmodel.models``, such as Meta's vjepa2-ac-vitg.pt
+    (it has no readout: agent.objective.{position,rotation,grip}_weight=0 plan by tokens alone).
+    shown: episodes written for rerun.
     """
 
     out: str = "outputs/replay"
-    model: str = ""
-    weights: str = ""
-    meta_encoder: str = "vit_giant"
-    meta_predictor: str = "vjepa2_ac"
+    checkpoint: str = "shipped"
     ahead: int = 1
     shown: int = 2
     agent: AgentConfig = field(default_factory=AgentConfig)
@@ -58,15 +48,18 @@ def run(settings: Settings) -> dict[str, Any]:
         surprise,
     )
     from arm_worldmodel.report import write_report
+    from planners.agent import PlanningAgent
+    from planners.load import load_models
     from robot_data.episodes import EpisodeStore
     from robot_data.replay import ReplayEnv
 
-    encoder, predictor, readout = load_model(settings)
-    cache = fill_cache(settings.data, encoder)
+    models = load_models(PolicyConfig(checkpoint=settings.checkpoint, agent=settings.agent))
+    readout = models.readout if models.has("readout") else None
+    cache = fill_cache(settings.data, models.encoder)
     episodes = cache.episodes()[: settings.episodes]
     env = ReplayEnv(EpisodeStore(settings.data), settings.ahead)
-    agent = _agent(settings, encoder, predictor, readout)
-    fast = copy.deepcopy(predictor).to(torch.bfloat16)
+    agent = PlanningAgent(models.encoder, models.predictor, readout, settings.agent)
+    fast = copy.deepcopy(models.predictor).to(torch.bfloat16)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     heard = Heard(settings)
@@ -103,39 +96,3 @@ def run(settings: Settings) -> dict[str, Any]:
     print(f"figures: {out}/replay.png, {out}/agreement.png  report: {out}/report.json  "
           f"rerun: {out}/*.rrd")
     return report
-
-
-def load_model(settings: Settings) -> tuple[Encoder, Predictor, Readout | None]:
-    """The model to replay with; a readout only where the checkpoint has one."""
-    from worldmodel import checkpoint
-
-    if settings.model == "vjepa2-ac":
-        if not settings.weights:
-            raise DataError(
-                "model=vjepa2-ac needs weights=PATH of the released vjepa2-ac-vitg.pt"
-            )
-        return (
-            checkpoint.load_meta_encoder(settings.weights, settings.meta_encoder),
-            checkpoint.load_meta_predictor(settings.weights, settings.meta_predictor), None,
-        )
-    folder = Path(settings.model or checkpoint.SHIPPED)
-    encoder = checkpoint.load_encoder(folder)
-    has_readout = (folder / "readout.safetensors").exists()
-    return (
-        encoder, checkpoint.load_predictor(folder, encoder),
-        checkpoint.load_readout(folder, encoder) if has_readout else None,
-    )
-
-
-def _agent(
-    settings: Settings, encoder: Encoder, predictor: Predictor, readout: Readout | None
-) -> PlanningAgent:
-    from planners.agent import PlanningAgent
-
-    config = settings.agent
-    if readout is None:  # tokens alone, as V-JEPA 2-AC plans
-        tokens_only = replace(
-            config.objective, position_weight=0.0, rotation_weight=0.0, grip_weight=0.0
-        )
-        config = replace(config, objective=tokens_only)
-    return PlanningAgent(encoder, predictor, readout, config)

@@ -21,13 +21,15 @@ class Settings:
     copies of every episode (``robot_data.augment``) to train on besides the recorded one.
     checkpoint_activations: recompute activations in the predictor's backward pass, for GPUs with
     little memory; frozen_blocks: the predictor's first blocks that are not trained.
-    start_from: a checkpoint folder whose trained parts are trained further (fine-tuning).
+    start_from: a source whose trained parts are trained further (fine-tuning).  checkpoint: the
+    source of the encoder; what else it has and is not trained goes into ``out`` too, so that
+    ``out`` is a whole checkpoint.  Sources are those of ``worldmodel.models``.
     """
 
     data: str
     out: str
     validation: str | None = None
-    checkpoint: str | None = None  # has the encoder
+    checkpoint: str = "shipped"
     start_from: str | None = None
     parts: tuple[str, ...] = PARTS
     predictor: PredictorConfig = field(default_factory=lambda: PREDICTORS["ac_tiny"])
@@ -57,21 +59,23 @@ def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.encoding import fill_cache, fill_caches, once
     from arm_worldmodel.report import write_report
     from arm_worldmodel.training import train_goal_network, train_predictor, train_state_readout
-    from worldmodel import checkpoint
+    from worldmodel.checkpoint import part_file, save_part
+    from worldmodel.models import Models, find, parts_in
 
     began = time.monotonic()
     unknown = set(settings.parts) - set(PARTS)
     if unknown:
         raise ValueError(f"unknown parts {sorted(unknown)}; valid: {', '.join(PARTS)}")
-    folder = settings.checkpoint or checkpoint.SHIPPED
-    encoder = checkpoint.load_encoder(folder)
+    models = Models.load(settings.checkpoint, (), "cpu")
+    encoder = models.encoder
     caches = fill_caches(settings.data, encoder, settings.variants)
     held_out = fill_cache(settings.validation, encoder) if settings.validation else None
     report: dict[str, Any] = {
-        "encoder_hash": checkpoint.state_hash(encoder), "settings": asdict(settings)
+        "encoder_hash": models.encoder_hash, "settings": asdict(settings)
     }
-    if Path(folder).resolve() != Path(settings.out).resolve():
-        once(checkpoint.save_encoder, settings.out, encoder)
+    elsewhere = find(settings.checkpoint)[1].resolve() != Path(settings.out).resolve()
+    if elsewhere:
+        once(save_part, settings.out, encoder, encoder)
     if "predictor" in settings.parts:
         figures = train_predictor(
             caches, held_out, encoder, settings.predictor, settings.train, settings.out,
@@ -93,9 +97,16 @@ def run(settings: Settings) -> dict[str, Any]:
         if part in settings.parts:
             report[part] = train_goal_network(
                 part, caches, held_out, encoder, settings.goal_train, settings.out,
-                hidden=settings.goal_hidden, readout_folders=(settings.out, folder),
+                hidden=settings.goal_hidden, readout_sources=(settings.out, settings.checkpoint),
                 start_from=settings.start_from, validation_batches=settings.validation_batches,
             )
+    kept = [
+        part for part in parts_in(settings.checkpoint)
+        if elsewhere and part not in settings.parts and not part_file(settings.out, part).is_file()
+    ]
+    if kept:
+        once(Models.load(settings.checkpoint, kept, "cpu").save, settings.out)
+        print(f"{settings.out} has from {settings.checkpoint}: {', '.join(kept)}")
     report["seconds"] = time.monotonic() - began
     once(write_report, settings.out, report)
     return report

@@ -20,14 +20,14 @@ class Settings:
     """Listens to the cell's topics and says what is ready and what is not, and why: rates, ages,
     frames, publishers, limits, camera, and whether the model finds the hand in the picture.
 
-    Nothing is commanded.  readout: folder of a readout fine-tuned for this cell.  out: what the
-    model sees (preview.png) and report.json.
+    Nothing is commanded.  checkpoint: the weights it will plan with; readout: a source whose
+    readout, fine-tuned for this cell, is taken instead.  out: what the model sees (preview.png)
+    and report.json.
     """
 
     out: str = "outputs/robot/check"
     seconds: float = 3.0
-    image_size: int = 128
-    checkpoint: str | None = None
+    checkpoint: str = "shipped"
     readout: str | None = None
     transport: Transport = field(default_factory=Transport)
     limits: Limits = field(default_factory=Limits)
@@ -38,21 +38,23 @@ class Settings:
 def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.preview import draw_preview, find_hand
     from arm_worldmodel.report import write_report
-    from worldmodel import checkpoint
+    from worldmodel.models import Models, parts_in
 
+    sees = settings.readout is not None or "readout" in parts_in(settings.checkpoint)
+    parts = ["readout"] if sees else []
+    models = Models.load(settings.checkpoint, parts, "cpu", settings.readout)
     heard = _listen(settings)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     findings = [*heard.findings, judge_limits(settings.limits)]
     if heard.pictures:
-        findings.append(judge_pictures(heard.pictures, settings.image_size))
-        draw_preview(out / "preview.png", heard.pictures[-1], settings.image_size)
-        if heard.pose is not None and heard.closedness is not None:
-            folder = settings.checkpoint or checkpoint.SHIPPED
-            findings.append(find_hand(
-                heard.pictures[-1], heard.pose, heard.closedness, folder,
-                settings.readout or folder, settings.image_size,
-            ))
+        findings.append(judge_pictures(heard.pictures, models.image_size))
+        draw_preview(out / "preview.png", heard.pictures[-1], models.image_size)
+        if sees and heard.pose is not None and heard.closedness is not None:
+            findings.append(find_hand(heard.pictures[-1], heard.pose, heard.closedness, models))
+    if not sees:
+        print(f"--   {settings.checkpoint} has no readout: whether the model finds the hand in the "
+              "picture is not judged")
     for finding in findings:
         print(f"{'ok ' if finding.ok else 'NOT'}  {finding.name}: {finding.text}")
     report = {"findings": [vars(f) for f in findings], "ready": all(f.ok for f in findings)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tqdm import tqdm
@@ -24,10 +24,12 @@ class Settings:
 
     They stay in a box in front of the arm (0.36 to 0.64 m ahead, 0.2 m to each side, 2.5 to 28 cm
     high): keep it clear.  execute=true moves the arm; a fault ends the recording, and what was
-    recorded is kept.
+    recorded is kept.  checkpoint: its image size is that of the pictures, where env.image_size
+    is not set.
     """
 
     data: str = "data/robot"
+    checkpoint: str = "shipped"
     episodes: int = 10
     frames: int = 41
     step_m: float = STEP_M
@@ -42,12 +44,16 @@ class Settings:
 def run(settings: Settings) -> dict[str, Any]:
     if not settings.execute:
         raise ValueError("this moves the arm: clear its workspace, then add execute=true")
+    from worldmodel.models import image_size
+
+    look = settings.env
+    look = replace(look, image_size=look.image_size or image_size(settings.checkpoint))
     store = EpisodeStore(settings.data)
     link = open_link(
         settings.transport, settings.topics, settings.limits, settings.env.control_hz,
         "worldmodel_collect",
     )
-    env = FrankaEnv(link, settings.env, settings.limits)
+    env = FrankaEnv(link, look, settings.limits)
     began, written = time.monotonic(), 0
     try:
         with tqdm(total=settings.episodes * (settings.frames - 1), desc="collect",

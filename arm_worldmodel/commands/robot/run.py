@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,15 @@ class DryRun(FrankaEnv):
 def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.journal import Journal, told
     from arm_worldmodel.report import write_report
-    from planners.load import make_agent, policy_of, tell_budget
+    from planners.load import image_size, make_agent, policy_of, tell_budget
     from robot_data.episodes import EpisodeStore
     from robot_data.exporters.rosbag import export_rosbag
     from robot_data.loop import Subscriber, run_episode
     from robot_data.recording import EpisodeWriter, RerunRecorder
 
-    images, names = load_goals(settings.goals, settings.env.image_size)
+    look = settings.env
+    look = replace(look, image_size=look.image_size or image_size(settings))
+    images, names = load_goals(settings.goals, look.side)
     agent = make_agent(policy_of(settings))
     tell_budget(agent)
     kind = FrankaEnv if settings.execute else DryRun
@@ -66,7 +68,7 @@ def run(settings: Settings) -> dict[str, Any]:
         settings.transport, settings.topics, settings.limits, settings.env.control_hz,
         "worldmodel_planner",
     )
-    env = kind(link, settings.env, settings.limits, images, names)
+    env = kind(link, look, settings.limits, images, names)
     steps = settings.max_steps if settings.execute else settings.dry_steps
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,17 @@ def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.hil import start_hil
     from arm_worldmodel.report import wilson_95, write_report
     from arm_worldmodel.trials import LIFT_M, REACH_M, Table, grasps, reach
-    from planners.load import make_agent, policy_of
+    from planners.load import image_size, make_agent, policy_of
     from robots.ros.link import RosLink
 
     agent = make_agent(policy_of(settings))
+    look = settings.env
+    look = replace(look, image_size=look.image_size or image_size(settings))
     out = Path(settings.out)
     processes = start_hil(out)
     try:
         link = RosLink(Topics())
-        env, table = FrankaEnv(link, settings.env), Table(link)
+        env, table = FrankaEnv(link, look), Table(link)
         link.inbox.wait("the arm", lambda: link.inbox.latest is not None, 30.0)
         rng = np.random.default_rng(settings.seed)
         bar = tqdm(range(settings.reaches), desc="reach", unit="episode")
