@@ -62,4 +62,5 @@ class InverseDynamicsAgent(PlanningAgent):
         pair = torch.cat([tokens, objective.goal_tokens[None]])
         features = self.policy.features(pair.float())
         action = self.policy.action(features[:1], features[1:], state[None])
-        return Plan(self.cem.bounded(action), float("nan"), (), 0.0, False)
+        none = action[:0]
+        return Plan(self.cem.bounded(action), float("nan"), (), 0.0, False, none, none)

@@ -18,13 +18,16 @@ from planners.config import CEMConfig
 
 @dataclass(frozen=True)
 class Plan:
-    """actions [T, 7]; cost of those actions; cost_per_iteration: best so far after each."""
+    """actions [T, 7]; cost of those actions; cost_per_iteration: best so far after each; elites
+    [E, T, 7] of the last iteration, cheapest first, with their costs [E]."""
 
     actions: Tensor
     cost: float
     cost_per_iteration: tuple[float, ...]
     seconds: float
     stopped_early: bool
+    elites: Tensor
+    elite_costs: Tensor
 
 
 class CEM:
@@ -54,6 +57,7 @@ class CEM:
         best, best_cost = mean, float("inf")
         history: list[float] = []
         stopped = False
+        elites = elite_costs = torch.empty(0)
         for _ in range(c.iterations):
             # -- sample: the present mean is always among the samples
             noise = torch.randn(c.samples, c.horizon, 7, generator=self.generator)
@@ -65,9 +69,9 @@ class CEM:
                 raise ValueError("the cost of some action sequences is not finite")
             # -- elites
             order = costs.argsort()[: c.elites]
-            elites = actions[order]
-            if costs[order[0]] < best_cost:
-                best, best_cost = elites[0].clone(), costs[order[0]].item()
+            elites, elite_costs = actions[order], costs[order]
+            if elite_costs[0] < best_cost:
+                best, best_cost = elites[0].clone(), elite_costs[0].item()
             history.append(best_cost)
             # -- refit
             mean = torch.lerp(elites.mean(0), mean, c.momentum_mean)
@@ -78,7 +82,8 @@ class CEM:
                 stopped = len(history) < c.iterations
                 break
         self._previous = best
-        return Plan(best, best_cost, tuple(history), time.monotonic() - started, stopped)
+        spent = time.monotonic() - started
+        return Plan(best, best_cost, tuple(history), spent, stopped, elites, elite_costs)
 
     def bounded(self, actions: Tensor) -> Tensor:
         """Actions [..., 7] clipped to the limits, small gripper changes set to 0."""

@@ -13,6 +13,17 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """What the search chose among last: action sequences [S, H, 7] (robot base frame, see
+    ``robot_data.pose``), cheapest first, their costs [S], and where the hand would be after each:
+    positions [S, 3], x, y, z in the robot base frame [m]."""
+
+    actions: NDArray[np.float64]
+    costs: NDArray[np.float64]
+    positions: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Decision:
     """What the agent decided in one control step, and why."""
 
@@ -24,6 +35,7 @@ class Decision:
     cost_per_iteration: tuple[float, ...] = ()
     finished: bool = False
     subgoal: str = ""  # what the agent set itself, where it sets its own sub-goals
+    candidates: Candidates | None = None  # of the last iteration, where the agent searches
 
 
 class Agent(Protocol):

@@ -35,6 +35,14 @@ def test_cem_finds_the_minimum():
     assert plan.cost == pytest.approx(bowl(plan.actions[None]).item())
 
 
+def test_a_plan_tells_the_elites_of_its_last_iteration():
+    plan = CEM(CEMConfig(samples=50, iterations=3, elites=6, horizon=2), seed=0).plan(bowl)
+    assert plan.elites.shape == (6, 2, 7)
+    torch.testing.assert_close(plan.elite_costs, bowl(plan.elites))
+    assert plan.elite_costs.tolist() == sorted(plan.elite_costs.tolist())
+    assert plan.cost <= plan.elite_costs[0]
+
+
 def test_cem_is_seeded_and_warm_start_carries_over():
     config = CEMConfig(samples=64, iterations=3, elites=8, horizon=2)
     first, second = (CEM(config, seed=5) for _ in range(2))
