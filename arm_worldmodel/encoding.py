@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from robot_data import augment
 from robot_data.episodes import EpisodeStore
@@ -17,6 +16,7 @@ from robot_data.images import fit_pictures
 from robot_data.latents import LatentCache
 from worldmodel import checkpoint, distributed
 from worldmodel.encoder import Encoder
+from worldmodel.progress import Progress
 
 
 def fill_cache(data: str, encoder: Encoder, variant: int | None = None) -> LatentCache:
@@ -41,7 +41,7 @@ def fill_cache(data: str, encoder: Encoder, variant: int | None = None) -> Laten
     store = EpisodeStore(data)
     store.require()
     with distributed.first_alone():  # the others then find all of it
-        for _ in tqdm(cache.fill(encode), total=len(store), desc=f"encode {data}",
+        for _ in Progress(cache.fill(encode), total=len(store), desc=f"encode {data}",
                       unit="episode", disable=distributed.world()[0] > 0):
             pass
     return cache

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from tqdm import tqdm
-
 from arm_worldmodel.report import write_report
 from robot_data.checks import Finding, Summary, inspect
 from robot_data.episodes import EpisodeStore
+from worldmodel.progress import Progress
 
 
 def inspect_store(data: str) -> tuple[EpisodeStore, Summary, list[Finding]]:
     store, summary = EpisodeStore(data), Summary()
     findings: list[Finding] = []
     total = len(store.require())
-    for _, found in tqdm(inspect(store, summary), total=total, desc="read", unit="episode"):
+    for _, found in Progress(inspect(store, summary), total=total, desc="read", unit="episode"):
         findings += found
     return store, summary, findings
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from tqdm import tqdm
 
 from robot_data.loop import Decision, Start, Step
+from worldmodel.progress import Progress
 
 
 class Journal:
@@ -15,7 +15,7 @@ class Journal:
 
     def on_start(self, start: Start) -> None:
         self.decisions: list[Decision] = []
-        self._bar = tqdm(total=start.max_steps, desc="robot", unit="step")
+        self._bar = Progress(total=start.max_steps, desc="robot", unit="step")
 
     def on_step(self, step: Step) -> None:
         self.decisions.append(step.decision)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tqdm import tqdm
-
 from robot_data.loop import Start, Step
+from worldmodel.progress import Progress
 
 
 class Pictures:
@@ -18,7 +17,7 @@ class Pictures:
         self.planned: list[float] = []
         self.present: list[float] = []
         self.distance = [float(start.info["distance_m"])]
-        self._bar = tqdm(total=start.max_steps, desc="plan", unit="step")
+        self._bar = Progress(total=start.max_steps, desc="plan", unit="step")
 
     def on_step(self, step: Step) -> None:
         self.frames.append(step.following["image"])

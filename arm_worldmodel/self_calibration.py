@@ -6,7 +6,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from planners.calibration import Calibration, fit_calibration
 from robot_data.episodes import EpisodeStore
@@ -16,6 +15,7 @@ from sims.arm import Arm
 from sims.handling import Handling
 from sims.tasks import grasp_height_m
 from worldmodel.encoder import Encoder
+from worldmodel.progress import Progress
 from worldmodel.readout import Readout, read_states
 
 MOVES = 240  # of a calibration: 48 s at 5 Hz
@@ -38,7 +38,7 @@ def show_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = Fal
     )
     free = RandomMoves(step_m, seed)
     images, states = [], []
-    with tqdm(total=moves, desc="calibrate", unit="move", disable=quiet) as bar:
+    with Progress(total=moves, desc="calibrate", unit="move", disable=quiet) as bar:
         while len(images) < moves:
             state, action = observation["state"], None
             if len(images) < HANDLED_SHARE * moves:

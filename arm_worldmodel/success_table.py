@@ -9,8 +9,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from arm_worldmodel.evaluation import (
     Cell,
     Job,
@@ -29,6 +27,7 @@ from sims.parallel import Pool
 from sims.scene import ObjectKind
 from sims.tasks import TASKS
 from worldmodel.models import SHIPPED, weights_hash
+from worldmodel.progress import Progress
 
 SLOW_EPISODES = 20  # of the rows that plan with the simulator itself
 # Of simulator_tokens_only, for a plan in 2 s: imagining a sample takes the simulator 11 ms, and
@@ -159,7 +158,9 @@ def run_rows(
             if cell in chosen:
                 missing += logs[cell.name].missing(jobs_of(cell, first_seed, planner_seeds))
         total = sum(c.episodes for c in chosen)
-        with tqdm(total=total, initial=total - len(missing), desc="table", unit="episode") as bar:
+        with Progress(
+            total=total, initial=total - len(missing), desc="table", unit="episode"
+        ) as bar:
             for outcome in run_jobs(missing, workers, pool, Keep(str(out / "failures"), record)):
                 logs[outcome.cell].append(outcome)
                 bar.update()

@@ -18,13 +18,13 @@ from av.video.reformatter import VideoReformatter
 from numcodecs import LZ4
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from tqdm import tqdm
 
 from arm_worldmodel.report import write_report
 from robot_data.episodes import EpisodeStore
 from robot_data.layout import Codec
 from robot_data.schema import Episode
 from robot_data.windows import WindowDataset, WindowSampler
+from worldmodel.progress import Progress
 
 EPISODES, FRAMES = 24, 64
 CODECS: tuple[Codec, ...] = ("raw", "jpeg")
@@ -60,7 +60,7 @@ def run(settings: Settings) -> dict[str, Any]:
             "MP4, PyAV": lambda: mp4(root, made, settings.length),
             "zarr, lz4 a frame": lambda: zarr_lz4(root, made, settings.length),
         }
-        for name, prepare in tqdm(ways.items(), unit="way"):
+        for name, prepare in Progress(ways.items(), unit="way"):
             rows[name] = rate(prepare(), settings.seconds)
         loaders: dict[str, dict[int, float]] = {
             codec: {n: loader_rate(sampler, n, settings.seconds) for n in settings.workers}

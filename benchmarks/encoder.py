@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from arm_worldmodel.report import write_report
 from benchmarks.measure import device_of, matmul_rate, wait
 from worldmodel.config import ENCODERS, EncoderConfig
 from worldmodel.encoder import Encoder, normalise_images
 from worldmodel.models import Models
+from worldmodel.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def run(settings: Settings) -> dict[str, Any]:
             print("transformers is not installed: left out")
     side, rows = config.image_size, []
     rates = [matmul_rate(dtype, device)]
-    for batch in tqdm(settings.batches, desc="encoder", unit="batch size"):
+    for batch in Progress(settings.batches, desc="encoder", unit="batch size"):
         frames = torch.randint(0, 256, (batch, side, side, 3), dtype=torch.uint8, device=device)
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         with torch.inference_mode():

@@ -12,7 +12,8 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+
+from worldmodel.progress import Progress
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -28,7 +29,7 @@ def main() -> None:
     counts: Counter[tuple[str, str]] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         clean = {form.name: form.write(Path(folder) / form.name) for form in FORMATS}
-        for number in tqdm(range(arguments.count), unit="input"):
+        for number in Progress(range(arguments.count), unit="input"):
             form = FORMATS[number % len(FORMATS)]
             rng = np.random.default_rng([arguments.seed, number])
             with tempfile.TemporaryDirectory() as work:

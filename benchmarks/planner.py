@@ -17,7 +17,6 @@ import gymnasium
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from arm_worldmodel.report import write_report
 from benchmarks.measure import PeakMemory, device_of, matmul_rate, wait
@@ -31,6 +30,7 @@ from worldmodel.encoder import normalise_tokens
 from worldmodel.imagination import Imagination
 from worldmodel.models import Models
 from worldmodel.predictor import Predictor
+from worldmodel.progress import Progress
 from worldmodel.quantised import QuantisedImagination, multiplies_integers
 
 ROOT = Path(__file__).parents[1]
@@ -207,7 +207,7 @@ def run(settings: Settings) -> dict[str, Any]:
     dtype = torch.bfloat16 if settings.bf16 else torch.float32
     rates = [matmul_rate(dtype, device)]
     # In turn, so that what else the machine does falls on all of them.
-    for repeat in tqdm(range(settings.repeats), desc="planner", unit="round"):
+    for repeat in Progress(range(settings.repeats), desc="planner", unit="round"):
         for way, plan in ways.items():
             began = time.perf_counter()
             plans[way].append(plan(settings.seed + repeat))

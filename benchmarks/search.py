@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from planners.cem import CEM
 from planners.config import CEMConfig
@@ -25,6 +24,7 @@ from robot_data.episodes import EpisodeStore
 from worldmodel.encoder import Encoder
 from worldmodel.imagination import Imagination
 from worldmodel.models import Models
+from worldmodel.progress import Progress
 
 BASE = CEMConfig(warm_start=False)
 VARIANTS = {
@@ -83,7 +83,7 @@ def main() -> None:
     engine = Imagination(copy.deepcopy(models.predictor).bfloat16())
     found = windows(options.data, options.windows, options.horizon, models.encoder)
     results = {name: [] for name in VARIANTS}
-    for window in tqdm(found, unit="window"):
+    for window in Progress(found, unit="window"):
         for name in VARIANTS:
             cost = Counted(engine, window)
             began = time.perf_counter()

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from arm_worldmodel.report import write_report
 from sims.arm import ArmConfig
 from sims.make import Simulator, arm_for, make_env
+from worldmodel.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def run(settings: Settings) -> dict[str, Any]:
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
-        rows = {side: _row(side, settings.steps) for side in tqdm(settings.sides, unit="size")}
+        rows = {side: _row(side, settings.steps) for side in Progress(settings.sides, unit="size")}
     finally:
         os.sched_setaffinity(0, allowed)
     report = {"image_steps_per_s": rows, "settings": asdict(settings)}

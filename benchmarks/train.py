@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-from tqdm import tqdm
 
 from arm_worldmodel.report import write_report
 from benchmarks.measure import matmul_rate, wait
@@ -22,6 +21,7 @@ from worldmodel.config import ENCODERS, PredictorConfig, TrainConfig
 from worldmodel.encoder import Encoder
 from worldmodel.losses import PostTraining
 from worldmodel.predictor import Predictor
+from worldmodel.progress import Progress
 
 FRAMES = 64  # of the recording that windows are drawn from
 
@@ -83,7 +83,7 @@ def run(settings: Settings) -> dict[str, Any]:
             "cached latents": (latents, lambda x: x.float()), "with encoder": (images, encode),
         }
         rows = {name: _Row() for name in ways}
-        for step in tqdm(range(settings.steps + 1), desc="train", unit="step"):
+        for step in Progress(range(settings.steps + 1), desc="train", unit="step"):
             for name, (source, tokens_of) in ways.items():
                 _step(settings, rows[name] if step else _Row(), model, optimiser,
                       lambda source=source: draw(source), tokens_of)

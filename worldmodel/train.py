@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from worldmodel import distributed
 from worldmodel.config import TrainConfig
@@ -33,6 +32,7 @@ from worldmodel.goal_conditioned import GoalConditioned
 from worldmodel.losses import PostTraining, post_training_losses
 from worldmodel.masked import MASKS, MaskedPretraining, feature_spread, visible_tokens
 from worldmodel.predictor import Predictor
+from worldmodel.progress import Progress
 from worldmodel.readout import Readout, decode, readout_loss
 
 
@@ -112,8 +112,8 @@ class Run:
         figures: dict[str, float] = {}
         with (
             self._writer() as writer, ThreadPoolExecutor(1) as pool,
-            tqdm(total=config.steps, initial=self.first, desc=self.title, unit="step",
-                 disable=self.rank > 0) as bar,
+            Progress(total=config.steps, initial=self.first, desc=self.title, unit="step",
+                     disable=self.rank > 0) as bar,
         ):
             following = pool.submit(batch, numbers[0]) if numbers else None
             for place, number in enumerate(numbers):

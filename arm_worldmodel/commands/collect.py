@@ -6,14 +6,13 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tqdm import tqdm
-
 from arm_worldmodel.report import write_report
 from robot_data.episodes import EpisodeStore
 from sims.arm import ArmConfig
 from sims.collect import collect
 from sims.experts import CollectConfig
 from sims.parallel import Pool
+from worldmodel.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def run(settings: Settings) -> dict[str, Any]:
     seeds = range(settings.first_seed, settings.first_seed + settings.episodes)
     held = len(EpisodeStore(settings.out))
     recorded = 0
-    with tqdm(total=settings.episodes, desc="collect", unit="episode") as bar:
+    with Progress(total=settings.episodes, desc="collect", unit="episode") as bar:
         for count in collect(
             settings.arm, settings.collect, settings.out, seeds, settings.workers, settings.pool
         ):

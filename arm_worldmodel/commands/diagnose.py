@@ -19,18 +19,18 @@ class Settings(DiagnosisConfig):
 
 def run(settings: Settings) -> dict[str, Any]:
     import torch
-    from tqdm import tqdm
 
     from arm_worldmodel.diagnosis import Heard, listen
     from arm_worldmodel.encoding import fill_cache
     from arm_worldmodel.report import write_report
     from worldmodel.models import Models
+    from worldmodel.progress import Progress
 
     models = Models.load(settings.checkpoint, ["predictor"], "cpu")
     predictor = models.predictor.to(torch.bfloat16)  # as it plans
     episodes = fill_cache(settings.data, models.encoder).episodes()[: settings.episodes]
     heard = Heard(settings)
-    for number, episode in enumerate(tqdm(episodes, desc="diagnose", unit="episode")):
+    for number, episode in enumerate(Progress(episodes, desc="diagnose", unit="episode")):
         heard.add(listen(predictor, episode, settings, number))
     report = {**heard.report(), "settings": asdict(settings)}
     out = Path(settings.out)

@@ -47,11 +47,11 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def run_cell(settings: Settings) -> dict[str, Any]:
     import numpy as np
-    from tqdm import tqdm
 
     from arm_worldmodel.evaluation import Cell, Keep, Outcome, jobs_of, loadable, run_jobs, summary
     from arm_worldmodel.report import write_report
     from planners.load import make_agent, policy_of
+    from worldmodel.progress import Progress
 
     cell = Cell(
         f"{settings.task} ({settings.arm.scene.object}, {settings.goal}, {settings.policy}, "
@@ -64,7 +64,7 @@ def run_cell(settings: Settings) -> dict[str, Any]:
         make_agent(loadable(cell.policy))
     jobs = jobs_of(cell, settings.first_seed, settings.planner_seeds)
     outcomes: list[Outcome] = []
-    with tqdm(total=len(jobs), desc=f"evaluate {settings.task}", unit="episode") as bar:
+    with Progress(total=len(jobs), desc=f"evaluate {settings.task}", unit="episode") as bar:
         for outcome in run_jobs(
             jobs, settings.workers, settings.pool, Keep(record=settings.record)
         ):

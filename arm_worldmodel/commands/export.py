@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from arm_worldmodel.report import report_folder, write_report
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.lerobot import Video, export_lerobot
 from robot_data.exporters.npz import export_npz
 from robot_data.exporters.rosbag import export_rosbag
 from robot_data.schema import DataError
+from worldmodel.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def run(settings: Settings) -> dict[str, Any]:
     }
     total = len(store.require())
     names = list(
-        tqdm(writers[settings.format](), total=total, desc="export", unit="episode")
+        Progress(writers[settings.format](), total=total, desc="export", unit="episode")
     )
     report = {
         "episodes": names, "seconds": time.monotonic() - began, "settings": asdict(settings)

@@ -7,8 +7,6 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from arm_worldmodel.report import report_folder, write_report
 from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
@@ -24,6 +22,7 @@ from robot_data.importers.source import Importer
 from robot_data.importers.umi import UmiImporter
 from robot_data.layout import Codec
 from robot_data.schema import DataError
+from worldmodel.progress import Progress
 
 # Formats that say themselves how they write a state; the others must be told.
 KNOWN = {
@@ -66,10 +65,10 @@ def run(settings: Settings) -> dict[str, Any]:
     runs = import_episodes(
         importer, settings.format, store, settings.fit, settings.licence, keys
     )
-    for outcome in tqdm(runs, total=len(keys), desc="import", unit="episode"):
+    for outcome in Progress(runs, total=len(keys), desc="import", unit="episode"):
         outcomes.append(outcome)
         if outcome.status == "skipped":
-            tqdm.write(f"skipped {outcome.key}: {outcome.reason}")
+            Progress.write(f"skipped {outcome.key}: {outcome.reason}")
     counts = Counter(outcome.status for outcome in outcomes)
     report = {
         **{status: counts[status] for status in ("imported", "held", "skipped")},

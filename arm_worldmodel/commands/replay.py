@@ -33,7 +33,6 @@ def run(settings: Settings) -> dict[str, Any]:
     import numpy as np
     import torch
     from numpy.typing import NDArray
-    from tqdm import tqdm
 
     from arm_worldmodel.diagnosis import Heard, listen
     from arm_worldmodel.encoding import fill_cache
@@ -52,6 +51,7 @@ def run(settings: Settings) -> dict[str, Any]:
     from planners.load import load_models
     from robot_data.episodes import EpisodeStore
     from robot_data.replay import ReplayEnv
+    from worldmodel.progress import Progress
 
     models = load_models(PolicyConfig(checkpoint=settings.checkpoint, agent=settings.agent))
     readout = models.readout if models.has("readout") else None
@@ -66,7 +66,7 @@ def run(settings: Settings) -> dict[str, Any]:
     windows: dict[str, list[Planned]] = {}
     surprises: dict[str, NDArray[np.float64]] = {}
     short: list[str] = []
-    for number, episode in enumerate(tqdm(episodes, desc="replay", unit="episode")):
+    for number, episode in enumerate(Progress(episodes, desc="replay", unit="episode")):
         if len(episode.states) <= settings.ahead:
             short.append(episode.name)
             continue

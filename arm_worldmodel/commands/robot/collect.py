@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tqdm import tqdm
-
 from robot_data.episodes import EpisodeStore
 from robot_data.loop import Decision, Start, Step
 from robot_data.random_moves import STEP_M, RandomMoves
@@ -16,6 +14,7 @@ from robots.connect import Transport, open_link
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits, SafetyError
 from robots.ros.topics import Topics
+from worldmodel.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def run(settings: Settings) -> dict[str, Any]:
     env = FrankaEnv(link, look, settings.limits)
     began, written = time.monotonic(), 0
     try:
-        with tqdm(total=settings.episodes * (settings.frames - 1), desc="collect",
+        with Progress(total=settings.episodes * (settings.frames - 1), desc="collect",
                   unit="step") as bar:
             for episode in range(settings.episodes):
                 _episode(env, store, settings, settings.seed + episode, bar)

@@ -29,13 +29,13 @@ class Settings(PolicyConfig):
 def run(settings: Settings) -> dict[str, Any]:
     open_ros("localhost")
     import numpy as np
-    from tqdm import tqdm
 
     from arm_worldmodel.hil import start_hil
     from arm_worldmodel.report import wilson_95, write_report
     from arm_worldmodel.trials import LIFT_M, REACH_M, Table, grasps, reach
     from planners.load import image_size, make_agent, policy_of
     from robots.ros.link import RosLink
+    from worldmodel.progress import Progress
 
     agent = make_agent(policy_of(settings))
     look = settings.env
@@ -47,7 +47,7 @@ def run(settings: Settings) -> dict[str, Any]:
         env, table = FrankaEnv(link, look), Table(link)
         link.inbox.wait("the arm", lambda: link.inbox.latest is not None, 30.0)
         rng = np.random.default_rng(settings.seed)
-        bar = tqdm(range(settings.reaches), desc="reach", unit="episode")
+        bar = Progress(range(settings.reaches), desc="reach", unit="episode")
         reached = []
         for i in bar:
             reached.append(reach(env, agent, rng, settings.max_steps, settings.seed + i))
