@@ -1,7 +1,8 @@
-"""From ``key=value`` overrides to frozen dataclasses.
+"""From ``key=value`` overrides and YAML recipes to frozen dataclasses.
 
-Overrides use Hydra's grammar (``task=reach arm.image_size=224 agent.cem.samples=300``).  A
-configuration names values only; nothing in it is executed.
+Overrides use Hydra's grammar (``task=reach arm.image_size=224 agent.cem.samples=300``);
+``recipe=FILE.yaml`` reads more of them from a file.  Both name values only; nothing in them is
+executed.
 """
 
 from __future__ import annotations
@@ -10,33 +11,69 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import dacite
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 T = TypeVar("T")
+RECIPES = Path(__file__).parent  # ours, by name: recipe=NAME
 
 
 class SettingsError(ValueError):
-    """A setting that does not exist or does not fit; the message names the valid ones."""
+    """A setting that does not exist, does not fit or has no effect; the message names it."""
 
 
 def load(kind: type[T], overrides: Sequence[str]) -> T:
-    """``kind`` from its defaults and ``overrides``; raises ``SettingsError``."""
+    """``kind`` from its defaults, a recipe and ``overrides``, of which the later wins.
+
+    Raises ``SettingsError`` for a name that does not exist, a value that does not fit, a setting
+    that is given twice, and one that has no effect beside the others (``idle_settings``).
+    """
+    given: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
+    for name, value in _parse(overrides):
+        if name == "recipe":
+            recipe |= read_recipe(value)
+            continue
+        for key, leaf in _leaves(name, value):
+            if key in given:
+                raise SettingsError(f"'{key}' is given twice")
+            given[key] = leaf
+    settings = _settings(kind, {**recipe, **given})
+    _refuse_idle(settings, given)
+    if recipe:  # by itself: what the command line switches off is the user's decision
+        needed = {f.name for f in dataclasses.fields(kind) if not _has_default(f)}  # pyright: ignore
+        alone = {key: value for key, value in given.items() if key.split(".")[0] in needed}
+        _refuse_idle(_settings(kind, {**alone, **recipe}), recipe)
+    return settings
+
+
+def _settings(kind: type[T], keys: dict[str, Any]) -> T:
     values: dict[str, Any] = {}
-    for key, value in _parse(overrides):
+    for key, value in keys.items():
         _set(kind, values, key, value)
     return build(kind, values)
 
 
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is not missing or field.default_factory is not missing
+
+
 def build(kind: type[T], values: dict[str, Any]) -> T:
-    """A frozen dataclass from nested dictionaries; types are checked."""
+    """A frozen dataclass from nested dictionaries; types are checked.  What they leave out is
+    the default of the field it belongs to, also inside nested dataclasses."""
     config = dacite.Config(strict=True, cast=[tuple], type_hooks={float: _number})
     try:
-        return dacite.from_dict(kind, values, config)
+        return dacite.from_dict(kind, _completed(kind, values), config)
     except dacite.MissingValueError as error:
         raise SettingsError(f"'{error.field_path}' must be given: {error.field_path}=...") from None
     except dacite.WrongTypeError as error:
@@ -45,6 +82,68 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
         ) from None
     except (dacite.DaciteError, TypeError) as error:
         raise SettingsError(str(error)) from None
+
+
+def read_recipe(name: Any) -> dict[str, Any]:
+    """The settings, by dotted key, of a YAML file, or of one of ours by its name."""
+    ours = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    path = RECIPES / f"{name}.yaml" if name in ours else Path(str(name))
+    told = f"; a recipe is a YAML file or one of ours: {', '.join(ours)}"
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path))
+    except OSError as error:
+        raise SettingsError(f"recipe={name} cannot be read ({error.strerror}){told}") from None
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise SettingsError(f"recipe={name} is not plain YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"recipe={name} holds no settings; expected lines of 'key: value'")
+    return {
+        key: leaf for top, value in values.items() for key, leaf in _leaves(str(top), value)
+    }
+
+
+def idle_settings(settings: Any) -> dict[str, str]:
+    """Keys, nested ones too, that have no effect beside the other values, and why.
+
+    A settings class says so in a method ``idle() -> dict[str, str]``.  A key may be that of a
+    whole nested dataclass.
+    """
+    found: dict[str, str] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            inner = idle_settings(value)
+            found.update({f"{field.name}.{key}": why for key, why in inner.items()})
+    rule = getattr(settings, "idle", None)
+    if rule is not None:
+        found.update(rule())
+    return found
+
+
+def _refuse_idle(settings: Any, keys: Iterable[str]) -> None:
+    for key in keys:
+        for idle, why in idle_settings(settings).items():
+            if key == idle or key.startswith(f"{idle}."):
+                raise SettingsError(f"'{key}' has no effect here: {why}")
+
+
+def _completed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` with what nested dictionaries leave out taken from the field's own default."""
+    completed = dict(values)
+    for field in dataclasses.fields(kind):
+        value = values.get(field.name)
+        if isinstance(value, dict) and field.default_factory is not dataclasses.MISSING:
+            completed[field.name] = _merged(dataclasses.asdict(field.default_factory()), value)
+    return completed
+
+
+def _merged(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` over ``defaults``, nested dictionaries one by one."""
+    merged = {**defaults, **values}
+    for name, value in values.items():
+        if isinstance(value, dict) and isinstance(defaults.get(name), dict):
+            merged[name] = _merged(defaults[name], value)
+    return merged
 
 
 def _number(value: Any) -> Any:
@@ -57,18 +156,34 @@ def _name(kind: Any) -> str:
     return str(getattr(kind, "__name__", kind))
 
 
-def _parse(overrides: Sequence[str]) -> list[tuple[str, Any]]:
-    parsed = []
+def _parse(overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    parser = OverridesParser.create()
     for text in overrides:
         if "=" not in text:
             raise SettingsError(f"'{text}' is not a setting; write key=value")
+        key, _, value = text.partition("=")
         try:
-            override = OverridesParser.create().parse_overrides([text])[0]
-            parsed.append((override.key_or_group, override.value()))
+            override = parser.parse_overrides([text])[0]
         except HydraException:
-            key, _, value = text.partition("=")  # a plain path with characters of the grammar
-            parsed.append((key, value))
-    return parsed
+            yield key, value  # a plain path with characters of the grammar
+            continue
+        if override.type is not OverrideType.CHANGE or override.package is not None:
+            raise SettingsError(f"'{text}' is not a setting; write key=value")
+        if override.is_sweep_override():
+            raise SettingsError(
+                f"'{text}' names several values; write {key}=[{value}] for a list, or run the "
+                "command once for each"
+            )
+        yield override.key_or_group, override.value()
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """``a={b: 1}`` is ``a.b=1``."""
+    if not isinstance(value, dict) or not value:
+        yield key, value
+        return
+    for name, inner in value.items():
+        yield from _leaves(f"{key}.{name}", inner)
 
 
 def _set(kind: type, values: dict[str, Any], key: str, value: Any) -> None:
@@ -76,22 +191,28 @@ def _set(kind: type, values: dict[str, Any], key: str, value: Any) -> None:
     where = ""
     for part in path:
         kind = _dataclass_of(kind, part, where)
-        values = values.setdefault(part, {})
+        if not isinstance(values.get(part), dict):
+            values[part] = {}
+        values = values[part]
         where += f"{part}."
     _field(kind, last, where)
     values[last] = value
 
 
 def _dataclass_of(kind: type, part: str, where: str) -> type:
-    hint = _field(kind, part, where)
-    for option in typing.get_args(hint) if _is_union(hint) else (hint,):
+    found = nested(_field(kind, part, where))
+    if found is None:
+        raise SettingsError(f"'{where}{part}' is a single value; '{where}{part}.…' does not exist")
+    return found
+
+
+def nested(hint: Any) -> type | None:
+    """The dataclass that a field of this type holds, if it holds one."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    for option in typing.get_args(hint) if union else (hint,):
         if dataclasses.is_dataclass(option) and isinstance(option, type):
             return option
-    raise SettingsError(f"'{where}{part}' is a single value; '{where}{part}.…' does not exist")
-
-
-def _is_union(hint: Any) -> bool:
-    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return None
 
 
 def _field(kind: type, name: str, where: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import mujoco
 
 
-class RenderingUnavailable(RuntimeError):
+class RenderingUnavailable(OSError):
     """No OpenGL context could be made."""
 
 

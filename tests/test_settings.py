@@ -1,10 +1,9 @@
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Literal
 
 import pytest
 
-from arm_worldmodel import cli
-from arm_worldmodel.commands import parity, plan
+from arm_worldmodel.commands import NAMES, module_of, parity, plan
 from configs import settings
 from configs.settings import SettingsError
 
@@ -23,9 +22,9 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
 
 
-@pytest.mark.parametrize("command", list(cli.COMMANDS))
+@pytest.mark.parametrize("command", list(NAMES))
 def test_every_command_has_defaults(command):
-    kind = cli.command(command).Settings
+    kind = module_of(command).Settings
     needed = {"out=x", "data=x", "validation=x", "golden=x", "src=x", "format=npz"}
     given = [n for n in needed if n.split("=")[0] in kind.__dataclass_fields__]
     assert isinstance(settings.load(kind, given), kind)
@@ -72,3 +71,80 @@ def test_missing_setting_is_named():
 def test_configuration_cannot_name_code():
     with pytest.raises(SettingsError, match="unknown setting"):
         settings.load(plan.Settings, ["agent._target_=os.system"])
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A nested dataclass whose default here is not its own."""
+
+    name: str = "x"
+    inner: Inner = field(default_factory=lambda: Inner(size=7, kind="b"))
+
+    def idle(self) -> dict[str, str]:
+        return {"name": "kind is a"} if self.inner.kind == "a" else {}
+
+
+def test_what_an_override_leaves_out_stays_as_the_command_has_it():
+    given = settings.load(Tuned, ["inner.span=[1,2]"])
+    assert given == Tuned(inner=Inner(7, (1.0, 2.0), "b"))
+
+
+@pytest.mark.parametrize("command", NAMES)
+def test_defaults_of_python_and_of_the_command_line_are_the_same(command):
+    kind = module_of(command).Settings
+    needed = {f.name: "npz" if f.name == "format" else "x" for f in fields(kind)
+              if f.default is MISSING and f.default_factory is MISSING}
+    assert settings.load(kind, [f"{k}={v}" for k, v in needed.items()]) == kind(**needed)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["name=x", "name=y"], "given twice"),
+        (["inner={size: 1}", "inner.size=2"], "'inner.size' is given twice"),
+        (["inner.size=1,2"], "once for each"),
+        (["+name=y"], "key=value"),
+        (["~name=x"], "key=value"),
+        (["name=y", "inner.kind=a"], "'name' has no effect here: kind is a"),
+    ],
+)
+def test_nothing_given_is_dropped(overrides, message):
+    with pytest.raises(SettingsError, match=message):
+        settings.load(Tuned, overrides)
+
+
+def test_a_recipe_gives_settings_and_the_command_line_wins(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("name: lab\ninner:\n  size: 3\n  span: [0, 1e-3]\n")
+    given = settings.load(Tuned, [f"recipe={recipe}", "inner.size=4"])
+    assert given == Tuned("lab", Inner(4, (0.0, 0.001), "b"))
+    switched_off = settings.load(Tuned, [f"recipe={recipe}", "inner.kind=a"])
+    assert switched_off.inner.kind == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("inner: {sise: 3}", "Did you mean 'inner.size'"),
+        ("inner: {size: many}", "expected int"),
+        ("inner: {kind: a}\nname: y", "'name' has no effect"),
+        ("inner: {size: 1}\ninner: {size: 2}", "duplicate key"),
+        ("- a", "key: value"),
+        ("inner: [", "not plain YAML"),
+        ("inner: !!python/object:os.system {}", "not plain YAML"),
+    ],
+)
+def test_a_recipe_is_checked_as_the_command_line_is(tmp_path, text, message):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=message):
+        settings.load(Tuned, [f"recipe={tmp_path / 'bad.yaml'}"])
+
+
+def test_a_missing_recipe_is_named(tmp_path):
+    with pytest.raises(SettingsError, match="one of ours"):
+        settings.load(Tuned, [f"recipe={tmp_path / 'none.yaml'}"])
+
+
+def test_a_recipe_is_not_evaluated(tmp_path):
+    (tmp_path / "plain.yaml").write_text("name: ${oc.env:HOME}")
+    assert settings.load(Tuned, [f"recipe={tmp_path / 'plain.yaml'}"]).name == "${oc.env:HOME}"
