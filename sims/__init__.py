@@ -9,5 +9,10 @@ os.environ.setdefault("LP_NUM_THREADS", "0")
 
 import gymnasium
 
-gymnasium.register(id="arm_worldmodel/MujocoArm-v0", entry_point="sims.mujoco_arm:MujocoArm")
-gymnasium.register(id="arm_worldmodel/BulletArm-v0", entry_point="sims.bullet_arm:BulletArm")
+# max_episode_steps: of the longest task (``sims.tasks.MAX_STEPS``); ``sims.make.make`` knows each.
+gymnasium.register(
+    id="arm_worldmodel/MujocoArm-v0", entry_point="sims.mujoco_arm:MujocoArm", max_episode_steps=60
+)
+gymnasium.register(
+    id="arm_worldmodel/BulletArm-v0", entry_point="sims.bullet_arm:BulletArm", max_episode_steps=60
+)

@@ -18,6 +18,7 @@ from robot_data import pose as pose_math
 from robot_data.schema import check_action
 from sims import scene, tasks, waypoints
 from sims.arm_control import HOME_QPOS, ArmKinematics, JointReference
+from sims.keywords import with_keywords
 
 Array = NDArray[np.float64]
 
@@ -64,6 +65,9 @@ class Arm(gymnasium.Env[Any, Any]):
     ``info`` of every call has ``success``, ``distance_m``, ``object_pose`` [7] (x, y, z [m],
     quaternion w, x, y, z), ``commanded`` [7] and ``held``.  Reward is ``success`` as a float.
     The same seed draws the same episode in every engine.
+
+    Nothing ends an episode but a ``gymnasium.wrappers.TimeLimit``, which ``sims.make.make`` and
+    ``gymnasium.make`` put around it.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 5}
@@ -71,11 +75,14 @@ class Arm(gymnasium.Env[Any, Any]):
 
     def __init__(
         self, config: ArmConfig | None = None, task: str | None = None,
-        render_mode: str | None = "rgb_array",
+        render_mode: str | None = "rgb_array", **settings: Any,
     ) -> None:
-        config = config or ArmConfig()
+        """task: of ``sims.tasks.TASKS``.  settings: fields of ``ArmConfig``, of its scene and of
+        its task, by name (``image_size=256, object="cup"``).  Raises ``SettingsError`` for a name
+        or a value that does not fit."""
         if task is not None:
-            config = replace(config, task=replace(config.task, name=task))  # pyright: ignore
+            settings["name"] = task
+        config = with_keywords(config or ArmConfig(), settings)
         if config.side % 16 or config.side < 16:
             raise ValueError(
                 f"image_size {config.side} is not a multiple of the patch size 16; "

@@ -47,9 +47,9 @@ class BulletArm(Arm):
 
     def __init__(
         self, config: ArmConfig | None = None, task: str | None = None,
-        render_mode: str | None = "rgb_array",
+        render_mode: str | None = "rgb_array", **settings: Any,
     ) -> None:
-        super().__init__(config, task, render_mode)
+        super().__init__(config, task, render_mode, **settings)
         self._client: Any = BulletClient(pybullet.DIRECT)
         self._urdf = bullet_urdf()
         self._saved: list[int] = []

@@ -4,12 +4,42 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
-from typing import Literal
+from typing import Any, Literal, get_args
+
+import gymnasium
 
 from sims.arm import Arm, ArmConfig
-from sims.tasks import TASKS
+from sims.tasks import MAX_STEPS, TASKS, TaskName
 
 Simulator = Literal["mujoco", "pybullet"]
+NAMES = {"mujoco": "arm_worldmodel/MujocoArm-v0", "pybullet": "arm_worldmodel/BulletArm-v0"}
+
+
+def make(
+    task: TaskName = "pick_and_place", simulator: Simulator = "mujoco",
+    max_episode_steps: int | None = None, **settings: Any,
+) -> gymnasium.Env[Any, Any]:
+    """A simulated arm (``sims.arm.Arm``) that truncates episodes after ``max_episode_steps``;
+    None: as many as the task is given in our tables (``sims.tasks.MAX_STEPS``).
+
+    settings: fields of ``sims.arm.ArmConfig``, of ``sims.scene.SceneConfig`` and of
+    ``sims.tasks.TaskConfig`` by name: ``image_size=256`` [pixels], ``object="cup"``,
+    ``camera_azimuth_deg=160``.  The same as ``gymnasium.make("sims:arm_worldmodel/MujocoArm-v0",
+    task=task, max_episode_steps=..., **settings)``.
+
+    Raises ``ValueError`` for a task, simulator, setting or value that does not exist or fit,
+    naming the nearest, and ``ImportError`` where PyBullet is not installed.
+    """
+    if simulator not in NAMES:
+        raise ValueError(
+            f"unknown simulator '{simulator}'; valid: {', '.join(get_args(Simulator))}"
+        )
+    if task not in TASKS:
+        raise ValueError(f"unknown task '{task}'; valid tasks: {', '.join(TASKS)}")
+    steps = MAX_STEPS[task] if max_episode_steps is None else max_episode_steps
+    return gymnasium.make(
+        NAMES[simulator], max_episode_steps=steps, disable_env_checker=True, task=task, **settings
+    )
 
 
 def arm_for(arm: ArmConfig, task: str, image_size: int | None = None) -> ArmConfig:

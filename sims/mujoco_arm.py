@@ -25,9 +25,9 @@ class MujocoArm(Arm):
 
     def __init__(
         self, config: ArmConfig | None = None, task: str | None = None,
-        render_mode: str | None = "rgb_array",
+        render_mode: str | None = "rgb_array", **settings: Any,
     ) -> None:
-        super().__init__(config, task, render_mode)
+        super().__init__(config, task, render_mode, **settings)
         config = self.config
         self.model = scene.build(
             config.scene, config.side, config.timestep_s, config.fast_rendering

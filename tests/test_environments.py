@@ -12,7 +12,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import PassiveEnvChecker
 
-import sims  # noqa: F401  (registers the environments)
+import sims.make
 from arm_worldmodel.simulated_arm import SIM_HZ, SimulatedArm
 from robot_data import pose
 from robot_data.schema import DataError, check_image, check_state
@@ -129,6 +129,45 @@ class TestSimulatorContract:
         np.testing.assert_allclose(reached[0], reached[1], atol=1e-5)
         np.testing.assert_allclose(reached[0], reached[2], atol=1e-5)
         env.close()
+
+
+def test_keywords_name_settings_and_the_time_limit_truncates():
+    arm = sims.make.make("reach", object="cup", image_size=64, max_episode_steps=2)
+    observation, _ = arm.reset(seed=3, options={"goal": False})
+    assert observation["image"].shape == (64, 64, 3)
+    inner = arm.unwrapped
+    assert isinstance(inner, MujocoArm)
+    assert inner.config.scene.object == "cup"
+    assert [arm.step(STILL)[3] for _ in range(2)] == [False, True]
+    arm.close()
+    spec = gymnasium.spec("arm_worldmodel/MujocoArm-v0")
+    assert spec.max_episode_steps == max(tasks.MAX_STEPS.values())
+    other = gymnasium.make(
+        spec, task="reach", object="cup", image_size=64, max_episode_steps=2
+    )
+    assert isinstance(other.unwrapped, MujocoArm)
+    assert other.unwrapped.config == inner.config
+    other.close()
+    limited = sims.make.make("grasp")
+    assert limited.spec is not None
+    assert limited.spec.max_episode_steps == tasks.MAX_STEPS["grasp"]
+    limited.close()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"imagesize": 64}, "'imagesize'; did you mean 'image_size'"),
+        ({"object": "mug"}, "object='mug' does not fit; expected one of box, cup, cylinder"),
+        ({"image_size": "64"}, "image_size='64' does not fit"),
+        ({"image_size": 100}, "multiple of the patch size 16"),
+        ({"task": "rech"}, "unknown task 'rech'; valid tasks: reach"),
+        ({"simulator": "mujocco"}, "unknown simulator 'mujocco'; valid: mujoco, pybullet"),
+    ],
+)
+def test_keywords_that_do_not_fit_are_refused_by_name(wrong, told):
+    with pytest.raises(ValueError, match=told):
+        sims.make.make(**wrong)
 
 
 def test_action_is_a_pose_change_in_the_base_frame(env):
