@@ -122,9 +122,9 @@ def listen(
             "energy_random_actions": random.mean().item(),
             "energy_shuffled_actions": shuffled.mean().item(),
             "energy_copy_last_frame": (tokens[0] - tokens[1]).abs().mean().item(),
-            "rank_among_random": (random < true).float().mean().item(),
-            "rank_among_shuffled": (shuffled < true).float().mean().item(),
-            "true_beats_zero": float(true < zero),
+            "rank_among_random": diagnostics.rank_among(true, random),
+            "rank_among_shuffled": diagnostics.rank_among(true, shuffled),
+            "true_beats_zero": 0.5 if true == zero else float(true < zero),
         })
         planes.append(_landscape(predictor, tokens, states[t], actions[t], settings))
         error, copied = diagnostics.drift(

@@ -15,6 +15,7 @@ from robot_data.episodes import EpisodeStore
 from robot_data.images import fit_pictures
 from robot_data.latents import LatentCache
 from worldmodel import checkpoint, distributed
+from worldmodel.device import device_of, to_host
 from worldmodel.encoder import Encoder
 from worldmodel.progress import Progress
 
@@ -36,7 +37,8 @@ def fill_cache(data: str, encoder: Encoder, variant: int | None = None) -> Laten
         if variant is not None:
             digest = zlib.crc32(images[0].tobytes())  # the same episode, the same draw
             images = augment.changed(images, np.random.default_rng([digest, variant]))
-        return fast.encode_frames(torch.from_numpy(images)).half().numpy()
+        tokens = fast.encode_frames(torch.from_numpy(images).to(device_of(fast)))
+        return to_host(tokens.half()).numpy()
 
     store = EpisodeStore(data)
     store.require()

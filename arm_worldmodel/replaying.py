@@ -19,6 +19,7 @@ from robot_data.latents import LatentEpisode
 from robot_data.loop import Agent
 from robot_data.pose import compose, diff
 from robot_data.replay import ReplayEnv, action_error
+from worldmodel.device import to_host
 from worldmodel.predictor import Predictor
 from worldmodel.rollout import rollout
 
@@ -65,15 +66,16 @@ def surprise(predictor: Predictor, episode: LatentEpisode, batch: int = 32) -> A
     tokens = torch.from_numpy(np.array(episode.latents)).float()
     states = torch.from_numpy(np.asarray(episode.states)).float()
     actions = torch.from_numpy(diff(episode.states[:-1], episode.states[1:])).float()
-    dtype = predictor.predictor_proj.weight.dtype
+    weight = predictor.predictor_proj.weight
+    tokens, states, actions = (x.to(weight.device) for x in (tokens, states, actions))
     errors: list[Tensor] = []
     for rows in torch.arange(len(actions)).split(batch):
         imagined, _ = rollout(
-            predictor, tokens[rows, None].to(dtype), states[rows, None], actions[rows, None]
+            predictor, tokens[rows, None].to(weight.dtype), states[rows, None], actions[rows, None]
         )
         errors.append((imagined[:, -1].float() - tokens[rows + 1]).abs().mean((1, 2)))
     copied = (tokens[1:] - tokens[:-1]).abs().mean((1, 2))
-    return (torch.cat(errors) / copied.clamp(min=1e-6)).double().numpy()
+    return to_host(torch.cat(errors) / copied.clamp(min=1e-6)).double().numpy()
 
 
 def agreement(windows: dict[str, list[Planned]]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class TrainConfig:
     bf16: bool = True
     checkpoint_every: int = 250
     log_every: int = 20
-    device: str = "cpu"
+    device: str = "auto"
     accumulate: int = 1
     parallel: Parallel = "ddp"
     compile: bool = False

@@ -1,15 +1,19 @@
-"""The device that models run on, by name."""
+"""The device that models run on, by name, and the one way back from it."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
 
 
 def device_named(name: str) -> torch.device:
     """``auto``: the first GPU where there is one, else the CPU; or cpu, cuda, cuda:1.
 
+    ``meta`` computes shapes only: tests prove on it that nothing is left on another device.
     Raises ValueError, with the devices that exist, where there is no such device.
     """
+    if name == "meta":
+        return torch.device(name)
     gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     if name == "auto":
         return torch.device("cuda" if gpus else "cpu")
@@ -17,3 +21,17 @@ def device_named(name: str) -> torch.device:
     if name not in exist:
         raise ValueError(f"no device '{name}' here; this machine has: auto, {', '.join(exist)}")
     return torch.device(name)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's weights are."""
+    return next(module.parameters()).device
+
+
+def to_host(values: Tensor) -> Tensor:
+    """``values`` on the CPU, detached: the one place where what a model computed is waited for.
+
+    On a GPU it stops the program until the device has caught up, so it is called once where
+    several values are needed.
+    """
+    return values.detach().cpu()

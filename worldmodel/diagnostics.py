@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from worldmodel.device import device_of, to_host
 from worldmodel.predictor import Predictor
 from worldmodel.rollout import rollout
 
@@ -19,13 +20,17 @@ from worldmodel.rollout import rollout
 def energies(
     predictor: Predictor, present: Tensor, state: Tensor, actions: Tensor, recorded: Tensor
 ) -> Tensor:
-    """present [N, D], state [7], candidates [C, 7], recorded next latents [N, D] -> [C]."""
-    count = len(actions)
+    """present [N, D], state [7], candidates [C, 7], recorded next latents [N, D] -> [C], on the
+    CPU; imagined where the predictor is."""
+    count, device = len(actions), device_of(predictor)
+    present, state, actions, recorded = (
+        x.to(device) for x in (present, state, actions, recorded)
+    )
     present = present.to(predictor.predictor_proj.weight.dtype)
     imagined, _ = rollout(
         predictor, present.expand(count, 1, -1, -1), state.expand(count, 1, -1), actions[:, None]
     )
-    return (imagined[:, -1].float() - recorded).abs().mean((1, 2))
+    return to_host((imagined[:, -1].float() - recorded).abs().mean((1, 2)))
 
 
 @torch.inference_mode()
@@ -35,8 +40,10 @@ def drift(
     """Open-loop error by horizon: tokens [H+1, N, D], states [H+1, 7], actions [H, 7].
 
     Returns L1 of imagined against recorded latents [H], and of copying the first frame [H].
-    Frames beyond the predictor's window are imagined from its last ones.
+    Frames beyond the predictor's window are imagined from its last ones.  On the CPU; imagined
+    where the predictor is.
     """
+    tokens, states, actions = (x.to(device_of(predictor)) for x in (tokens, states, actions))
     dtype = predictor.predictor_proj.weight.dtype
     context, imagined = predictor.config.max_steps, [tokens[0].to(dtype)]
     poses = [states[0]]
@@ -49,7 +56,7 @@ def drift(
         poses.append(reached[0, -1])
     error = (torch.stack(imagined[1:]).float() - tokens[1:]).abs().mean((1, 2))
     copied = (tokens[:1] - tokens[1:]).abs().mean((1, 2))
-    return error, copied
+    return to_host(error), to_host(copied)
 
 
 def random_actions(limit: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -64,3 +71,10 @@ def landscape_actions(true: Tensor, axes: tuple[int, int], reach: float, side: i
     grid[..., axes[0]] += offsets[:, None]
     grid[..., axes[1]] += offsets[None, :]
     return grid
+
+
+def rank_among(energy: float, others: Tensor) -> float:
+    """Share of ``others`` [C] that beat ``energy``; a tie counts half, so that a model that does
+    not listen, for which all are equal, ranks the true action at 0.5 and not at 0."""
+    lower, equal = (others < energy).double().mean(), (others == energy).double().mean()
+    return (lower + equal / 2).item()

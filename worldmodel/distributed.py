@@ -55,7 +55,7 @@ def first_alone() -> Iterator[bool]:
             dist.barrier()
 
 
-def spread(module: nn.Module, parallel: Parallel, device: str) -> nn.Module:
+def spread(module: nn.Module, parallel: Parallel, device: torch.device) -> nn.Module:
     """``module`` for use in all processes; itself where there is one."""
     if world()[1] == 1:
         return module
@@ -65,7 +65,7 @@ def spread(module: nn.Module, parallel: Parallel, device: str) -> nn.Module:
                 fully_shard(part)
         fully_shard(module)  # in place
         return module
-    cuda = torch.device(device).type == "cuda"
+    cuda = device.type == "cuda"
     return DistributedDataParallel(
         module, device_ids=[torch.cuda.current_device()] if cuda else None
     )

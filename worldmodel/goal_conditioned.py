@@ -57,7 +57,7 @@ class GoalConditioned(nn.Module):
         """Features of present and goal [B, F], measured state [B, 7] -> outputs [B, K]."""
         return self.join(torch.cat([present, goal, state_features(state)], dim=-1))
 
-    def loss(self, output: Tensor, *target: Any, **named: Any) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, output: Tensor, *target: Any, **named: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of outputs [B, K] against targets of each network's own, and figures for the
         progress bar."""
         raise NotImplementedError
@@ -80,7 +80,7 @@ class SubgoalPredictor(GoalConditioned):
         output = self(present, goal, state).float()
         return output[:, :3].softmax(-1), decode(output[:, 3:])
 
-    def loss(self, output: Tensor, kind: Tensor, pose: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, output: Tensor, kind: Tensor, pose: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """output [B, K]; kind [B] index into ``EVENTS``, -1 to leave a pair out; pose [B, 7]."""
         output = output.float()
         classes = F.cross_entropy(output[:, :3], kind, ignore_index=-1)
@@ -90,9 +90,12 @@ class SubgoalPredictor(GoalConditioned):
         weight = happens[:, None] / happens.sum().clamp(min=1)
         place = (error[:, :3].mean(-1, keepdim=True) * weight).sum()
         turn = (error[:, 3:].mean(-1, keepdim=True) * weight).sum()
-        right = (output[:, :3].argmax(-1) == kind)[kind >= 0].float().mean()
-        miss = (decode(output.detach()[:, 3:])[:, :3] - pose[:, :3]).norm(dim=-1)[happens]
-        shown = {"accuracy": right.item(), "event_mm": 1000 * miss.median().item()}
+        judged = kind >= 0
+        right = ((output[:, :3].argmax(-1) == kind) & judged).sum() / judged.sum()
+        miss = (decode(output.detach()[:, 3:])[:, :3] - pose[:, :3]).norm(dim=-1)
+        shown = {
+            "accuracy": right, "event_mm": 1000 * miss.where(happens, torch.nan).nanmedian()
+        }
         return 0.5 * classes + place + turn, shown
 
 
@@ -109,11 +112,11 @@ class InverseDynamics(GoalConditioned):
             [output[:, :3] * MOVE_SCALE_M, output[:, 3:6] * TURN_SCALE_RAD, grip], dim=-1
         )
 
-    def loss(self, output: Tensor, moved: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, output: Tensor, moved: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """output [B, 7]; moved [B, 7]: pose change, and closedness commanded after the step."""
         output = output.float()
         move = F.smooth_l1_loss(output[:, :3], moved[:, :3] / MOVE_SCALE_M, beta=0.1)
         turn = F.smooth_l1_loss(output[:, 3:6], moved[:, 3:6] / TURN_SCALE_RAD, beta=0.1)
         grip = F.binary_cross_entropy_with_logits(output[:, 6], moved[:, 6].clamp(0, 1))
         miss = (output.detach()[:, :3] * MOVE_SCALE_M - moved[:, :3]).norm(dim=-1).median()
-        return move + 0.3 * turn + 0.5 * grip, {"move_mm": 1000 * miss.item()}
+        return move + 0.3 * turn + 0.5 * grip, {"move_mm": 1000 * miss}

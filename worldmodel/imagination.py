@@ -151,7 +151,7 @@ class Imagination:
             x = self._embed(tokens[t : t + 1], states[t : t + 1], actions[t : t + 1], outside)
             _, new = self._blocks(x, self._table(t), cache)
             cache = _join(cache, new)
-        last = None if extrinsics is None else extrinsics[-1:]
+        last = None if extrinsics is None else extrinsics[-1:].to(self.device)
         return Context(cache, frames - 1, tokens[-1:], states[-1:].to(self.device), last)
 
     # -- what is imagined --------------------------------------------------------------------
@@ -175,8 +175,9 @@ class Imagination:
             raise ValueError(
                 f"{context.frames + horizon} frames; this predictor takes {self.config.max_steps}"
             )
-        if self.device.type == "cuda":
-            actions = actions.pin_memory().to(self.device, non_blocking=True)
+        if self.device.type == "cuda" and actions.device.type == "cpu":
+            actions = actions.pin_memory()
+        actions = actions.to(self.device, non_blocking=True)
         size = self.chunk(len(actions), context.frames + horizon)
         for part in actions.split(size):
             yield self._unroll(context, part)

@@ -129,8 +129,8 @@ class MaskedPretraining(nn.Module):
         target = target.unflatten(1, (-1, self.mean.shape[0]))  # [B, T, N, L*D]
         mean = target.mean((0, 1))
         variance = target.var((0, 1), unbiased=False)
-        keep = self.STATISTICS_MOMENTUM if self.seen > 0 else 0.0
-        keep = min(keep, float(self.seen) / (float(self.seen) + 1.0))
+        # The plain mean of the first batches, then a moving average.
+        keep = (self.seen / (self.seen + 1.0)).clamp(max=self.STATISTICS_MOMENTUM)
         self.mean.lerp_(mean, 1.0 - keep)
         self.variance.lerp_(variance, 1.0 - keep)
         self.seen += 1
@@ -138,7 +138,7 @@ class MaskedPretraining(nn.Module):
         target = (target - self.mean) / self.variance.clamp(min=floor).sqrt()
         return target.clamp(-self.CLAMP, self.CLAMP).flatten(1, 2)
 
-    def forward(self, video: Tensor, keep: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, video: Tensor, keep: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """video [B, 3, T, H, W], visible token indices [B, K] -> loss and figures to watch."""
         target = self.targets(video)
         x, table = self.student.embed(video)
@@ -153,7 +153,7 @@ class MaskedPretraining(nn.Module):
         hidden = ((1 - seen) * error).sum() / (1 - seen).sum().clamp(min=1)
         shown = (seen * error).sum() / seen.sum()
         loss = hidden + self.VISIBLE_WEIGHT * shown
-        return loss, {"hidden": hidden.item(), "visible": shown.item()}
+        return loss, {"hidden": hidden.detach(), "visible": shown.detach()}
 
     @torch.no_grad()
     def update_teacher(self, momentum: float) -> None:
@@ -164,9 +164,9 @@ class MaskedPretraining(nn.Module):
 
 
 @torch.no_grad()
-def feature_spread(tokens: Tensor) -> float:
+def feature_spread(tokens: Tensor) -> Tensor:
     """Mean over positions and channels of the deviation over the batch; near 0 is collapse.
 
     tokens [B, N, D], normalised.
     """
-    return tokens.float().std(dim=0).mean().item()
+    return tokens.float().std(dim=0).mean()

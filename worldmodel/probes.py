@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldmodel.config import ReadoutConfig, TrainConfig
+from worldmodel.device import device_of, to_host
 from worldmodel.pose import euler_to_matrix
 from worldmodel.readout import Readout
 from worldmodel.train import Run
@@ -21,6 +22,7 @@ TARGETS = (
 
 
 def _scores(predicted: Tensor, target: Tensor) -> dict[str, dict[str, float]]:
+    predicted, target = to_host(predicted), to_host(target)
     error = predicted - target
     r2 = 1 - error.square().sum(0) / (target - target.mean(0)).square().sum(0)
     median = error.abs().median(0).values
@@ -42,7 +44,7 @@ def linear_probe(
     kernel = x[fit] @ x[fit].T
 
     def solve(penalty: float) -> Tensor:
-        eye = torch.eye(len(kernel)) * penalty * kernel.diagonal().mean()
+        eye = torch.eye(len(kernel), device=kernel.device) * penalty * kernel.diagonal().mean()
         return x[fit].T @ torch.linalg.solve(kernel + eye, y[fit])
 
     best = min(
@@ -69,18 +71,19 @@ def attentive_probe(
 
     run = Run(body, config, out, "probe")
     for _, rows, update in run.steps(batch):
+        wanted = ((targets[rows] - mean) / scale).to(run.device)
         with run.autocast():
-            output = run.model(tokens[rows])
-        update(F.smooth_l1_loss(output.float(), (targets[rows] - mean) / scale, beta=0.1), {})
+            output = run.model(tokens[rows].to(run.device))
+        update(F.smooth_l1_loss(output.float(), wanted, beta=0.1), {})
     with torch.no_grad():
-        predicted = body(check_tokens) * scale + mean
+        predicted = to_host(body(check_tokens.to(run.device))) * scale + mean
     return _scores(predicted, check_targets)
 
 
 @torch.no_grad()
 def readout_error(readout: Readout, tokens: Tensor, states: Tensor) -> dict[str, float]:
     """Errors of a trained readout on held-out tokens [B, N, D] and states [B, 7]."""
-    read = readout.state(tokens)
+    read, states = to_host(readout.state(tokens.to(device_of(readout)))), to_host(states)
     place = (read[:, :3] - states[:, :3]).norm(dim=-1)
     relative = euler_to_matrix(read[:, 3:6]).mT @ euler_to_matrix(states[:, 3:6])
     trace = relative.diagonal(dim1=-2, dim2=-1).sum(-1)

@@ -27,6 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from worldmodel import distributed
 from worldmodel.config import TrainConfig
+from worldmodel.device import device_named, device_of, to_host
 from worldmodel.encoder import Encoder, normalise_images
 from worldmodel.goal_conditioned import GoalConditioned
 from worldmodel.losses import PostTraining, post_training_losses
@@ -58,10 +59,11 @@ class Run:
         self.out = Path(out)
         self.out.mkdir(parents=True, exist_ok=True)
         self.rank, self.processes = distributed.world()
-        module.to(config.device).train()
+        self.device = device_named(config.device)
+        module.to(self.device).train()
         if config.compile:
             module.compile()
-        self.model = distributed.spread(module, config.parallel, config.device)
+        self.model = distributed.spread(module, config.parallel, self.device)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         decayed = [p for p in trained if p.ndim > 1]
         plain = [p for p in trained if p.ndim <= 1]
@@ -124,20 +126,21 @@ class Run:
                 step, part = self.first + place // share, place % share
 
                 def update(
-                    loss: Tensor, shown: dict[str, float], step: int = step, part: int = part
+                    loss: Tensor, shown: dict[str, Tensor], step: int = step, part: int = part
                 ) -> bool:
                     if part == 0:
                         self.optimiser.zero_grad(set_to_none=True)
                         figures.clear()
-                    if not torch.isfinite(loss):
+                    values = to_host(torch.stack([loss, *shown.values()]).float()).tolist()
+                    if not math.isfinite(values[0]):
                         raise TrainingError(
-                            f"{self.title}: loss is {loss.item()} at step {step}; the last good "
+                            f"{self.title}: loss is {values[0]} at step {step}; the last good "
                             f"state is {self.state_file}: lower learning_rate and start again"
                         )
                     last = part == share - 1
                     with distributed.synchronised(self.model, last):
                         (loss / share).backward()
-                    for name, value in {"loss": loss.item(), **shown}.items():
+                    for name, value in zip(("loss", *shown), values, strict=True):
                         figures[name] = figures.get(name, 0.0) + value / share
                     if last:
                         figures["grad_norm"] = self._descend(step)
@@ -164,16 +167,17 @@ class Run:
             group["lr"] = learning_rate(self.config, step)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
         self.optimiser.step()
-        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+        return float(to_host(norm.full_tensor() if isinstance(norm, DTensor) else norm))
 
     def _writer(self) -> contextlib.AbstractContextManager[SummaryWriter | None]:
         if self.rank:
             return contextlib.nullcontext()
         return SummaryWriter(str(self.out / "tensorboard"), purge_step=self.first)
 
-    def autocast(self):
-        kind = torch.device(self.config.device).type
-        return torch.autocast(kind, torch.bfloat16, enabled=self.config.bf16)
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if not self.config.bf16:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
 
 
 def pretrain(
@@ -187,15 +191,15 @@ def pretrain(
         raise TrainingError("pre-training takes parallel=ddp: the teacher is needed as a whole")
     model = MaskedPretraining(encoder)
     run = Run(model, config, out, "pretrain")
-    spread = 0.0
+    spread = torch.zeros((), device=run.device)
     for number, video, update in run.steps(clips):
-        video = normalise_images(video.to(config.device)).transpose(1, 2)  # [B, 3, T, H, W]
+        video = normalise_images(video.to(run.device)).transpose(1, 2)  # [B, 3, T, H, W]
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
         kind = MASKS[number % len(MASKS)]
         time = video.shape[2] // encoder.config.tubelet_size
         keep = visible_tokens(len(video), time, encoder.config.grid, kind, generator)
         with run.autocast():
-            loss, figures = run.model(video, keep.to(config.device))
+            loss, figures = run.model(video, keep.to(run.device))
         step = number // (config.accumulate * run.processes)
         if step % config.log_every == 0:
             spread = feature_spread(model.teacher.encode_frames(video[:, :, 0]))
@@ -214,15 +218,15 @@ def post_train(
     """
     run = Run(PostTraining(predictor, rollout_steps), config, out, "train")
     for _, (tokens, actions, states), update in run.steps(windows):
-        tokens = tokens.to(config.device, torch.float32)
-        actions = actions.to(config.device, torch.float32)
-        states = states.to(config.device, torch.float32)
+        tokens, actions, states = (
+            x.to(run.device, torch.float32) for x in (tokens, actions, states)
+        )
         with run.autocast():
             forced, rolled = run.model(tokens, actions, states)
-        copied = (tokens[:, 1:] - tokens[:, :-1]).abs().mean().item()
+        copied = (tokens[:, 1:] - tokens[:, :-1]).abs().mean()
         update(
             forced + rolled,
-            {"teacher_forcing": forced.item(), "rollout": rolled.item(), "copy": copied},
+            {"teacher_forcing": forced.detach(), "rollout": rolled.detach(), "copy": copied},
         )
     if config.parallel == "fsdp" and run.processes > 1:  # each process has a share only
         whole = PostTraining(Predictor(predictor.config), rollout_steps)
@@ -236,15 +240,19 @@ def validate(
     predictor: Predictor, windows: Callable[[int], tuple[Tensor, Tensor, Tensor]], batches: int
 ) -> dict[str, float]:
     """Mean losses over held-out windows, beside copying the last frame and wrong actions."""
-    totals = {"teacher_forcing": 0.0, "rollout": 0.0, "copy": 0.0, "shuffled_actions": 0.0}
+    device = device_of(predictor)
+    names = ("teacher_forcing", "rollout", "copy", "shuffled_actions")
+    totals: dict[str, float] = dict.fromkeys(names, 0.0)
     for step in range(batches):
-        tokens, actions, states = (x.float() for x in windows(step))
+        tokens, actions, states = (
+            x.to(device, torch.float32) for x in windows(step)
+        )
         forced, rolled = post_training_losses(predictor, tokens, actions, states)
         wrong, _ = post_training_losses(predictor, tokens, actions.roll(1, 0), states)
-        totals["teacher_forcing"] += forced.item() / batches
-        totals["rollout"] += rolled.item() / batches
-        totals["copy"] += (tokens[:, 1:] - tokens[:, :-1]).abs().mean().item() / batches
-        totals["shuffled_actions"] += wrong.item() / batches
+        copied = (tokens[:, 1:] - tokens[:, :-1]).abs().mean()
+        values = to_host(torch.stack([forced, rolled, copied, wrong])).tolist()
+        for name, value in zip(names, values, strict=True):
+            totals[name] += value / batches
     return totals
 
 
@@ -255,13 +263,13 @@ def train_readout(
     """Train the state readout.  ``frames(step)``: tokens [B, N, D], commanded states [B, 7]."""
     run = Run(readout, replace(config, parallel="ddp"), out, "readout")  # it is small
     for _, (tokens, states), update in run.steps(frames):
-        tokens = tokens.to(config.device, torch.float32)
-        states = states.to(config.device, torch.float32)
+        tokens = tokens.to(run.device, torch.float32)
+        states = states.to(run.device, torch.float32)
         with run.autocast():
             output = run.model(tokens)
         loss = readout_loss(output.float(), states)
         read = decode(output.detach().float())
-        error = (read[:, :3] - states[:, :3]).norm(dim=-1).median().item()
+        error = (read[:, :3] - states[:, :3]).norm(dim=-1).median()
         update(loss, {"position_mm": 1000 * error})
     return readout.requires_grad_(False)
 
@@ -294,10 +302,10 @@ def train_goal_conditioned(
     for _, batch, update in run.steps(pairs):
         with run.autocast():
             output = run.model(
-                batch.tokens.to(config.device), batch.states.to(config.device), batch.present,
-                batch.goal,
+                *(x.to(run.device)
+                  for x in (batch.tokens, batch.states, batch.present, batch.goal))
             )
-        loss, figures = network.loss(output, *(t.to(config.device) for t in targets(batch)))
+        loss, figures = network.loss(output, *(t.to(run.device) for t in targets(batch)))
         update(loss, figures)
     return network.requires_grad_(False)
 
@@ -308,12 +316,15 @@ def validate_goal_conditioned(
     targets: Callable[[Any], tuple[Tensor, ...]], batches: int,
 ) -> dict[str, float]:
     """Mean of the loss and of the figures over held-out batches."""
+    device = device_of(network)
     totals: dict[str, float] = {}
     for step in range(batches):
         batch = pairs(step)
-        features = network.features(batch.tokens)
-        output = network(features[batch.present], features[batch.goal], batch.states[batch.present])
-        loss, figures = network.loss(output, *targets(batch))
-        for name, value in {"loss": loss.item(), **figures}.items():
+        features = network.features(batch.tokens.to(device))
+        present, goal = batch.present.to(device), batch.goal.to(device)
+        output = network(features[present], features[goal], batch.states.to(device)[present])
+        loss, figures = network.loss(output, *(t.to(device) for t in targets(batch)))
+        values = to_host(torch.stack([loss, *figures.values()])).tolist()
+        for name, value in zip(("loss", *figures), values, strict=True):
             totals[name] = totals.get(name, 0.0) + value / batches
     return totals

@@ -1,0 +1,173 @@
+"""Every tensor is on the model's device: on ``meta``, where only shapes are computed, an operation
+that mixes it with a tensor left on the CPU raises.  What is read back goes through ``to_host``."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from planners.config import ObjectiveConfig
+from planners.objective import GoalObjective
+from worldmodel import device, diagnostics, probes, train
+from worldmodel.config import (
+    EncoderConfig,
+    GoalConditionedConfig,
+    PredictorConfig,
+    ReadoutConfig,
+    TrainConfig,
+)
+from worldmodel.device import device_named
+from worldmodel.encoder import Encoder
+from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
+from worldmodel.imagination import Imagination
+from worldmodel.predictor import Predictor
+from worldmodel.readout import Readout, read_states
+
+META = torch.device("meta")
+ENCODER = EncoderConfig(32, 48, 2, 4)
+READOUT = ReadoutConfig(48, 4, 32, 1, 4, 2)
+PREDICTOR = PredictorConfig(32, 16, 48, 48, 2, 4, residual=True)
+TRAIN = TrainConfig(
+    steps=9, batch_size=2, warmup_steps=1, device="meta", bf16=False, checkpoint_every=100
+)
+
+
+class Enough(Exception):
+    """Two optimiser steps were made."""
+
+
+def batches(make):
+    """A feed of the same shapes that ends a training loop at its third batch."""
+    def batch(step):
+        if step == 2:
+            raise Enough
+        return make()
+    return batch
+
+
+@pytest.fixture
+def read_back(monkeypatch):
+    """Values on ``meta`` have no numbers: zeros of their shape come back; counts the reads."""
+    reads = []
+
+    def zeros(values):
+        reads.append(values.device.type)
+        return torch.zeros(values.shape, dtype=values.dtype)
+
+    for module in (device, train, diagnostics, probes):
+        monkeypatch.setattr(module, "to_host", zeros)
+    return reads
+
+
+def test_mixing_devices_is_noticed_here():
+    with pytest.raises(RuntimeError):
+        torch.zeros(2, device=META) + torch.zeros(2)
+
+
+def test_frames_are_encoded_where_the_encoder_is():
+    tokens = Encoder(ENCODER).to(META).encode_frames(
+        torch.zeros(3, 32, 32, 3, dtype=torch.uint8, device=META)
+    )
+    assert (tokens.device, tokens.shape) == (META, (3, 4, 48))
+
+
+def test_states_are_read_where_the_encoder_is():
+    images = torch.zeros(2, 32, 32, 3, dtype=torch.uint8, device=META)
+    states, features = read_states(
+        Encoder(ENCODER).to(META), Readout(READOUT).to(META), images, shift_px=4
+    )
+    assert (states.device, states.shape) == (META, (2, 7))
+    assert features.device == META
+
+
+@pytest.mark.parametrize("outside", [False, True])
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_actions_from_the_host_are_imagined_and_scored_where_the_predictor_is(horizon, outside):
+    config = PredictorConfig(32, 16, 48, 48, 2, 4, use_extrinsics=outside)
+    imagination = Imagination(Predictor(config).to(META))
+    context = imagination.context(
+        torch.zeros(2, 4, 48), torch.zeros(2, 7), torch.zeros(1, 7),
+        torch.zeros(2, 6) if outside else None,
+    )
+    goal = GoalObjective(ObjectiveConfig(), torch.zeros(4, 48, device=META), torch.zeros(7))
+    actions = torch.zeros(5, horizon, 7)
+    cost = imagination.score(context, actions, goal.token_cost)
+    assert (cost.device, cost.shape) == (META, (5,))
+    assert imagination.imagine(context, actions).device == META
+
+
+def test_energies_and_drift_are_computed_where_the_predictor_is(read_back):
+    predictor = Predictor(PREDICTOR).to(META)
+    energy = diagnostics.energies(
+        predictor, torch.zeros(4, 48), torch.zeros(7), torch.zeros(6, 7), torch.zeros(4, 48)
+    )
+    error, copied = diagnostics.drift(
+        predictor, torch.zeros(4, 4, 48), torch.zeros(4, 7), torch.zeros(3, 7)
+    )
+    assert read_back == ["meta"] * 3
+    assert (energy.shape, error.shape, copied.shape) == ((6,), (3,), (3,))
+
+
+def test_a_step_of_pretraining(tmp_path, read_back):
+    clips = batches(lambda: torch.zeros(2, 4, 32, 32, 3, dtype=torch.uint8))
+    with pytest.raises(Enough):
+        train.pretrain(Encoder(ENCODER), clips, TRAIN, tmp_path)
+    assert set(read_back) == {"meta"}
+
+
+def test_a_step_of_post_training_and_its_validation(tmp_path, read_back):
+    def window():
+        return torch.zeros(2, 3, 4, 48).half(), torch.zeros(2, 2, 7), torch.zeros(2, 3, 7)
+
+    predictor = Predictor(PREDICTOR)
+    with pytest.raises(Enough):
+        train.post_train(predictor, batches(window), TRAIN, tmp_path)
+    train.validate(predictor, lambda step: window(), 2)
+    assert set(read_back) == {"meta"}
+
+
+def test_a_step_of_the_readout_and_its_validation(tmp_path, read_back):
+    readout = Readout(READOUT)
+    with pytest.raises(Enough):
+        train.train_readout(
+            readout, batches(lambda: (torch.zeros(2, 4, 48).half(), torch.zeros(2, 7))), TRAIN,
+            tmp_path,
+        )
+    assert set(read_back) == {"meta"}
+    figures = probes.readout_error(readout, torch.zeros(3, 4, 48), torch.zeros(3, 7))
+    assert np.isfinite(list(figures.values())).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets"),
+    [
+        (SubgoalPredictor, lambda b: (b.kind, b.pose)),
+        (InverseDynamics, lambda b: (b.moved,)),
+    ],
+)
+def test_a_step_of_goal_conditioned_training_and_its_validation(
+    kind, targets, tmp_path, read_back
+):
+    def pairs():
+        return SimpleNamespace(
+            tokens=torch.zeros(4, 4, 48), states=torch.zeros(4, 7), present=torch.tensor([0, 1]),
+            goal=torch.tensor([2, 3]), kind=torch.tensor([0, 1]), pose=torch.zeros(2, 7),
+            moved=torch.zeros(2, 7),
+        )
+
+    network = kind(GoalConditionedConfig(image=READOUT, hidden=16))
+    with pytest.raises(Enough):
+        train.train_goal_conditioned(network, batches(pairs), targets, TRAIN, tmp_path, "goal")
+    train.validate_goal_conditioned(network, lambda step: pairs(), targets, 2)
+    assert set(read_back) == {"meta"}
+
+
+def test_a_device_that_is_not_there_is_refused_with_those_that_are():
+    with pytest.raises(ValueError, match=r"no device 'cuda:7'.*auto, cpu"):
+        device_named("cuda:7")
+
+
+@pytest.mark.parametrize("energy", [0.0, 0.2746])
+def test_a_model_that_does_not_listen_ranks_the_true_action_in_the_middle(energy):
+    assert diagnostics.rank_among(energy, torch.full((100,), energy)) == 0.5
