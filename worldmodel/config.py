@@ -42,7 +42,7 @@ class PredictorConfig:
     """Sizes of the predictor.
 
     residual: add the output to the current frame's tokens; starts training at the copy
-    baseline (see docs/design-notes.md); off for released weights.  action_scale and
+    baseline; off for released weights.  action_scale and
     state_scale multiply the inputs, which are small numbers in m and rad; 1 for released
     weights.
     """
