@@ -73,7 +73,7 @@ def settings_page() -> str:
     """``docs/settings.md``: every setting of every command, as Markdown."""
     lines = [
         "# Settings", "", "Generated from the comments beside the settings; the command line "
-        "prints the same: `worldmodel COMMAND --help`.", "", *GRAMMAR.splitlines(),
+        "prints the same: `worldmodel COMMAND --help`.", "", "```text", GRAMMAR, "```",
     ]
     for name in NAMES:
         kind = module_of(name).Settings

@@ -87,7 +87,8 @@ def _api_index() -> str:
     lines = ["# API", "", "Every module, from its own docstrings. Shapes are in brackets; "
              "quantities are in metres, radians and seconds unless a name says otherwise.", ""]
     for package in PACKAGES:
-        lines += [f"## {package}", "", _doc(package), "", "| module | what it is |", "| --- | --- |"]
+        lines += [f"## {package}", "", _doc(package), ""]
+        lines += ["| module | what it is |", "| --- | --- |"]
         lines += [
             f"| [`{module}`]({module}.md) | {_summary(_doc(module))} |"
             for module in _modules(package) if module != package
@@ -98,17 +99,9 @@ def _api_index() -> str:
 
 def _settings() -> str:
     sys.path.insert(0, str(ROOT))
-    from dataclasses import fields
+    from arm_worldmodel.help import settings_page
 
-    from arm_worldmodel.cli import COMMANDS, command, summary
-
-    lines = ["# Settings", ""]
-    for name in COMMANDS:
-        kind = command(name).Settings
-        lines += [f"## worldmodel {name}", "", summary(name), "", "| setting | type |", "| --- | --- |"]
-        lines += [f"| `{f.name}` | `{f.type}` |".replace(" | None", " or null") for f in fields(kind)]
-        lines.append("")
-    return "\n".join(lines)
+    return settings_page()
 
 
 def _examples() -> list[Path]:
