@@ -90,22 +90,25 @@ class EpisodeResult:
 
 def run_episode(
     env: gymnasium.Env[Any, Any], agent: Agent, seed: int, max_steps: int,
-    goals: str = "subgoals", subscribers: Sequence[Subscriber] = (), planner_seed: int = 0,
+    goals: str | Sequence[NDArray[np.uint8]] = "subgoals",
+    subscribers: Sequence[Subscriber] = (), planner_seed: int = 0,
 ) -> EpisodeResult:
-    """Run until the agent is done or ``max_steps``.
+    """Run until the agent is done, the environment ends the episode, or ``max_steps``.
 
     ``goals``: "subgoals" gives the agent the environment's sequence of goal images, "single"
-    only the last.  ``seed`` draws the episode, ``planner_seed`` the planner's samples.
-    Subscribers are closed whatever happens.
+    only the last; or the goal images themselves, uint8 [H, W, 3] in order.  ``seed`` draws the
+    episode, ``planner_seed`` the planner's samples.  Subscribers are closed whatever happens.
+
+    The environment's ``info`` has ``success`` and ``distance_m`` [m] in every call (False and NaN
+    where nobody judges), and after ``reset``, unless goals are given, ``goal_image`` or
+    ``subgoal_images`` with ``subgoal_names``.  Raises ``ValueError`` where something is missing.
     """
-    if goals not in ("subgoals", "single"):
-        raise ValueError(f"goal '{goals}' is unknown; valid: subgoals, single")
+    if isinstance(goals, str) and goals not in ("subgoals", "single"):
+        raise ValueError(f"goal '{goals}' is unknown; valid: subgoals, single, or goal images")
     observation, info = env.reset(seed=seed)
     shown = info.get("goal_reached", True)
-    images: list[NDArray[np.uint8]] = list(info["subgoal_images"])
-    names = list(info["subgoal_names"])
-    if goals == "single":
-        images, names = images[-1:], names[-1:]
+    _judgement(info)
+    images, names = _goals(goals, info)
     agent.reset(images, 1_000_003 * planner_seed + seed)
     seconds: list[float] = []
     with contextlib.ExitStack() as ends:
@@ -113,18 +116,52 @@ def run_episode(
             ends.callback(watcher.on_end)
         for watcher in subscribers:
             watcher.on_start(Start(seed, observation, info, images, names, max_steps))
-        finished = False
-        while len(seconds) < max_steps and not finished:
+        finished = ended = False
+        while len(seconds) < max_steps and not ended:
             decision = agent.act(observation)
             finished = decision.finished
             seconds.append(decision.seconds)
             following, _, terminated, truncated, info = env.step(decision.action)
+            _judgement(info)
             step = Step(len(seconds) - 1, observation, decision, following, info)
             for watcher in subscribers:
                 watcher.on_step(step)
             observation = following
-            finished = finished or terminated or truncated
+            ended = finished or terminated or truncated
+        success, distance_m = _judgement(info)
         return EpisodeResult(
-            seed, bool(info["success"]), float(info["distance_m"]), len(seconds),
-            tuple(seconds), finished, bool(shown),
+            seed, success, distance_m, len(seconds), tuple(seconds), finished, bool(shown)
         )
+
+
+def _judgement(info: dict[str, Any]) -> tuple[bool, float]:
+    """``success`` and ``distance_m`` of an environment's ``info``."""
+    for key in ("success", "distance_m"):
+        if key not in info:
+            raise ValueError(
+                f"the environment's info has no '{key}'; it needs 'success' and 'distance_m' [m] "
+                "in every call, False and NaN where nobody judges"
+            )
+    return bool(info["success"]), float(info["distance_m"])
+
+
+def _goals(
+    goals: str | Sequence[NDArray[np.uint8]], info: dict[str, Any]
+) -> tuple[list[NDArray[np.uint8]], list[str]]:
+    """The goal images and their names."""
+    if not isinstance(goals, str):
+        images, names = list(goals), [f"goal {i + 1}" for i in range(len(goals))]
+    elif "subgoal_images" in info:
+        images, names = list(info["subgoal_images"]), list(info["subgoal_names"])
+    elif "goal_image" in info:
+        images, names = [info["goal_image"]], ["goal"]
+    else:
+        images, names = [], []
+    if not images:
+        raise ValueError(
+            "there is no goal image; give goals=[image], uint8 [H, W, 3], or let the info of the "
+            "environment's reset have 'goal_image', or 'subgoal_images' and 'subgoal_names'"
+        )
+    if isinstance(goals, str) and goals == "single":
+        return images[-1:], names[-1:]
+    return images, names

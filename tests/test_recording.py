@@ -1,3 +1,4 @@
+import gymnasium
 import numpy as np
 import pytest
 
@@ -45,6 +46,44 @@ def test_what_was_recorded_survives_an_error(env, tmp_path):
         run_episode(env, Scripted(fail_at=3), 5, 10, "subgoals", watchers)
     assert len(store.read("run")) == 4
     assert (tmp_path / "run.rrd").stat().st_size > 1000
+
+
+class Bare(gymnasium.Env):
+    """An environment that tells no more than it is asked to."""
+
+    def __init__(self, told):
+        self.told = told
+
+    def _seen(self):
+        return {"image": np.zeros((16, 16, 3), np.uint8), "state": np.zeros(7)}
+
+    def reset(self, *, seed=None, options=None):
+        return self._seen(), dict(self.told)
+
+    def step(self, action):
+        return self._seen(), 0.0, False, True, dict(self.told)
+
+
+def test_goals_may_be_given_and_an_episode_the_environment_ends_is_not_the_agents_done():
+    agent, goal = Scripted(), np.full((16, 16, 3), 7, np.uint8)
+    env = Bare({"success": True, "distance_m": 0.5})
+    result = run_episode(env, agent, 0, 10, [goal, goal])
+    assert len(agent.goals) == 2
+    assert (result.steps, result.success, result.finished) == (1, True, False)
+    run_episode(Bare({**env.told, "goal_image": goal}), agent, 0, 10)
+    np.testing.assert_array_equal(agent.goals, [goal])
+
+
+@pytest.mark.parametrize(
+    ("told", "missing"),
+    [
+        ({"distance_m": 0.0}, "no 'success'"), ({"success": False}, "no 'distance_m'"),
+        ({"success": False, "distance_m": 0.0}, r"no goal image; give goals=\[image\]"),
+    ],
+)
+def test_what_an_environment_must_tell_is_named(told, missing):
+    with pytest.raises(ValueError, match=missing):
+        run_episode(Bare(told), Scripted(), 0, 1)
 
 
 def test_unknown_goal_kind_is_refused(env):
