@@ -25,22 +25,21 @@ from worldmodel.progress import Progress
 class Settings:
     """Frames per second of encoding single frames, as V-JEPA 2-AC does, by batch size.
 
-    model: "shipped", or an encoder's name (random weights); depth: fewer blocks of it, to fit.
-    The plain way is float32, each frame repeated to a tubelet and encoded alone.  peer: the same
-    weights' shape in transformers' VJEPA2Model (bf16, batches of repeated frames), if installed.
+    The plain way is float32, each frame repeated to a tubelet and encoded alone.
     """
 
-    out: str = "outputs/bench/encoder"
+    out: str = "outputs/bench/encoder"  # folder of the table and the report
+    # shipped, or an encoder's name (vit_tiny to vit_giant_384) with random weights
     model: str = "shipped"
-    depth: int | None = None
-    batches: tuple[int, ...] = (1, 8, 32)
-    device: str = "auto"
-    bf16: bool = True
-    compile: bool = False
-    threads: int | None = None
-    repeats: int = 3
-    peer: bool = True
-    seed: int = 0
+    depth: int | None = None  # blocks of the encoder, to fit into memory; null: all
+    batches: tuple[int, ...] = (1, 8, 32)  # frames encoded at once
+    device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
+    bf16: bool = True  # our encoder in bfloat16; false: float32
+    compile: bool = False  # our encoder with torch.compile
+    threads: int | None = None  # CPU threads; null: all
+    repeats: int = 3  # runs of each way, of which the median counts
+    peer: bool = True  # transformers' VJEPA2Model of the same shape too, where it is installed
+    seed: int = 0  # draws frames and random weights
 
 
 def load_model(settings: Settings) -> Encoder:

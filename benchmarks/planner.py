@@ -39,30 +39,24 @@ PEER = ROOT / ".bench"  # tools/bench/setup.sh
 
 @dataclass(frozen=True)
 class Settings:
-    """One plan, computed several ways with the same weights, samples and goal, in turn.
+    """Time one plan computed several ways with the same weights, samples and goal, in turn."""
 
-    model: "shipped", or a predictor's name (random weights); depth: fewer blocks of it, to fit.
-    reference: the plain way, as the released notebook does it (float32).  peer:
-    stable-worldmodel's CEMSolver over the plain cost (sh tools/bench/setup.sh).  growth: how time
-    grows with samples and horizon.  int8: our engine with 8-bit integer products
-    too, where the CPU has them.
-    """
-
-    out: str = "outputs/bench/planner"
-    model: str = "shipped"
-    depth: int | None = None
+    out: str = "outputs/bench/planner"  # folder of the table and the report
+    model: str = "shipped"  # shipped, or ac_tiny or vjepa2_ac with random weights
+    depth: int | None = None  # blocks of the predictor, to fit into memory; null: all
     cem: CEMConfig = field(default_factory=lambda: CEMConfig(horizon=2))
-    device: str = "auto"
-    bf16: bool = True
-    int8: bool = True
-    compile: bool = False
+    device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
+    bf16: bool = True  # our engine in bfloat16; false: float32
+    int8: bool = True  # our engine with 8-bit integer products too, where the CPU has them
+    compile: bool = False  # our engine with torch.compile
+    # most memory that imagining takes at once [MiB]; null: chosen by the device
     memory_mb: float | None = None
-    threads: int | None = None
-    repeats: int = 3
-    reference: bool = True
-    peer: bool = True
-    growth: bool = True
-    seed: int = 0
+    threads: int | None = None  # CPU threads; null: all
+    repeats: int = 3  # plans of each way, of which the median counts
+    reference: bool = True  # the plain way too, as the released notebook does it (float32)
+    peer: bool = True  # stable-worldmodel's CEMSolver too (sh tools/bench/setup.sh)
+    growth: bool = True  # how time grows with samples and horizon
+    seed: int = 0  # draws samples and random weights
 
 
 def load_model(settings: Settings) -> Predictor:

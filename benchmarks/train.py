@@ -28,25 +28,25 @@ FRAMES = 64  # of the recording that windows are drawn from
 
 @dataclass(frozen=True)
 class Settings:
-    """Post-training steps on random pictures and random weights of an encoder's shapes: windows
-    per second with latents from a memory-mapped file, and with frames encoded in every step.
+    """Post-training steps on random pictures and random weights of an encoder's shapes: windows per
+    second with latents from a memory-mapped file, and with frames encoded in every step.
 
-    encoder: a name of ``worldmodel.encoder.ENCODERS``; the predictor is fitted to it.  window:
-    frames of one sample.  Both ways take bf16 autocast and the same predictor step.  processes:
-    data-parallel training (DDP, gloo) on cached latents by so many processes of one thread each.
+    Both ways take bf16 autocast and the same predictor step.
     """
 
-    out: str = "outputs/bench/train"
+    out: str = "outputs/bench/train"  # folder of the table and the report
+    # an encoder's name, vit_tiny to vit_giant_384; the predictor is fitted to it
     encoder: str = "vit_large"
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
-    batch_size: int = 2
-    window: int = 4
-    steps: int = 5
-    device: str = "cpu"
-    threads: int | None = None
-    compile: bool = False
+    batch_size: int = 2  # windows in a batch
+    window: int = 4  # frames of a window
+    steps: int = 5  # training steps of each way
+    device: str = "cpu"  # where to compute: cpu, cuda or cuda:1
+    threads: int | None = None  # CPU threads; null: all
+    compile: bool = False  # the predictor with torch.compile
+    # processes of one thread each, for data-parallel training (DDP, gloo) on cached latents
     processes: tuple[int, ...] = (1, 2)
-    seed: int = 0
+    seed: int = 0  # draws pictures and random weights
 
 
 def run(settings: Settings) -> dict[str, Any]:

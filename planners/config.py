@@ -10,24 +10,21 @@ Distance = Literal["l1", "squared"]
 
 @dataclass(frozen=True)
 class CEMConfig:
-    """Search effort and bounds per control step.
+    """The cross-entropy method: search effort and bounds of one control step."""
 
-    max_move_m bounds each axis of the translation; max_turn_rad each Euler angle of the
-    rotation (0: never rotate, as in the released notebook); max_grip the change of closedness.
-    Gripper changes below grip_threshold become 0 (the notebook's 0.25).
-    """
-
-    samples: int = 100
-    iterations: int = 4
-    elites: int = 12
-    horizon: int = 1
-    momentum_mean: float = 0.15
-    momentum_std: float = 0.15
-    max_move_m: float = 0.075
+    samples: int = 100  # action sequences drawn in each iteration
+    iterations: int = 4  # rounds of sampling and refitting
+    elites: int = 12  # cheapest sequences that the next distribution is fitted to
+    horizon: int = 1  # actions in a sequence [control steps]
+    momentum_mean: float = 0.15  # share of the old mean that is kept when refitting
+    momentum_std: float = 0.15  # share of the old standard deviation that is kept when refitting
+    max_move_m: float = 0.075  # largest translation of an action, each axis [m]
+    # largest rotation of an action, each Euler angle [rad]; 0: never rotate, as V-JEPA 2-AC
     max_turn_rad: float = 0.15
-    max_grip: float = 0.75
-    grip_threshold: float = 0.25
-    warm_start: bool = True
+    max_grip: float = 0.75  # largest change of gripper closedness of an action
+    grip_threshold: float = 0.25  # smaller changes of closedness become 0
+    warm_start: bool = True  # begin with the last plan, one step on
+    # time for one decision [s]; the search is made smaller to fit; null: none
     deadline_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -46,19 +43,18 @@ class CEMConfig:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """Weights of the parts of the cost.
+    """Weights of the parts of the cost of an imagined outcome.
 
-    distance: between tokens; ``l1`` is V-JEPA 2-AC's, ``squared`` the mean squared difference.
-    position_weight [1/m], rotation_weight [1/rad], grip_weight: distance between the imagined
-    pose (known exactly from the actions) and the pose a readout reads from the goal image; all
-    0 switches the readout off.
+    The pose terms compare the imagined pose (known exactly from the actions) with the pose that the
+    readout reads from the goal image; with all three weights 0 the readout is not used.
     """
 
+    # between tokens: mean absolute (V-JEPA 2-AC's) or mean squared difference
     distance: Distance = "l1"
-    token_weight: float = 1.0
-    position_weight: float = 20.0
-    rotation_weight: float = 1.0
-    grip_weight: float = 1.0
+    token_weight: float = 1.0  # weight of the distance between imagined and goal tokens
+    position_weight: float = 20.0  # weight of the distance between hand positions [1/m]
+    rotation_weight: float = 1.0  # weight of the angle between hand orientations [1/rad]
+    grip_weight: float = 1.0  # weight of the difference in gripper closedness
 
     def __post_init__(self) -> None:
         valid = get_args(Distance)
@@ -72,22 +68,23 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True)
 class SubgoalConfig:
-    """The rule that switches between the images of a goal sequence.
+    """When to go on to the next image of a goal sequence.
 
-    fixed: each image for ``fixed_steps`` steps (cycled; the paper's pick-and-place has 4, 10,
-    4).  auto: on when the hand is within the tolerances of the pose read from the image and
-    the gripper has settled, or when the cost has stopped falling, between min and max steps.
+    ``auto``: once the hand is within the tolerances of the pose read from the image and the gripper
+    has settled, or once the cost has stopped falling, between the least and the most steps.
     """
 
+    # by progress, or each image for a fixed number of steps
     switching: Literal["auto", "fixed"] = "auto"
+    # steps for each image, the last number for all further ones; the paper's 4, 10, 4
     fixed_steps: tuple[int, ...] = (4, 10, 4)
-    min_steps: int = 2
-    max_steps: int = 9
-    last_steps: int = 12
-    position_tolerance_m: float = 0.012
-    rotation_tolerance_rad: float = 0.12
-    grip_tolerance: float = 0.15
-    stall_steps: int = 3
+    min_steps: int = 2  # least steps for an image
+    max_steps: int = 9  # most steps for an image that is not the last
+    last_steps: int = 12  # most steps for the last image
+    position_tolerance_m: float = 0.012  # distance to the goal pose that counts as reached [m]
+    rotation_tolerance_rad: float = 0.12  # angle to the goal pose that counts as reached [rad]
+    grip_tolerance: float = 0.15  # difference in closedness that counts as reached
+    stall_steps: int = 3  # steps without progress before the next image
     stall_gain: float = 0.01  # relative fall of the cost that counts as progress
 
 
@@ -95,33 +92,31 @@ class SubgoalConfig:
 class HierarchyConfig:
     """The sub-goals that the planner sets itself around a gripper event."""
 
-    approach_m: float = 0.10  # height above the event where approach and retreat end
+    approach_m: float = 0.10  # height above the event where approach and retreat end [m]
 
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """servo: correct the pose read from the goal image by the error of the pose read from the
-    present image, the more the nearer the two are (``servo_range_m``): near the goal the two
-    images look alike and the readout's bias cancels.  binary_grip: a gripper is told to open or to
-    close; what is read in between is doubt, and the likeliest sequence of the two is taken
-    (``planners.grip``; false for grippers that hold widths).  max_imagined: how many samples,
-    those with the lowest pose cost, are imagined in each iteration; the others cannot become
-    elites (docs/lab-book.md has the ablation).  Without a pose all samples are imagined.
-    memory_mb: most that imagining takes at once; compile: let torch.compile fuse the predictor,
-    which costs up to a minute at the first plan; int8: imagine with 8-bit integer products, on
-    CPUs (``worldmodel.quantised``)."""
+    """The planner: how it searches, what it minimises, how it computes."""
 
     cem: CEMConfig = field(default_factory=CEMConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     subgoals: SubgoalConfig = field(default_factory=SubgoalConfig)
-    servo: bool = True
+    servo: bool = True  # correct the pose read from the goal image by the readout's present error
+    # distance to the goal at which that correction has faded to 1/e [m]
     servo_range_m: float = 0.05
+    # round closedness read from goal images to 0 or 1 (Viterbi over the sequence); false for
+    # width-controlled grippers
     binary_grip: bool = True
-    bf16: bool = True
+    bf16: bool = True  # compute in bfloat16; false: float32
+    # samples imagined in an iteration, those with the lowest pose cost; the others cannot become
+    # elites
     max_imagined: int = 16
+    # most memory that imagining takes at once [MiB]; null: chosen by the device
     memory_mb: float | None = None
+    # fuse the predictor with torch.compile; the first plan takes up to a minute more
     compile: bool = False
-    int8: bool = False
+    int8: bool = False  # imagine with 8-bit integer products, on CPUs that have them
 
 Policy = Literal[
     "planner", "flat", "random", "stand_still", "inverse_dynamics", "simulator_embedding",
@@ -134,19 +129,19 @@ Goal = Literal["subgoals", "single"]
 class PolicyConfig:
     """Which agent, from which weights.
 
-    planner: CEM with the world model, with its own sub-goals when it is given a single goal
-    image; flat: the same without its own sub-goals.  inverse_dynamics, random, stand_still: do
-    not plan.  simulator_embedding, simulator_state: the same CEM with the simulator as the
-    model, and the embedding cost or the true-state cost.  calibration: a file of ``worldmodel
-    calibrate``; "self" (``evaluate`` only): made in each episode's own scene first.  checkpoint:
-    the weights, any source of ``worldmodel.models``.  readout: a source whose readout, fine-tuned
-    for another arm or camera, is taken instead.
+    planner: CEM with the world model, with its own sub-goals when it is given a single goal image.
+    flat: the same without its own sub-goals.  inverse_dynamics, random, stand_still: do not plan.
+    simulator_embedding, simulator_state: CEM with the simulator as the model, and the
+    embedding cost or the true-state cost.
     """
 
-    policy: Policy = "planner"
-    goal: Goal = "subgoals"
+    policy: Policy = "planner"  # the agent
+    goal: Goal = "subgoals"  # images given to the agent: the sequence to the goal, or only the last
+    # weights: shipped; a folder; Meta's .pt; a Hugging Face folder; or hf://owner/name[@revision]
     checkpoint: str = "shipped"
+    # file of `worldmodel calibrate`; self: made first in each episode's own scene (evaluate only)
     calibration: str | None = None
+    # source of another readout, fine-tuned for another arm or camera; null: the checkpoint's
     readout: str | None = None
     agent: AgentConfig = field(default_factory=AgentConfig)
     hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)

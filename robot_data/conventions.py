@@ -46,15 +46,14 @@ OVERSHOOT = 0.1  # share of the range a sensor may exceed its end stops by
 
 @dataclass(frozen=True)
 class StateConvention:
-    """Columns of a state: position [3], rotation, gripper [1].
+    """How a source writes a state: position [3], rotation, gripper [1]."""
 
-    ``max_width_m``: gap of the open fingers, for gripper "width".
-    """
-
-    position: LengthUnit = "m"
+    position: LengthUnit = "m"  # unit of positions
+    # form of rotations; euler_xyz is extrinsic, euler_XYZ intrinsic [rad]
     rotation: RotationForm = "euler_xyz"
+    # form of the gripper: 0 to 1, -1 to 1, or the gap between the fingers [m]
     gripper: GripperForm = "closedness"
-    max_width_m: float = 0.0
+    max_width_m: float = 0.0  # gap of the open fingers, for gripper=width [m]
 
     def __post_init__(self) -> None:
         for value, kind in (

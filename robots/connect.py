@@ -32,22 +32,20 @@ def open_ros(discovery: Discovery) -> None:
 
 @dataclass(frozen=True)
 class Transport:
-    """How a planner reaches the arm.  kind: "ros2" is the bridge, "rosbridge" the same for
-    machines without ROS, "fci" an FR3's control interface itself, without a bridge.
+    """How a planner reaches the arm."""
 
-    host: of rosbridge, or for fci the arm's control, e.g. 172.16.0.2.  allow_remote: rosbridge on
-    another host, where whoever reaches the port commands the arm.  camera, realtime (false only
-    for a simulated arm) and fault_log: for fci; elsewhere these are the bridge's.
-    """
-
+    # ros2: the bridge; rosbridge: the same for machines without ROS; fci: an FR3's control
+    # interface itself
     kind: Literal["ros2", "rosbridge", "fci"] = "ros2"
-    discovery: Discovery = "localhost"
+    discovery: Discovery = "localhost"  # who takes part in ROS 2: this machine, or its subnet
+    # address of rosbridge, or for fci of the arm's control, e.g. 172.16.0.2
     host: str = "localhost"
-    port: int = 9090
+    port: int = 9090  # port of rosbridge
+    # rosbridge on another host, where whoever reaches the port commands the arm
     allow_remote: bool = False
     camera: CameraConfig = field(default_factory=CameraConfig)
-    realtime: bool = True
-    fault_log: str = "outputs/robot/faults.jsonl"
+    realtime: bool = True  # require a real-time kernel; false only for a simulated arm
+    fault_log: str = "outputs/robot/faults.jsonl"  # file of JSON lines, one a fault
 
 
 def open_link(

@@ -24,15 +24,15 @@ TOLERANCE = np.array([0.005, 0.005, 0.005, 0.03, 0.03, 0.03, 0.05])  # of going 
 
 @dataclass(frozen=True)
 class FrankaEnvConfig:
-    """image_size: side of the square that camera pictures are scaled and centre-cropped to
-    [pixels]; null: as the model takes them, 128 where there is none.
-    settle: a step ends when the arm has come to rest, as the model's training data do;
-    otherwise after one period of ``control_hz``.  step_timeout_s: most a step waits."""
+    """The real arm as an environment."""
 
+    # side of the square that pictures are fitted to [px]; null: as the model takes them, 128 where
+    # there is none
     image_size: int | None = None
-    control_hz: float = 5.0
+    control_hz: float = 5.0  # control steps in a second [Hz]
+    # a step ends when the arm rests, as in the training data; false: after one period
     settle: bool = True
-    step_timeout_s: float = 5.0
+    step_timeout_s: float = 5.0  # most that a step waits for the arm [s]
 
     def __post_init__(self) -> None:
         if self.side % 16 or self.side < 16:

@@ -20,48 +20,44 @@ class SafetyError(RuntimeError):
 
 @dataclass(frozen=True)
 class Box:
-    """Axis-aligned box in the robot base frame [m]."""
+    """Axis-aligned box in the robot base frame."""
 
-    low_m: Vector3
-    high_m: Vector3
+    low_m: Vector3  # lower corner [m]
+    high_m: Vector3  # upper corner [m]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one arm, robot base frame.
+    """What one arm may be told to do, in the robot base frame.  Speed, acceleration and jerk bound
+    the norms of what is commanded."""
 
-    frame: the base frame every pose must be given in.  step_*: most one action may ask for
-    (the caps of DROID).  speed, acceleration and jerk bound the norms of what is commanded.
-    stale_s: age beyond which a pose, joint state or image is not believed.  watchdog_ticks:
-    control steps without an action before the arm holds.  lead_m: distance the command may be
-    ahead of the measured hand.  clock_jump_s: stamps further ahead of this machine's clock,
-    or going back by more, are a jump.  action_age_s: an action planned on an older picture is
-    refused; it bounds how slow a planner may be.  turn_rad, tilt_rad: how far the hand, and the
-    axis it points along, may be turned from where commanding began; an action beyond is refused.
-    """
-
-    frame: str = "fr3_link0"
+    frame: str = "fr3_link0"  # name of the robot base frame, in which every pose must be given
+    # lower corner of the box that the hand stays in [m]
     workspace_low_m: Vector3 = (0.30, -0.30, 0.01)
-    workspace_high_m: Vector3 = (0.65, 0.30, 0.40)  # where an FR3's elbow is still bent
-    keep_out: tuple[Box, ...] = ()
-    step_m: float = 0.075
-    step_rad: float = 0.15
-    step_grip: float = 0.25
-    speed_m_s: float = 0.25
-    acceleration_m_s2: float = 0.5
-    jerk_m_s3: float = 5.0
-    turn_speed_rad_s: float = 0.8
-    turn_acceleration_rad_s2: float = 2.0
-    turn_jerk_rad_s3: float = 20.0
+    # upper corner of that box, where an FR3's elbow is still bent [m]
+    workspace_high_m: Vector3 = (0.65, 0.30, 0.40)
+    keep_out: tuple[Box, ...] = ()  # boxes that the hand stays out of
+    step_m: float = 0.075  # largest translation of one action [m]; DROID's cap
+    step_rad: float = 0.15  # largest rotation of one action [rad]; DROID's cap
+    step_grip: float = 0.25  # largest change of closedness of one action; DROID's cap
+    speed_m_s: float = 0.25  # largest speed of the hand [m/s]
+    acceleration_m_s2: float = 0.5  # largest acceleration of the hand [m/s^2]
+    jerk_m_s3: float = 5.0  # largest jerk of the hand [m/s^3]
+    turn_speed_rad_s: float = 0.8  # largest angular speed [rad/s]
+    turn_acceleration_rad_s2: float = 2.0  # largest angular acceleration [rad/s^2]
+    turn_jerk_rad_s3: float = 20.0  # largest angular jerk [rad/s^3]
+    # an action that turns the hand further from where commanding began is refused [rad]
     turn_rad: float = 1.6
+    # an action that tilts the hand's axis further from where commanding began is refused [rad]
     tilt_rad: float = 0.5
-    lead_m: float = 0.10
-    stale_s: float = 0.5
-    watchdog_ticks: int = 3
-    action_age_s: float = 3.0
+    lead_m: float = 0.10  # a command further ahead of the measured hand is a fault [m]
+    stale_s: float = 0.5  # a pose, joint state or image older than this is not believed [s]
+    watchdog_ticks: int = 3  # control steps without an action before the arm holds
+    action_age_s: float = 3.0  # an action planned on a picture older than this is refused [s]
+    # a stamp further ahead of this machine's clock, or further back, is a clock jump [s]
     clock_jump_s: float = 0.2
-    force_n: float = 40.0
-    torque_nm: float = 40.0
+    force_n: float = 40.0  # collision threshold: force at the hand [N]
+    torque_nm: float = 40.0  # collision threshold: torque at the joints [N m]
 
     def __post_init__(self) -> None:
         for name in (f.name for f in fields(self) if f.type in ("float", "int")):

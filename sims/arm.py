@@ -30,18 +30,18 @@ STALL_GAP = 0.06  # commanded minus measured closedness that shows contact
 
 @dataclass(frozen=True)
 class ArmConfig:
-    """The simulated rig.  Lengths in m, rates in Hz.
+    """The simulated rig."""
 
-    image_size: side of its pictures [pixels]; null: as the policy's model takes them, 128 where
-    there is none.
-    """
-
+    # side of the camera's pictures [px]; null: as the policy's model takes them, 128 where there is
+    # none
     image_size: int | None = None
-    wrist_camera: bool = False
-    control_hz: float = 5.0
-    timestep_s: float = 0.002
+    wrist_camera: bool = False  # add the pictures of a camera at the wrist
+    control_hz: float = 5.0  # control steps in a second [Hz]
+    timestep_s: float = 0.002  # time step of the physics [s]
     fast_rendering: bool = True  # light meshes, no shadows, no reflections, no multisampling
+    # lower corner of the box that the hand is kept in, base frame [m]
     workspace_low_m: tuple[float, float, float] = (0.30, -0.28, 0.015)
+    # upper corner of that box [m]
     workspace_high_m: tuple[float, float, float] = (0.70, 0.28, 0.40)
     scene: scene.SceneConfig = field(default_factory=scene.SceneConfig)
     task: tasks.TaskConfig = field(default_factory=tasks.TaskConfig)

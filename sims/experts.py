@@ -23,16 +23,17 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CollectConfig:
-    """How much of what is recorded."""
+    """What is recorded: random play, carrying, and scripted pick-and-place, all with noise."""
 
-    frames: int = 41
-    play_fraction: float = 0.3  # random play
-    carry_fraction: float = 0.2  # pick up, then random play with the object
-    cup_fraction: float = 0.2
-    noise_m: float = 0.008
-    tolerance_m: float = 0.012  # how near a waypoint counts as reached
+    frames: int = 41  # frames of an episode [control steps]
+    play_fraction: float = 0.3  # share of episodes of random play
+    carry_fraction: float = 0.2  # share of episodes that pick up, then play with the object
+    cup_fraction: float = 0.2  # share of episodes with a cup; the others have a box
+    noise_m: float = 0.008  # noise of waypoints and actions, standard deviation [m]
+    tolerance_m: float = 0.012  # distance to a waypoint that counts as reached [m]
+    # lower corner of the box of random play, base frame [m]
     play_low_m: tuple[float, float, float] = (0.37, -0.19, 0.02)
-    play_high_m: tuple[float, float, float] = (0.63, 0.19, 0.27)
+    play_high_m: tuple[float, float, float] = (0.63, 0.19, 0.27)  # upper corner of that box [m]
 
 
 def play_waypoints(config: CollectConfig, rng: np.random.Generator, closed: bool | None = None):

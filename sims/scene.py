@@ -48,33 +48,39 @@ UNSEEN_PALETTE = (
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """What is on the table and how much of it is drawn anew for every episode.
+    """What is on the table, and how much of it is drawn anew for every episode.
 
-    palette, table, light: "unseen" draws from colours, a texture and lamp positions and levels
-    that training data never have; table "varied" draws from many textures and floor colours.
-    camera_jitter_deg: uniform, on azimuth and elevation; camera_jitter_m: uniform, on the look-at
-    point and the distance; both once per episode.
+    "unseen" draws from colours, a texture, and lamp positions and levels that training data never
+    have.
     """
 
-    object: ObjectKind = "box"
-    box_half_m: tuple[float, float] = (0.021, 0.027)  # half edge, drawn uniformly
-    cup_radius_m: tuple[float, float] = (0.026, 0.031)
-    cup_height_m: tuple[float, float] = (0.07, 0.09)
+    object: ObjectKind = "box"  # the object of the task
+    # half edge of the box, drawn between these [m]
+    box_half_m: tuple[float, float] = (0.021, 0.027)
+    cup_radius_m: tuple[float, float] = (0.026, 0.031)  # radius of the cup, drawn between these [m]
+    cup_height_m: tuple[float, float] = (0.07, 0.09)  # height of the cup, drawn between these [m]
+    # radius of the cylinder, drawn between these [m]
     cylinder_radius_m: tuple[float, float] = (0.021, 0.027)
+    # height of the cylinder, drawn between these [m]
     cylinder_height_m: tuple[float, float] = (0.042, 0.054)
-    palette: Look = "train"
+    palette: Look = "train"  # colours of the object
+    # texture and colour of the table; varied: of many, with as many floor colours
     table: Literal["train", "varied", "unseen"] = "train"
-    light: Look = "train"
-    randomise_colour: bool = True
-    randomise_table: bool = True
-    randomise_light: bool = True
-    distractors: int = 0
+    light: Look = "train"  # position and level of the lamp
+    randomise_colour: bool = True  # draw the object's colour; false: red
+    randomise_table: bool = True  # draw the table's texture and colour; false: plain grey
+    randomise_light: bool = True  # draw the lamp's position and level; false: the middle ones
+    distractors: int = 0  # further boxes, beside the workspace
+    # point that the camera looks at, base frame [m]
     camera_lookat_m: tuple[float, float, float] = (0.50, 0.0, 0.14)
-    camera_distance_m: float = 0.84
-    camera_azimuth_deg: float = 145.0  # 90 looks along +y, 180 looks back at the robot
-    camera_elevation_deg: float = -28.0
-    camera_fovy_deg: float = 35.0
+    camera_distance_m: float = 0.84  # distance from the camera to that point [m]
+    # direction of view: 90 looks along +y, 180 back at the robot [deg]
+    camera_azimuth_deg: float = 145.0
+    camera_elevation_deg: float = -28.0  # direction of view: negative looks down [deg]
+    camera_fovy_deg: float = 35.0  # vertical field of view [deg]
+    # azimuth and elevation change by up to this, once an episode [deg]
     camera_jitter_deg: float = 0.0
+    # look-at point and distance change by up to this, once an episode [m]
     camera_jitter_m: float = 0.0
 
 

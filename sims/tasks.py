@@ -49,17 +49,22 @@ class TaskScene(Protocol):
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """Which task, and where starts, objects and goals are drawn (m, rad, robot base frame)."""
+    """Where starts, objects and goals are drawn, robot base frame."""
 
-    name: TaskName = "pick_and_place"
+    name: TaskName = "pick_and_place"  # the task
+    # images on the way to the goal: one a waypoint, or the paper's three
     subgoals: Literal["dense", "paper"] = "dense"
+    # lower corner of where objects and their goals are drawn, x and y [m]
     object_low_m: tuple[float, float] = (0.42, -0.13)
-    object_high_m: tuple[float, float] = (0.58, 0.13)
-    object_yaw_rad: float = 0.3
+    object_high_m: tuple[float, float] = (0.58, 0.13)  # upper corner of that rectangle [m]
+    object_yaw_rad: float = 0.3  # objects are turned by up to this [rad]
+    # lower corner of the box that the hand starts in [m]
     start_low_m: tuple[float, float, float] = (0.40, -0.15, 0.14)
+    # upper corner of that box, and of the box that its goals are in [m]
     start_high_m: tuple[float, float, float] = (0.60, 0.15, 0.24)
+    # lower corner of the box that the hand's goals are drawn in [m]
     reach_low_m: tuple[float, float, float] = (0.40, -0.15, 0.05)
-    goal_distance_m: float = 0.10  # least distance from start to goal, of hand or object
+    goal_distance_m: float = 0.10  # least distance from start to goal, of hand or object [m]
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,16 @@ Parallel = Literal["ddp", "fsdp"]
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    image_size: int = 128
-    embed_dim: int = 192
-    depth: int = 6
-    num_heads: int = 6
-    mlp_ratio: float = 4.0
-    patch_size: int = 16
-    tubelet_size: int = 2
-    layer_norm_eps: float = 1e-6
+    """Shape of the video encoder, a V-JEPA 2 ViT."""
+
+    image_size: int = 128  # side of the square images [px]
+    embed_dim: int = 192  # width of a token
+    depth: int = 6  # transformer blocks
+    num_heads: int = 6  # attention heads of a block
+    mlp_ratio: float = 4.0  # width of a block's MLP over the width of a token
+    patch_size: int = 16  # side of the square patch that becomes a token [px]
+    tubelet_size: int = 2  # frames that become a token
+    layer_norm_eps: float = 1e-6  # added to the variance in every LayerNorm
 
     @property
     def grid(self) -> int:
@@ -39,27 +41,24 @@ ENCODERS = {
 
 @dataclass(frozen=True)
 class PredictorConfig:
-    """Sizes of the predictor.
+    """Shape of the action-conditioned predictor of V-JEPA 2-AC."""
 
-    residual: add the output to the current frame's tokens; starts training at the copy
-    baseline; off for released weights.  action_scale and
-    state_scale multiply the inputs, which are small numbers in m and rad; 1 for released
-    weights.
-    """
-
-    image_size: int = 128
-    patch_size: int = 16
-    embed_dim: int = 192
-    predictor_dim: int = 256
-    depth: int = 6
-    num_heads: int = 8
-    mlp_ratio: float = 4.0
-    max_steps: int = 8
-    use_extrinsics: bool = False
+    image_size: int = 128  # side of the encoder's images [px]
+    patch_size: int = 16  # side of the encoder's patches [px]
+    embed_dim: int = 192  # width of the encoder's tokens
+    predictor_dim: int = 256  # width of a token inside the predictor
+    depth: int = 6  # transformer blocks
+    num_heads: int = 8  # attention heads of a block
+    mlp_ratio: float = 4.0  # width of a block's MLP over predictor_dim
+    max_steps: int = 8  # most frames in its context
+    use_extrinsics: bool = False  # take the camera's pose as a further token
+    # add the output to the present frame's tokens: training starts at the copy baseline; false for
+    # released weights
     residual: bool = False
+    # factor on actions, which are small numbers [m, rad]; 1 for released weights
     action_scale: float = 1.0
-    state_scale: float = 1.0
-    layer_norm_eps: float = 1e-6
+    state_scale: float = 1.0  # factor on states; 1 for released weights
+    layer_norm_eps: float = 1e-6  # added to the variance in every LayerNorm
 
     @property
     def grid(self) -> int:
@@ -76,46 +75,43 @@ PREDICTORS = {
 
 @dataclass(frozen=True)
 class ReadoutConfig:
-    embed_dim: int = 192
-    tokens: int = 64
-    dim: int = 256
-    depth: int = 2
-    num_heads: int = 8
-    queries: int = 8
+    """Shape of the readout of the robot state, an attentive probe."""
+
+    embed_dim: int = 192  # width of the encoder's tokens
+    tokens: int = 64  # tokens of a frame
+    dim: int = 256  # width of a token inside the readout
+    depth: int = 2  # transformer blocks
+    num_heads: int = 8  # attention heads of a block
+    queries: int = 8  # learned queries that pool the tokens
 
 
 @dataclass(frozen=True)
 class GoalConditionedConfig:
-    """image: the attentive trunk that pools each image; hidden: width of what joins the two."""
+    """Shape of a network that compares a present image with a goal image."""
 
     image: ReadoutConfig = field(default_factory=ReadoutConfig)
-    hidden: int = 512
+    hidden: int = 512  # width of the layers that join the two images
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What every loop shares.  The learning rate warms up linearly, then falls as a cosine.
+    """One training loop.  The learning rate warms up linearly, then falls as a cosine."""
 
-    accumulate: batches an optimiser step adds up, in each process.  parallel: under torchrun,
-    "ddp" keeps the whole model in each process, "fsdp" a share of it.  compile: let
-    torch.compile fuse the model: a minute or so at the first step.
-    """
-
-    steps: int = 1000
-    batch_size: int = 64
-    learning_rate: float = 6e-4
-    final_learning_rate: float = 1e-5
-    warmup_steps: int = 100
-    weight_decay: float = 0.04
-    clip_norm: float = 1.0
-    seed: int = 0
-    bf16: bool = True
-    checkpoint_every: int = 250
-    log_every: int = 20
-    device: str = "auto"
-    accumulate: int = 1
-    parallel: Parallel = "ddp"
-    compile: bool = False
+    steps: int = 1000  # optimiser steps
+    batch_size: int = 64  # samples in a batch, in each process
+    learning_rate: float = 6e-4  # learning rate after the warm-up
+    final_learning_rate: float = 1e-5  # learning rate at the last step
+    warmup_steps: int = 100  # steps of linear warm-up
+    weight_decay: float = 0.04  # AdamW's weight decay, of matrices only
+    clip_norm: float = 1.0  # largest norm of the gradient
+    seed: int = 0  # draws initial weights and batches
+    bf16: bool = True  # train under bfloat16 autocast
+    checkpoint_every: int = 250  # steps between saved states, from which a killed run goes on
+    log_every: int = 20  # steps between logged figures
+    device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
+    accumulate: int = 1  # batches that one optimiser step adds up, in each process
+    parallel: Parallel = "ddp"  # under torchrun: the whole model in each process, or a share of it
+    compile: bool = False  # fuse the model with torch.compile; the first step takes a minute more
 
     def __post_init__(self) -> None:
         if self.accumulate < 1:

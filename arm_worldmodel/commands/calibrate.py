@@ -15,21 +15,23 @@ MOVES = 240  # 48 s at 5 Hz
 
 @dataclass(frozen=True)
 class Settings:
-    """Camera self-calibration: a third of the moves handle the object, the others are random ones
-    of at most ``step_m``; writes calibration.safetensors.
+    """Camera self-calibration: writes calibration.safetensors.
 
-    data: recordings of such moves, instead of a simulator; ``moves`` frames of them are used.
-    readout: a source whose readout, fine-tuned for another arm or camera, is taken instead of the
-    checkpoint's; the map holds for no other.
+    A third of the moves handle the object, the others are random.  The map holds for one camera,
+    and for the readout it was made with.
     """
 
-    out: str = "outputs/calibrate"
+    out: str = "outputs/calibrate"  # folder of the calibration and the report
+    # store of recorded moves, such as a real arm's; null: moves of a simulated arm
     data: str | None = None
+    # source of another readout, fine-tuned for another arm or camera; null: the checkpoint's
     readout: str | None = None
-    simulator: Simulator = "mujoco"
+    simulator: Simulator = "mujoco"  # engine of the simulated arm
+    # moves to make, or most frames to take from data [control steps, 5 in a second]
     moves: int = MOVES
-    step_m: float = STEP_M
-    seed: int = 0
+    step_m: float = STEP_M  # largest random move [m]
+    seed: int = 0  # draws the scene and the moves
+    # weights: shipped; a folder; Meta's .pt; a Hugging Face folder; or hf://owner/name[@revision]
     checkpoint: str = "shipped"
     arm: ArmConfig = field(default_factory=ArmConfig)
 

@@ -17,15 +17,14 @@ from worldmodel.progress import Progress
 
 @dataclass(frozen=True)
 class Settings:
-    """Record episodes ``first_seed`` .. ``first_seed + episodes - 1`` into ``out``, a folder or
-    an fsspec URL of object storage.  pool=ray records on the cluster that RAY_ADDRESS names;
-    ``out`` must then be the same place for all its machines."""
+    """Record simulated episodes, by random play and noisy scripts.  A killed run goes on where it
+    stopped when started again."""
 
-    out: str
-    episodes: int = 3200
-    first_seed: int = 0
-    workers: int | None = None
-    pool: Pool = "processes"
+    out: str  # store to record into: a folder, or an fsspec URL of object storage
+    episodes: int = 3200  # episodes that the store shall hold, one a seed
+    first_seed: int = 0  # seed of the first episode
+    workers: int | None = None  # processes; null: one a core
+    pool: Pool = "processes"  # processes of this machine, or the Ray cluster that RAY_ADDRESS names
     arm: ArmConfig = field(default_factory=ArmConfig)
     collect: CollectConfig = field(default_factory=CollectConfig)
 

@@ -13,7 +13,8 @@ from arm_worldmodel.config import DiagnosisConfig
 class Settings(DiagnosisConfig):
     """Does the model listen to actions?  Measured on recorded episodes."""
 
-    out: str = "outputs/diagnose"
+    out: str = "outputs/diagnose"  # folder of the figure and the report
+    # weights: shipped; a folder; Meta's .pt; a Hugging Face folder; or hf://owner/name[@revision]
     checkpoint: str = "shipped"
 
 

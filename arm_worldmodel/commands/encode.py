@@ -9,13 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Settings:
-    """Cache the latents of ``data`` under the encoder of ``checkpoint``; and of
-    ``variants`` augmented copies of every episode (``robot_data.augment``), in caches of their
-    own: training then needs no encoder in memory."""
+    """Cache the encoder's latents in the store; training then needs no encoder in memory."""
 
-    data: str
-    variants: int = 0
-    out: str = "outputs/encode"
+    data: str  # store of episodes
+    variants: int = 0  # augmented copies of every episode to encode as well
+    out: str = "outputs/encode"  # folder of the report
+    # weights: shipped; a folder; Meta's .pt; a Hugging Face folder; or hf://owner/name[@revision]
     checkpoint: str = "shipped"
 
 

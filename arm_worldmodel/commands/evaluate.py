@@ -14,25 +14,23 @@ from sims.parallel import Pool
 
 @dataclass(frozen=True)
 class Settings(PolicyConfig):
-    """Success over ``episodes`` seeds from ``first_seed``; ``planner_seeds`` take turns.
+    """Success over many seeds, of one task or of every row of the success table.
 
-    suite=table runs the whole success table instead, ``only`` the rows whose name contains it;
-    started again with the same ``out`` it goes on where it stopped.  pool=ray runs on the
-    cluster that RAY_ADDRESS names.  record: a store every episode is written into.
+    The table goes on where it stopped when started again with the same ``out``.
     """
 
-    task: str = "pick_and_place"
-    simulator: Simulator = "mujoco"
-    suite: Literal["table"] | None = None
-    only: str = ""
-    episodes: int = 50
-    first_seed: int = 100_000
-    planner_seeds: int = 3
-    out: str = "outputs/evaluate"
-    max_steps: int | None = None
-    workers: int | None = None
-    pool: Pool = "processes"
-    record: str | None = None
+    task: str = "pick_and_place"  # reach, grasp, reach_with_object or pick_and_place
+    simulator: Simulator = "mujoco"  # engine of the simulated arm
+    suite: Literal["table"] | None = None  # table: run the whole success table
+    only: str = ""  # rows of the table whose name contains this
+    episodes: int = 50  # episodes, of each row of the table; one a seed
+    first_seed: int = 100_000  # seed of the first episode
+    planner_seeds: int = 3  # seeds of the planner, which take turns
+    out: str = "outputs/evaluate"  # folder of the report and the episodes' logs
+    max_steps: int | None = None  # most control steps of an episode; null: the task's
+    workers: int | None = None  # processes; null: one a core
+    pool: Pool = "processes"  # processes of this machine, or the Ray cluster that RAY_ADDRESS names
+    record: str | None = None  # store that every episode is written into; null: none
     arm: ArmConfig = field(default_factory=ArmConfig)
 
 

@@ -19,17 +19,13 @@ from worldmodel.progress import Progress
 
 @dataclass(frozen=True)
 class Settings:
-    """Write every episode of ``data`` in another format into the folder ``out``.
+    """Write every episode of a store in another format."""
 
-    format: lerobot (v3.0), rosbag (MCAP) or npz.  fps: where episodes lack a rate.  video:
-    none keeps images bit for bit; h264 and av1 are smaller (lerobot only).
-    """
-
-    format: Literal["lerobot", "rosbag", "npz"]
-    data: str
-    out: str
-    fps: float | None = None
-    video: Video = "none"
+    format: Literal["lerobot", "rosbag", "npz"]  # LeRobot v3.0, rosbag2 (MCAP), or NumPy files
+    data: str  # store of episodes
+    out: str  # folder to write
+    fps: float | None = None  # rate of episodes that do not state theirs [Hz]
+    video: Video = "none"  # none keeps images bit for bit; h264 and av1 are smaller (lerobot)
 
 
 def run(settings: Settings) -> dict[str, Any]:

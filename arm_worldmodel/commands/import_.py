@@ -34,20 +34,19 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Bring the episodes of ``src`` into the store ``out``.
+    """Bring recorded episodes of another format into a store.
 
-    format: droid (raw folders), lerobot (v2.0 to v3.0), rosbag (rosbag2 folders, .mcap), rlds
-    (TFRecord), npz (V-JEPA 2 example), umi (diffusion_policy zarr).  convention: how the source
-    writes position, rotation and gripper (``robot_data.conventions``).  columns, topics: where
-    they are.  fit: camera, image_size, hz.  codec: jpeg for cameras, raw for simulation.
+    droid: raw folders.  lerobot: v2.0 to v3.0.  rosbag: rosbag2 folders and .mcap files.  rlds:
+    TFRecord files.  npz: the V-JEPA 2 example's layout.  umi: diffusion_policy zarr.
     """
 
+    # how the recordings are stored
     format: Literal["droid", "lerobot", "rosbag", "rlds", "npz", "umi"]
-    src: str
-    out: str
-    codec: Codec = "jpeg"
-    licence: str = ""
-    episodes: int | None = None
+    src: str  # file or folder of the recordings
+    out: str  # store to write into
+    codec: Codec = "jpeg"  # how images are stored: JPEG for cameras, raw for simulation
+    licence: str = ""  # licence of the data, kept with every episode
+    episodes: int | None = None  # most episodes to import; null: all
     convention: StateConvention | None = None
     columns: ColumnConfig | None = None
     topics: TopicConfig = field(default_factory=TopicConfig)

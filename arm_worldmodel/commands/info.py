@@ -11,8 +11,9 @@ from typing import Any
 class Settings:
     """What is in a checkpoint, and what this machine can do."""
 
+    # weights: shipped; a folder; Meta's .pt; a Hugging Face folder; or hf://owner/name[@revision]
     checkpoint: str = "shipped"
-    out: str = "outputs/info"
+    out: str = "outputs/info"  # folder of the report
 
 
 def run(settings: Settings) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Settings:
-    """Compare our models with reference vectors ``<golden>_{config,weights,vectors}``."""
+    """Compare our models with reference vectors of the released code."""
 
+    # prefix of the files PREFIX_config.json, PREFIX_weights and PREFIX_vectors.safetensors
     golden: str
-    out: str = "outputs/parity"
+    out: str = "outputs/parity"  # folder of the report
 
 
 def run(settings: Settings) -> dict[str, Any]:

@@ -14,18 +14,15 @@ from sims.tasks import MAX_STEPS
 
 @dataclass(frozen=True)
 class Settings(PolicyConfig):
-    """One episode, with pictures; ``record`` names a store the episode is written into.
+    """Plan one simulated episode towards a goal image; writes pictures, a video, a rerun file."""
 
-    policy and goal: see ``planners.load.PolicyConfig``.
-    """
-
-    task: str = "pick_and_place"
-    seed: int = 0
-    planner_seed: int = 0
-    simulator: Simulator = "mujoco"
-    out: str = "outputs/plan"
-    record: str | None = None
-    max_steps: int | None = None
+    task: str = "pick_and_place"  # reach, grasp, reach_with_object or pick_and_place
+    seed: int = 0  # draws the episode
+    planner_seed: int = 0  # draws the planner's samples
+    simulator: Simulator = "mujoco"  # engine of the simulated arm
+    out: str = "outputs/plan"  # folder of the pictures and the report
+    record: str | None = None  # store that the episode is written into; null: none
+    max_steps: int | None = None  # most control steps; null: the task's
     arm: ArmConfig = field(default_factory=ArmConfig)
 
 

@@ -11,12 +11,12 @@ from worldmodel.config import EncoderConfig, TrainConfig
 
 @dataclass(frozen=True)
 class Settings:
-    """Masked latent pre-training of an encoder on the images of ``data``."""
+    """Masked latent pre-training of an encoder on recorded images."""
 
-    data: str
-    out: str
+    data: str  # store of episodes
+    out: str  # folder of the checkpoint
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    motion_frames: int = 4
+    motion_frames: int = 4  # frames of a clip in every second batch; the others hold single frames
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=3400, warmup_steps=200))
 
 

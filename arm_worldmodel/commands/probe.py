@@ -9,14 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Settings:
-    """What the frozen features hold: linear and attentive probes, fitted on ``data``."""
+    """What the frozen features hold: linear and attentive probes."""
 
-    data: str
-    validation: str
-    out: str = "outputs/probe"
+    data: str  # store of episodes to fit on
+    validation: str  # store of episodes to judge on
+    out: str = "outputs/probe"  # folder of the report
+    # weights: shipped; a folder; Meta's .pt; a Hugging Face folder; or hf://owner/name[@revision]
     checkpoint: str = "shipped"
-    frames: int = 4000
-    steps: int = 600
+    frames: int = 4000  # frames to fit on
+    steps: int = 600  # optimiser steps of the attentive probe
 
 
 def run(settings: Settings) -> dict[str, Any]:

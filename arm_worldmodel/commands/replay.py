@@ -12,18 +12,18 @@ from planners.config import AgentConfig, PolicyConfig
 
 @dataclass(frozen=True)
 class Settings(DiagnosisConfig):
-    """What would the agent do, on recorded episodes?  In every window it plans towards the frame
-    ``ahead`` and its action is compared with the recorded one; and all that ``diagnose`` measures.
+    """What would the agent do, on recorded episodes?  In every window it plans towards a later
+    frame and its action is compared with the recorded one; and all that ``diagnose`` measures.
 
-    checkpoint: the weights, any source of ``worldmodel.models``, such as Meta's vjepa2-ac-vitg.pt
-    (it has no readout: agent.objective.{position,rotation,grip}_weight=0 plan by tokens alone).
-    shown: episodes written for rerun.
+    Meta's vjepa2-ac-vitg.pt has no readout: agent.objective.position_weight=0 rotation_weight=0
+    grip_weight=0 plan by tokens alone.
     """
 
-    out: str = "outputs/replay"
+    out: str = "outputs/replay"  # folder of the figures and the report
+    # weights: shipped; a folder; Meta's .pt; a Hugging Face folder; or hf://owner/name[@revision]
     checkpoint: str = "shipped"
-    ahead: int = 1
-    shown: int = 2
+    ahead: int = 1  # frames between a window's first frame and its goal
+    shown: int = 2  # episodes written for rerun
     agent: AgentConfig = field(default_factory=AgentConfig)
 
 

@@ -14,40 +14,40 @@ PARTS = ("predictor", "readout", "subgoals", "inverse_dynamics")
 
 @dataclass(frozen=True)
 class Settings:
-    """Post-train on cached latents: predictor, readout of the robot state, subgoal predictor,
-    and the inverse-dynamics baseline.
+    """Post-train on cached latents: the predictor, the readout of the robot state, the sub-goal
+    predictor and the inverse-dynamics baseline.
 
-    Their image size, patch size and input width are those of the encoder.  variants: augmented
-    copies of every episode (``robot_data.augment``) to train on besides the recorded one.
-    checkpoint_activations: recompute activations in the predictor's backward pass, for GPUs with
-    little memory; frozen_blocks: the predictor's first blocks that are not trained.
-    start_from: a source whose trained parts are trained further (fine-tuning).  checkpoint: the
-    source of the encoder; what else it has and is not trained goes into ``out`` too, so that
-    ``out`` is a whole checkpoint.  Sources are those of ``worldmodel.models``.
+    Image size, patch size and input width of all parts are the encoder's.  What the checkpoint has
+    and is not trained goes into ``out`` too, so that ``out`` is a whole checkpoint.
     """
 
-    data: str
-    out: str
-    validation: str | None = None
+    data: str  # store of episodes to train on
+    out: str  # folder of the new checkpoint
+    validation: str | None = None  # store of held-out episodes to judge on; null: none
+    # source of the encoder: shipped; a folder; Meta's .pt; a Hugging Face folder; or
+    # hf://owner/name[@revision]
     checkpoint: str = "shipped"
+    # source whose trained parts are trained further (fine-tuning); null: start anew
     start_from: str | None = None
-    parts: tuple[str, ...] = PARTS
+    parts: tuple[str, ...] = PARTS  # what to train: predictor, readout, subgoals, inverse_dynamics
     predictor: PredictorConfig = field(default_factory=lambda: PREDICTORS["ac_tiny"])
     readout: ReadoutConfig = field(default_factory=lambda: ReadoutConfig(dim=192, num_heads=6))
-    variants: int = 0
-    window: int = 3
+    variants: int = 0  # augmented copies of every episode to train on as well
+    window: int = 3  # frames of a training window of the predictor
+    # frames from one frame of a window to the next, drawn from these
     strides: tuple[int, ...] = (1,)
-    rollout_steps: int = 2
+    rollout_steps: int = 2  # steps of the rollout loss
+    # recompute activations in the predictor's backward pass, to save memory
     checkpoint_activations: bool = False
-    frozen_blocks: int = 0
-    validation_batches: int = 20
+    frozen_blocks: int = 0  # first blocks of the predictor that are not trained
+    validation_batches: int = 20  # batches of the validation figures
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(steps=1600, batch_size=24)
     )
     readout_train: TrainConfig = field(
         default_factory=lambda: TrainConfig(steps=4500, batch_size=96, warmup_steps=200)
     )
-    goal_hidden: int = 512
+    goal_hidden: int = 512  # width of the layers that join present and goal image
     goal_train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
             steps=5000, batch_size=96, learning_rate=4e-4, warmup_steps=200

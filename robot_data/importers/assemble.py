@@ -19,15 +19,13 @@ from robot_data.schema import DataError, Episode
 
 @dataclass(frozen=True)
 class FitConfig:
-    """camera: the view the model looks through (may be left out where there is only one);
-    image_size: side of the square that views are scaled and centre-cropped to, None leaves
-    them as they are; hz: rate to resample to, None keeps the source's; max_offset_s: a camera
-    frame further than this from its state is not used."""
+    """How a recorded episode is fitted to ours."""
 
-    camera: str = ""
+    camera: str = ""  # the view that the model looks through; '' where there is only one
+    # side of the square that pictures are scaled and centre-cropped to [px]; null: left as they are
     image_size: int | None = 256
-    hz: float | None = None
-    max_offset_s: float = 0.1
+    hz: float | None = None  # rate to resample to [Hz]; null: the source's
+    max_offset_s: float = 0.1  # a camera frame further from its state is not used [s]
 
 
 def assemble(source: SourceEpisode, config: FitConfig) -> Episode:

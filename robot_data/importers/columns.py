@@ -15,14 +15,11 @@ from robot_data.schema import DataError
 
 @dataclass(frozen=True)
 class ColumnConfig:
-    """Which columns hold what; ``name[a:b]`` takes a part of a vector.
+    """Which columns of the table hold what; ``name[a:b]`` takes a part of a vector."""
 
-    state: columns that joined give position, rotation and gripper, in the order and units of the
-    convention; command: the gripper's command, in the convention's gripper form ("" for none).
-    """
-
+    # columns that joined give position, rotation and gripper, in the convention
     state: tuple[str, ...] = ("observation.state",)
-    command: str = ""
+    command: str = ""  # column of the gripper's command, in the convention's form; '': none
 
     def states(
         self, arrays: dict[str, NDArray[Any]], convention: StateConvention

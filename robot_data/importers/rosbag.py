@@ -34,16 +34,14 @@ Stamped = tuple[NDArray[np.int64], NDArray[np.float64]]  # times [N] in ns, rows
 
 @dataclass(frozen=True)
 class TopicConfig:
-    """images: camera topics, the model's view first; pose: a PoseStamped topic.  Either may be
-    left out where the bag has one of its type.  joints: a JointState topic, and gripper_joints
-    the names whose positions add up to the gripper value, in the convention's gripper form.
-    max_offset_s: a pose further than this from a frame is not used."""
+    """Which topics of a bag hold what; '' where the bag has only one of that type."""
 
-    images: tuple[str, ...] = ()
-    pose: str = ""
-    joints: str = ""
+    images: tuple[str, ...] = ()  # camera topics, the model's view first
+    pose: str = ""  # geometry_msgs/PoseStamped topic
+    joints: str = ""  # sensor_msgs/JointState topic
+    # joints whose positions add up to the gripper value, in the convention's form
     gripper_joints: tuple[str, ...] = ("fr3_finger_joint1", "fr3_finger_joint2")
-    max_offset_s: float = 0.1
+    max_offset_s: float = 0.1  # a pose further from its frame is not used [s]
 
 
 class RosbagImporter:

@@ -18,12 +18,11 @@ OnImage = Callable[[float, Callable[[], NDArray[np.uint8]]], None]
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """source and format as FFmpeg names them: "/dev/video0" and "v4l2", or an rtsp:// or http://
-    address and "".  options: FFmpeg's for the source: video_size=640x480:framerate=15."""
+    """A camera on this machine, as FFmpeg names it."""
 
-    source: str = "/dev/video0"
-    format: str = "v4l2"
-    options: str = ""
+    source: str = "/dev/video0"  # /dev/video0, or an rtsp:// or http:// address
+    format: str = "v4l2"  # FFmpeg's input format, v4l2 for USB cameras; '': guessed
+    options: str = ""  # FFmpeg's options of the source, e.g. video_size=640x480:framerate=15
 
     def __post_init__(self) -> None:
         for option in filter(None, self.options.split(":")):

@@ -25,23 +25,23 @@ LOOP_FIELDS = ("moving", "accepted", "refused")  # 1 or 0; how many actions so f
 
 @dataclass(frozen=True)
 class Topics:
-    """target_pose, current_pose: geometry_msgs/PoseStamped in the base frame, of the tool
-    centre point.  joints: sensor_msgs/JointState with the finger joint ``gripper_joint``.
-    gripper_command: std_msgs/Float64MultiArray with one value.  image: sensor_msgs/Image or
-    CompressedImage (``compressed``).  driver_diagnostics: diagnostic_msgs/DiagnosticArray of
-    the arm's driver; an ERROR there is a fault here.  driver_recover: std_srvs/Trigger that is
-    called before our own recovery, if there is such a service.  The defaults of both are those
-    of ``robots.ros.node``.
-    """
+    """Names of the ROS 2 topics towards the arm; the defaults are those of crisp_controllers and of
+    `worldmodel robot arm`."""
 
+    # geometry_msgs/PoseStamped of the tool centre point, commanded, base frame
     target_pose: str = "/target_pose"
+    # geometry_msgs/PoseStamped of the tool centre point, measured, base frame
     current_pose: str = "/current_pose"
-    joints: str = "/joint_states"
-    gripper_joint: str = "fr3_finger_joint1"
+    joints: str = "/joint_states"  # sensor_msgs/JointState with the finger joint
+    gripper_joint: str = "fr3_finger_joint1"  # name of the finger joint
+    # std_msgs/Float64MultiArray with one value, for gripper.kind=position
     gripper_command: str = "/gripper/gripper_position_controller/commands"
+    # sensor_msgs/Image, or the base name of a CompressedImage topic
     image: str = "/camera/color/image_raw"
-    compressed: bool = False
+    compressed: bool = False  # the image topic is sensor_msgs/CompressedImage
+    # diagnostic_msgs/DiagnosticArray of the arm's driver; an ERROR there is a fault
     driver_diagnostics: str = "/worldmodel_arm/diagnostics"
+    # std_srvs/Trigger called before our own recovery, where there is one
     driver_recover: str = "/worldmodel_arm/recover"
 
     @property
@@ -52,17 +52,16 @@ class Topics:
 
 @dataclass(frozen=True)
 class GripperConfig:
-    """kind: how the gripper is commanded: "position" (a topic, crisp_controllers style),
-    "control_msgs" (GripperCommand action) or "franka_msgs" (Grasp and Move actions).
-    open_value, closed_value: of the joint state and of the commands (m or rad; an FR3 finger
-    is at 0.04 m open).  action: name of the action server (of its namespace for franka_msgs).
-    """
+    """How the gripper is measured and commanded."""
 
+    # position: a topic (crisp_controllers); control_msgs: a GripperCommand action; franka_msgs:
+    # Grasp and Move actions
     kind: str = "position"
+    # joint state and command of the open gripper [m or rad]; an FR3 finger's 0.04 m
     open_value: float = 0.04
-    closed_value: float = 0.0
-    max_effort: float = 20.0
-    action: str = "/fr3_gripper"
+    closed_value: float = 0.0  # joint state and command of the closed gripper [m or rad]
+    max_effort: float = 20.0  # force of a grasp [N]
+    action: str = "/fr3_gripper"  # name of the action server; for franka_msgs of its namespace
 
     def __post_init__(self) -> None:
         if self.kind not in ("position", "control_msgs", "franka_msgs"):

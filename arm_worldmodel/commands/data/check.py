@@ -14,8 +14,8 @@ class Settings:
     """Read every episode: damage, duplicates, gaps, jumps, suspicious units.  Exit code 2 if an
     episode cannot be used."""
 
-    data: str
-    out: str = ""
+    data: str  # store of episodes
+    out: str = ""  # folder of a report.json; '': none
 
 
 def run(settings: Settings) -> dict[str, Any]:

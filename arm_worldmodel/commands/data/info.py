@@ -12,8 +12,8 @@ from arm_worldmodel.inspection import inspect_store, report_if_asked
 class Settings:
     """Episodes, hours, rates, image sizes, sources, licences and ranges of a store."""
 
-    data: str
-    out: str = ""
+    data: str  # store of episodes
+    out: str = ""  # folder of a report.json; '': none
 
 
 def run(settings: Settings) -> dict[str, Any]:

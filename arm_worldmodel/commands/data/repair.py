@@ -13,8 +13,8 @@ from robot_data.checks import repair
 class Settings:
     """Move damaged and duplicate episodes to ``.removed`` and clear what crashes leave."""
 
-    data: str
-    out: str = ""
+    data: str  # store of episodes
+    out: str = ""  # folder of a report.json; '': none
 
 
 def run(settings: Settings) -> dict[str, Any]:

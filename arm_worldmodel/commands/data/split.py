@@ -13,12 +13,12 @@ from robot_data.episodes import EpisodeStore
 
 @dataclass(frozen=True)
 class Settings:
-    """Stores of links ``out/train`` and ``out/validation``; ``share`` is held out, by episode."""
+    """Make stores of links, ``out/train`` and ``out/validation``, split by episode."""
 
-    data: str
-    out: str
-    share: float = 0.1
-    seed: int = 0
+    data: str  # store of episodes
+    out: str  # folder of the two stores
+    share: float = 0.1  # share of the episodes that is held out, 0 to 1
+    seed: int = 0  # draws the episodes that are held out
 
 
 def run(settings: Settings) -> dict[str, Any]:

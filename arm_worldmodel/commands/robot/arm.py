@@ -14,13 +14,13 @@ FCI_DELAY_S = 0.1
 
 @dataclass(frozen=True)
 class Settings:
-    """An FR3 behind the Franka control interface, on the bridge's ROS 2 topics; for labs that
-    run no controller of their own.  realtime=false only for a simulated arm."""
+    """Serve an FR3 behind the Franka control interface on the bridge's ROS 2 topics; for labs that
+    run no controller of their own."""
 
-    host: str = ""
-    realtime: bool = True
-    hz: float = 100.0
-    discovery: Discovery = "localhost"
+    host: str = ""  # address of the arm's control, e.g. 172.16.0.2
+    realtime: bool = True  # require a real-time kernel; false only for a simulated arm
+    hz: float = 100.0  # rate of the published states [Hz]
+    discovery: Discovery = "localhost"  # who takes part in ROS 2: this machine, or its subnet
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)
     gripper: GripperConfig = field(default_factory=GripperConfig)

@@ -17,17 +17,15 @@ CONTROL_HZ = 5.0  # nothing is commanded here
 
 @dataclass(frozen=True)
 class Settings:
-    """Listens to the cell's topics and says what is ready and what is not, and why: rates, ages,
-    frames, publishers, limits, camera, and whether the model finds the hand in the picture.
+    """Is the cell ready?  Rates, ages, frames, publishers, limits, the camera, and whether the
+    model finds the hand in the picture.  Nothing is commanded."""
 
-    Nothing is commanded.  checkpoint: the weights it will plan with; readout: a source whose
-    readout, fine-tuned for this cell, is taken instead.  out: what the model sees (preview.png)
-    and report.json.
-    """
-
-    out: str = "outputs/robot/check"
-    seconds: float = 3.0
+    out: str = "outputs/robot/check"  # folder of preview.png, what the model sees, and the report
+    seconds: float = 3.0  # how long to listen [s]
+    # weights to plan with: shipped; a folder; Meta's .pt; a Hugging Face folder; or
+    # hf://owner/name[@revision]
     checkpoint: str = "shipped"
+    # source of another readout, fine-tuned for this cell; null: the checkpoint's
     readout: str | None = None
     transport: Transport = field(default_factory=Transport)
     limits: Limits = field(default_factory=Limits)

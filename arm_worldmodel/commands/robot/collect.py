@@ -19,21 +19,19 @@ from worldmodel.progress import Progress
 
 @dataclass(frozen=True)
 class Settings:
-    """Random moves of the arm behind `worldmodel robot serve`, as episodes of ``frames`` frames.
+    """Record random moves of the arm behind `worldmodel robot serve`.
 
     They stay in a box in front of the arm (0.36 to 0.64 m ahead, 0.2 m to each side, 2.5 to 28 cm
-    high): keep it clear.  execute=true moves the arm; a fault ends the recording, and what was
-    recorded is kept.  checkpoint: its image size is that of the pictures, where env.image_size
-    is not set.
+    high): keep it clear.  A fault ends the recording; what was recorded is kept.
     """
 
-    data: str = "data/robot"
-    checkpoint: str = "shipped"
-    episodes: int = 10
-    frames: int = 41
-    step_m: float = STEP_M
-    seed: int = 0
-    execute: bool = False
+    data: str = "data/robot"  # store to record into
+    checkpoint: str = "shipped"  # weights whose image size is taken where env.image_size is null
+    episodes: int = 10  # episodes to record
+    frames: int = 41  # frames of an episode [control steps]
+    step_m: float = STEP_M  # largest move [m]
+    seed: int = 0  # draws the moves
+    execute: bool = False  # move the arm
     transport: Transport = field(default_factory=Transport)
     env: FrankaEnvConfig = field(default_factory=lambda: FrankaEnvConfig(settle=False))
     limits: Limits = field(default_factory=Limits)

@@ -17,17 +17,16 @@ CONTROL_HZ = 5.0  # nothing is commanded here
 
 @dataclass(frozen=True)
 class Settings:
-    """Take goal pictures with the arm's own camera, one for each of ``names``.
+    """Take goal pictures with the arm's own camera.
 
-    Bring arm and object there by hand (guiding mode) and press Enter for each; now=true takes
-    one picture at once.  live: the camera in a rerun viewer.  The arm's state at each goal goes
-    into goals.json.
+    Bring arm and object there by hand (guiding mode) and press Enter for each.  The arm's state at
+    each goal goes into goals.json.
     """
 
-    out: str = "outputs/robot/goal"
-    names: tuple[str, ...] = ("goal",)
-    now: bool = False
-    live: bool = False
+    out: str = "outputs/robot/goal"  # folder of the pictures
+    names: tuple[str, ...] = ("goal",)  # one picture for each name, in this order
+    now: bool = False  # take one picture at once
+    live: bool = False  # show the camera in a rerun viewer
     transport: Transport = field(default_factory=Transport)
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)

@@ -12,14 +12,14 @@ from arm_worldmodel.hil import start_hil
 
 @dataclass(frozen=True)
 class Settings:
-    """A simulated FR3 with a cube and a camera behind the real Franka control interface
+    """Run a simulated FR3 with a cube and a camera behind the real Franka control interface
     (franky-sim), the driver `worldmodel robot arm` and the bridge `worldmodel robot serve`.
 
-    They run until this command is interrupted; meanwhile use the other robot commands in a
-    second terminal.  Once before: sh tools/hil/setup.sh.  Logs go to ``out``.
+    They run until this command is interrupted; meanwhile use the other robot commands in a second
+    terminal.  Once before: sh tools/hil/setup.sh.
     """
 
-    out: str = "outputs/robot/hil"
+    out: str = "outputs/robot/hil"  # folder of the logs
 
 
 def _end(number: int, _: object) -> None:

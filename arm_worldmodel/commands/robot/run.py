@@ -20,22 +20,19 @@ from robots.ros.topics import Topics
 
 @dataclass(frozen=True)
 class Settings(PolicyConfig):
-    """Plan towards the goal images on the arm behind `worldmodel robot serve`.
+    """Plan towards goal images on the arm behind `worldmodel robot serve`.
 
-    goals: a PNG or JPEG file, or a folder of them in the order of their names (`worldmodel
-    robot goal` writes one).  Without ``execute=true`` nothing moves: the first ``dry_steps``
-    plans are shown.  record: the store the episode goes into; a copy as MCAP goes to ``out``.
-    live: show it in a rerun viewer on this machine while it runs.
+    Nothing moves without execute=true: the first plans are shown.
     """
 
-    goals: str = ""
-    execute: bool = False
-    dry_steps: int = 3
-    max_steps: int = 40
-    seed: int = 0
-    out: str = "outputs/robot/run"
-    record: str = "outputs/robot/episodes"
-    live: bool = False
+    goals: str = ""  # PNG or JPEG file, or a folder of them in the order of their names
+    execute: bool = False  # move the arm
+    dry_steps: int = 3  # plans shown without execute=true
+    max_steps: int = 40  # most control steps with execute=true
+    seed: int = 0  # draws the planner's samples
+    out: str = "outputs/robot/run"  # folder of the rerun file, the MCAP copy and the report
+    record: str = "outputs/robot/episodes"  # store that the episode goes into
+    live: bool = False  # show the episode in a rerun viewer while it runs
     transport: Transport = field(default_factory=Transport)
     env: FrankaEnvConfig = field(default_factory=FrankaEnvConfig)
     limits: Limits = field(default_factory=Limits)

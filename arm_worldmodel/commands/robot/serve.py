@@ -11,17 +11,12 @@ from robots.ros.topics import GripperConfig, Topics
 
 @dataclass(frozen=True)
 class Settings:
-    """The bridge node: checks, interpolates and publishes what planners ask for.
+    """The bridge node: checks, interpolates and publishes what planners ask for (docs/robot.md)."""
 
-    control_hz: how often a planner is expected to act.  discovery: "localhost", or "subnet" if
-    the planner or the arm's driver runs on another machine.  Limits, topics and gripper:
-    docs/robot.md.
-    """
-
-    control_hz: float = 5.0
-    tick_hz: float = 50.0
-    discovery: Discovery = "localhost"
-    fault_log: str = "outputs/robot/faults.jsonl"
+    control_hz: float = 5.0  # rate at which a planner is expected to act [Hz]
+    tick_hz: float = 50.0  # rate of the set points [Hz]
+    discovery: Discovery = "localhost"  # who takes part in ROS 2: this machine, or its subnet
+    fault_log: str = "outputs/robot/faults.jsonl"  # file of JSON lines, one a fault
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)
     gripper: GripperConfig = field(default_factory=GripperConfig)

@@ -16,18 +16,15 @@ SIM_DELAY_S = 0.33  # machines may be busy; at full speed less than the 10 cm th
 
 @dataclass(frozen=True)
 class Settings:
-    """A simulated arm on the ROS 2 topics of a real one, at a task's start.
+    """A simulated arm on the ROS 2 topics of a real one, at a task's start."""
 
-    Writes the goal images into ``out``/goal and, every second, what the task says of the scene
-    into ``out``/judged.json.
-    """
-
+    # folder of the goal images and of judged.json, what the task says of the scene each second
     out: str = "outputs/robot/sim"
-    simulator: Simulator = "mujoco"
-    task: str = "reach"
-    seed: int = 100_000
-    image_hz: float = 10.0
-    discovery: Discovery = "localhost"
+    simulator: Simulator = "mujoco"  # engine of the simulated arm
+    task: str = "reach"  # reach, grasp, reach_with_object or pick_and_place
+    seed: int = 100_000  # draws the episode
+    image_hz: float = 10.0  # rate of the camera [Hz]
+    discovery: Discovery = "localhost"  # who takes part in ROS 2: this machine, or its subnet
     arm: ArmConfig = field(default_factory=ArmConfig)
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)

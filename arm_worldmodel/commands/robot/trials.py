@@ -14,15 +14,15 @@ from robots.ros.topics import Topics
 
 @dataclass(frozen=True)
 class Settings(PolicyConfig):
-    """``reaches`` goal-image reaches, ``scripted`` and ``planned`` grasps on the simulated FR3
-    of `worldmodel robot hil`, which is started and stopped.  Through rclpy, the bridge, FCI."""
+    """Goal-image reaches and grasps on the simulated FR3 of `worldmodel robot hil`, which is
+    started and stopped; through rclpy, the bridge and the Franka control interface."""
 
-    out: str = "outputs/robot/trials"
-    reaches: int = 10
-    scripted: int = 3
-    planned: int = 3
-    max_steps: int = 15
-    seed: int = 0
+    out: str = "outputs/robot/trials"  # folder of the logs and the report
+    reaches: int = 10  # goal-image reaches
+    scripted: int = 3  # scripted grasps
+    planned: int = 3  # planned grasps
+    max_steps: int = 15  # most control steps of an episode
+    seed: int = 0  # draws starts, goals and the planner's samples
     env: FrankaEnvConfig = field(default_factory=lambda: FrankaEnvConfig(step_timeout_s=10.0))
 
 
