@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from arm_worldmodel.pictures.trace import Trace
 
 LINE: dict[str, Any] = {"marker": "o", "markersize": 2.5, "linewidth": 1.3, "clip_on": False}
 HEADROOM = 1.18  # of the y range, where the bands carry their numbers
-# Place of the two axes in `write_curves`, as shares of the figure: left, bottom, width, height.
-COST_BOX, DISTANCE_BOX = (0.085, 0.27, 0.38, 0.6), (0.595, 0.27, 0.38, 0.6)
+# Place of the two axes in `curves_svg`, as shares of the figure: left, bottom, width, height.
+COST_BOX, DISTANCE_BOX = (0.1, 0.61, 0.88, 0.32), (0.1, 0.12, 0.88, 0.32)
 
 
 def draw_cost(axis: Axes, trace: Trace) -> None:
@@ -81,17 +80,17 @@ def _absent(axis: Axes, why: str) -> None:
               color=style.MUTED)
 
 
-def write_curves(path: Path, trace: Trace) -> None:
-    """Both panels as a picture of 9 x 2.3 in; the suffix of ``path`` says which kind.
+def curves_svg(trace: Trace) -> bytes:
+    """Both panels as an SVG of 6.4 x 4.2 in.
 
     Time runs over ``COST_BOX`` and ``DISTANCE_BOX``, so that a page can lay a cursor over it.
     """
-    figure = style.new_figure(9, 2.3)
+    figure = style.new_figure(6.4, 4.2)
     for box, draw in ((COST_BOX, draw_cost), (DISTANCE_BOX, draw_distance)):
         axis = figure.add_axes(box)
         draw(axis, trace)
         legend(axis)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    return style.svg(figure)
 
 
 def legend(axis: Axes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import matplotlib
@@ -33,6 +34,13 @@ def new_figure(width_in: float, height_in: float, layout: str | None = None) -> 
     figure = Figure(figsize=(width_in, height_in), dpi=DPI, layout=layout)  # pyright: ignore
     FigureCanvasAgg(figure)
     return figure
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG, the same bytes for the same figure but for its clip paths' names."""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
 
 
 def plain(axis: Axes) -> None:

@@ -117,6 +117,21 @@ class Trace:
             "distance_per_step_m": _finite(self.distance_m),
         }
 
+    @classmethod
+    def of_curves(cls, told: dict[str, Any]) -> Trace:
+        """The episode ``curves`` told of, without its images."""
+        return cls(
+            title=told["title"], seed=told["seed"], goal_names=told["goal_names"],
+            goal_index=told["goal_index"], subgoals=told["subgoals"],
+            imagined_cost=_numbers(told["imagined_cost"]),
+            present_cost=_numbers(told["present_cost"]),
+            distance_m=_numbers(told["distance_per_step_m"]), success=told["success"],
+        )
+
 
 def _finite(values: list[float]) -> list[float | None]:
     return [v if math.isfinite(v) else None for v in values]
+
+
+def _numbers(values: list[float | None]) -> list[float]:
+    return [math.nan if v is None else v for v in values]

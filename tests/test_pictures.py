@@ -1,0 +1,408 @@
+"""Pictures are judged by what is on them: where texts lie, what axes say, what frames show."""
+
+import itertools
+import json
+
+import av
+import numpy as np
+import pytest
+from matplotlib.axis import Axis
+from matplotlib.collections import QuadMesh
+from matplotlib.text import Text
+from PIL import Image
+
+from arm_worldmodel.pictures import style, video
+from arm_worldmodel.pictures.agreement import agreement_figure
+from arm_worldmodel.pictures.contact_sheet import contact_sheet
+from arm_worldmodel.pictures.curves import COST_BOX, curves_svg
+from arm_worldmodel.pictures.diagnosis import diagnosis_figure
+from arm_worldmodel.pictures.failures import MOST_OF_A_ROW, keep_failure, room_for
+from arm_worldmodel.pictures.success import failures_figure, success_figure
+from arm_worldmodel.pictures.trace import Trace
+
+LONG = ["above_object", "at_object", "grasped", "lifted", "above_goal", "at_goal", "released",
+        "placed"]
+
+
+def picture(number, side=32):
+    """A picture whose brightness tells its number."""
+    return np.full((side, side, 3), 20 + 3 * number, np.uint8)
+
+
+def trace(goals=8, steps=19, own=False, judged=True, success=True, side=32):
+    names = [LONG[i % 8] + ("" if i < 8 else f"_{i}") for i in range(goals)]
+    index = [i * goals // max(1, steps) for i in range(steps)]
+    subgoals = [f"release: phase {i % 9}" for i in range(steps)] if own else [
+        names[i] for i in index
+    ]
+    rng = np.random.default_rng(0)
+    far = np.linspace(0.25, 0.005, steps + 1) if judged else np.full(steps + 1, np.nan)
+    return Trace(
+        "pick_and_place", 50_000_000, 60, [picture(61 + i, side) for i in range(goals)], names,
+        [picture(i, side) for i in range(steps + 1)], index, subgoals,
+        rng.uniform(0.1, 3, steps).tolist(), rng.uniform(0.1, 5, steps).tolist(), far.tolist(),
+        success and judged,
+    )
+
+
+def texts(figure):
+    """Every text that is drawn, with its box in pixels."""
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    hidden = set()
+    for axis in figure.findobj(Axis):
+        low, high = sorted(axis.get_view_interval())
+        span = high - low
+        for tick in axis.majorTicks + axis.minorTicks:
+            inside = low - 1e-6 * span <= tick.get_loc() <= high + 1e-6 * span
+            for label in (tick.label1, tick.label2):
+                if not inside or not axis.get_visible() or not axis.axes.axison:
+                    hidden.add(label)
+    return [
+        (t.get_text(), t.get_window_extent(renderer)) for t in figure.findobj(Text)
+        if t.get_visible() and t.get_text().strip() and t not in hidden
+    ]
+
+
+def assert_legible(figure):
+    """No text lies on another, none leaves the figure."""
+    found = texts(figure)
+    width, height = figure.bbox.width, figure.bbox.height
+    for text, box in found:
+        assert box.x0 >= -0.5, text
+        assert box.y0 >= -0.5, text
+        assert box.x1 <= width + 0.5, text
+        assert box.y1 <= height + 0.5, text
+    for (a, first), (b, second) in itertools.combinations(found, 2):
+        across = min(first.x1, second.x1) - max(first.x0, second.x0)
+        up = min(first.y1, second.y1) - max(first.y0, second.y0)
+        assert min(across, up) <= 1.0, f"'{a}' lies on '{b}'"
+    return [text for text, _ in found]
+
+
+def assert_apart(figure, axes):
+    boxes = [axis.get_window_extent() for axis in axes]
+    for first, second in itertools.combinations(boxes, 2):
+        across = min(first.x1, second.x1) - max(first.x0, second.x0)
+        up = min(first.y1, second.y1) - max(first.y0, second.y0)
+        assert min(across, up) <= 0.5
+
+
+# -- contact sheet ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(
+    ("goals", "steps"), [(1, 1), (1, 4), (1, 19), (2, 6), (3, 14), (4, 11), (8, 19), (8, 60),
+                         (8, 3), (12, 30)],
+)
+def test_nothing_collides_on_a_contact_sheet(goals, steps, own):
+    shown = trace(goals, steps, own)
+    figure = contact_sheet(shown)
+    found = assert_legible(figure)
+    images = [axis for axis in figure.axes if axis.images]
+    assert_apart(figure, figure.axes)
+    for axis in images:
+        box = axis.get_window_extent()
+        assert box.width == pytest.approx(box.height, abs=1)
+        assert axis.images[0].get_interpolation() == "lanczos"
+    assert "pick_and_place, seed 50000000" in found
+    assert shown.verdict in found
+    assert {"camera", "curves", "goal" if goals == 1 else "goals"} <= set(found)
+    assert f"step {steps}, end" in found
+    assert sum(axis.images[0].get_array().mean() >= 203 for axis in images) >= goals
+
+
+def test_a_short_goal_list_leaves_no_hole():
+    for goals, steps in ((1, 5), (1, 30), (2, 20), (3, 20), (4, 20), (8, 20)):
+        figure = contact_sheet(trace(goals, steps))
+        figure.draw_without_rendering()
+        boxes = [axis.get_window_extent() for axis in figure.axes if axis.images]
+        area = sum(box.width * box.height for box in boxes)
+        top = max(box.y1 for box in boxes)
+        bottom = min(box.y0 for box in boxes)
+        assert area > 0.68 * figure.bbox.width * (top - bottom), (goals, steps)
+
+
+def test_curves_have_whole_steps_and_numbered_sub_goals():
+    shown = trace(4, 11)
+    figure = contact_sheet(shown)
+    figure.draw_without_rendering()
+    cost, distance = (axis for axis in figure.axes if not axis.images)
+    for axis in (cost, distance):
+        assert axis.get_xlabel() == "control step"
+        ticks = [t for t in axis.get_xticks() if 0 <= t <= 11]
+        assert len(ticks) >= 3
+        assert all(float(t).is_integer() for t in ticks)
+        bands = [text.get_text() for text in axis.texts]
+        assert bands == ["1", "2", "3", "4"]
+        assert "sub-goal in force" in [t.get_text() for t in axis.get_legend().get_texts()]
+    assert cost.get_ylabel() == "cost to the goal image"
+    assert distance.get_ylabel() == "distance to the goal [cm]"
+    np.testing.assert_allclose(cost.lines[1].get_ydata(), shown.imagined_cost)
+    np.testing.assert_allclose(distance.lines[0].get_ydata(), 100 * np.array(shown.distance_m))
+    assert distance.lines[1].get_color() == style.GOOD
+
+
+def test_the_verdict_is_said_in_words_and_colour():
+    assert trace().verdict == "success, 0.5 cm from the goal after 19 steps"
+    assert trace(success=False).verdict.startswith("no success, 0.5 cm")
+    assert trace(judged=False, steps=1).verdict == "not judged, after 1 step"
+    for shown, colour in ((trace(), style.GOOD), (trace(success=False), style.BAD),
+                          (trace(judged=False), style.UNKNOWN)):
+        figure = contact_sheet(shown)
+        verdict = next(t for t in figure.texts if t.get_text() == shown.verdict)
+        assert verdict.get_bbox_patch().get_facecolor()[:3] == pytest.approx(
+            tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        )
+
+
+def test_what_nobody_measures_is_named():
+    shown = trace(judged=False)
+    shown.imagined_cost = shown.present_cost = [float("nan")] * shown.steps
+    found = assert_legible(contact_sheet(shown))
+    assert "this policy imagines nothing" in found
+    assert "nobody measures the distance here" in found
+
+
+# -- films ------------------------------------------------------------------------------------
+
+
+def decode(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        return frames, stream.codec_context, float(stream.average_rate)
+
+
+def test_a_film_shows_camera_and_goal_side_by_side(tmp_path):
+    shown = trace(steps=6, side=128)
+    video.write_video(tmp_path / "a.mp4", video.shots(shown))
+    frames, codec, rate = decode(tmp_path / "a.mp4")
+    assert (codec.name, codec.pix_fmt, rate) == ("h264", "yuv420p", video.FPS)
+    each, held = round(video.STEP_S * rate), round(video.LAST_S * rate)
+    assert len(frames) == each * shown.steps + held
+    top = video.TOP_PX + video.CAPTION_PX
+    for t in range(shown.steps + 1):
+        frame = frames[min(t * each, len(frames) - 1)]
+        left = frame[top + 20 : top + 360, video.EDGE_PX + 20 : video.PANE_PX]
+        right = frame[top + 20 : top + 360, video.PANE_PX + 2 * video.EDGE_PX + 20 : -40]
+        goal = shown.goal_index[min(t, shown.steps - 1)]
+        assert left.mean() == pytest.approx(shown.frames[t].mean(), abs=2)
+        assert right.mean() == pytest.approx(shown.goals[goal].mean(), abs=2)
+
+
+def test_the_verdict_is_held_at_the_end(tmp_path):
+    shown = trace(steps=3, success=False)
+    video.write_video(tmp_path / "a.mp4", video.shots(shown))
+    frames, _, rate = decode(tmp_path / "a.mp4")
+    last = round(video.LAST_S * rate)
+    bad = np.array([int(style.BAD[i : i + 2], 16) for i in (1, 3, 5)])
+    marked = [
+        bool((np.abs(frame[: video.TOP_PX, 400:].astype(int) - bad).sum(2) < 60).mean() > 0.05)
+        for frame in frames
+    ]
+    assert marked == [False] * (len(frames) - last) + [True] * last
+
+
+def test_captions_say_step_goal_cost_and_distance():
+    shown = trace(steps=4)
+    assert shown.goal_label(0) == "goal 1 of 8: above_object"
+    step, cost, distance, own = video.facts(shown, 1)
+    assert (step, own) == ("step 1 of 4", "")
+    assert cost == f"imagined cost {shown.imagined_cost[1]:.2f}"
+    assert distance == f"distance {100 * shown.distance_m[1]:.1f} cm"
+    assert video.facts(trace(1, 9, own=True), 2)[3] == "release: phase 2"
+    assert video.facts(trace(judged=False), 19) == ("step 19 of 19", "", "", "")
+    bare = next(iter(video.shots(Trace(**{**shown.__dict__, "goal_names": [""] * 8}))))
+    named = next(iter(video.shots(shown)))
+    band = slice(video.TOP_PX, video.TOP_PX + video.CAPTION_PX)
+    right = slice(video.PANE_PX + 2 * video.EDGE_PX, None)
+    assert (named.picture[band, right] < 128).sum() > (bare.picture[band, right] < 128).sum()
+
+
+def test_a_picture_that_is_not_square_is_shown_whole():
+    wide = np.zeros((48, 96, 3), np.uint8)
+    wide[:, :48] = 255
+    pane = np.asarray(video.fit_pane(wide))
+    assert pane.shape == (video.PANE_PX, video.PANE_PX, 3)
+    assert pane[192, 5].tolist() == [255, 255, 255]
+    assert pane[192, -5].tolist() == [0, 0, 0]
+    assert pane[20, 192].tolist() == pane[-20, 192].tolist()  # the ground above and below
+
+
+@pytest.mark.parametrize("suffix", ["webp", "gif"])
+def test_an_animation_for_a_readme_loops(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    video.write_animation(path, video.shots(trace(steps=3, side=128)), width=320)
+    with Image.open(path) as read:
+        assert read.n_frames == 4
+        assert read.info["loop"] == 0
+        assert read.width == 320
+        durations = []
+        for i in range(4):
+            read.seek(i)
+            read.load()
+            durations.append(read.info["duration"])
+    assert durations == [400, 400, 400, 2000]
+
+
+def test_an_animation_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"written as \.webp or \.gif"):
+        video.write_animation(tmp_path / "a.avi", video.shots(trace()))
+
+
+# -- failures kept ----------------------------------------------------------------------------
+
+
+def test_a_failure_is_kept_with_its_curves(tmp_path):
+    shown = trace(steps=3, success=False)
+    shown.present_cost[1] = float("nan")
+    keep_failure(tmp_path, "box-reach", "box/reach", shown)
+    told = json.loads((tmp_path / "box-reach-50000000.json").read_text())
+    assert told["cell"] == "box/reach"
+    assert told["present_cost"][1] is None
+    again = Trace.of_curves(told)
+    assert again.verdict == shown.verdict
+    assert again.phases() == shown.phases()
+    np.testing.assert_allclose(again.distance_m, shown.distance_m)
+    assert len(decode(tmp_path / told["video"])[0]) == 3 * 4 + 20
+
+
+def test_a_few_failures_of_each_row_are_kept(tmp_path):
+    for seed in range(MOST_OF_A_ROW):
+        assert room_for(tmp_path, "row")
+        (tmp_path / f"row-{seed}.json").write_text("{}")
+    assert not room_for(tmp_path, "row")
+    assert room_for(tmp_path, "other")
+
+
+def test_the_cursor_of_a_page_knows_where_time_runs():
+    """The boxes that ``curves_svg`` promises are where its axes are."""
+    svg = curves_svg(trace()).decode()
+    width, height = (float(v) for v in svg.split('viewBox="0 0 ')[1].split('"')[0].split())
+    ground = svg.split('id="patch_2"')[1].split('d="M ')[1].split('"')[0].replace("L", "")
+    points = np.array(ground.replace("z", "").split(), float).reshape(-1, 2)
+    left, bottom, wide, high = COST_BOX
+    assert points[:, 0].min() / width == pytest.approx(left, abs=1e-3)
+    assert np.ptp(points[:, 0]) / width == pytest.approx(wide, abs=1e-3)
+    assert 1 - points[:, 1].max() / height == pytest.approx(bottom, abs=1e-3)
+    assert np.ptp(points[:, 1]) / height == pytest.approx(high, abs=1e-3)
+
+
+# -- figures ----------------------------------------------------------------------------------
+
+
+def interval(mean, half=0.03):
+    return {"mean": mean, "low_95": mean - half, "high_95": mean + half}
+
+
+def diagnosis(horizon=6, side=9, lowest=(4, 4)):
+    i, j = np.mgrid[:side, :side]
+    field = 0.01 * np.hypot(i - lowest[0], j - lowest[1])
+    fields = np.stack([field, 2 * field, 40 * field])
+    summary = {
+        "energy_true_action": interval(0.2), "energy_zero_action": interval(0.33),
+        "energy_random_actions": interval(0.38), "energy_shuffled_actions": interval(0.35),
+        "energy_copy_last_frame": interval(0.34), "rank_among_random": interval(0.03),
+    }
+    rows = [{"horizon": h + 1, "imagined": interval(0.2 + h / 20),
+             "copy_first_frame": interval(0.3 + h / 20)} for h in range(horizon)]
+    return diagnosis_figure(fields, 0.075, summary, rows, [0.0, 0.02, 0.04])
+
+
+@pytest.mark.parametrize("horizon", [1, 6])
+def test_a_diagnosis_is_legible_and_shares_its_scale(horizon):
+    figure = diagnosis(horizon)
+    found = assert_legible(figure)
+    assert sum(text.startswith("energy round the recorded action") for text in found) == 1
+    assert sum(text.startswith("good: ") for text in found) == 4
+    fields = [axis.images[0] for axis in figure.axes if axis.images]
+    assert len({image.get_clim() for image in fields}) == 1
+    bars = [axis for axis in figure.axes if axis.findobj(QuadMesh)]
+    assert len(bars) == 1
+    assert_apart(figure, figure.axes)
+
+
+def test_landscapes_are_centred_on_the_actions_tried():
+    figure = diagnosis(lowest=(6, 3))
+    axis = next(axis for axis in figure.axes if axis.images)
+    left, right, _, _ = axis.images[0].get_extent()
+    cell = (right - left) / 9
+    assert left + cell / 2 == pytest.approx(-7.5)  # cm, the first action tried
+    cross, lowest = axis.lines
+    assert (cross.get_xdata()[0], cross.get_ydata()[0]) == (0, 0)
+    assert lowest.get_xdata()[0] == pytest.approx(2 * 1.875)  # along the first axis
+    assert lowest.get_ydata()[0] == pytest.approx(-1.875)
+
+
+def test_one_step_of_drift_is_seen():
+    figure = diagnosis(horizon=1)
+    axis = next(a for a in figure.axes if a.get_xlabel() == "steps ahead")
+    assert axis.get_xticks().tolist() == [1]
+    points = [line for line in axis.lines if line.get_marker() == "o"]
+    assert [line.get_ydata()[0] for line in points] == pytest.approx([0.3, 0.2])
+    low, high = axis.get_xlim()
+    assert low < 1 < high
+
+
+@pytest.mark.parametrize("windows", [0, 24])
+@pytest.mark.parametrize("episodes", [1, 6, 40])
+def test_agreement_has_equal_axes_rotation_and_gripper(windows, episodes):
+    rng = np.random.default_rng(1)
+    recorded = rng.uniform(-1, 1, (windows, 7)) * [0.07, 0.07, 0.01, 0.1, 0.1, 0.1, 0.7]
+    planned = 1.1 * recorded
+    surprise = {f"ep-{i:09d}": rng.uniform(0.3, 1.5, 20 + i) for i in range(episodes)}
+    figure = agreement_figure(planned, recorded, surprise)
+    found = assert_legible(figure)
+    scatters = [axis for axis in figure.axes if axis.get_xlabel().startswith("recorded")]
+    assert len(scatters) == 5
+    for axis in scatters:
+        box = axis.get_window_extent()
+        assert box.width == pytest.approx(box.height, rel=0.01)
+        assert axis.get_xlim() == axis.get_ylim()
+    assert len({axis.get_xlim() for axis in scatters[:3]}) == 1  # x, y and z share theirs
+    assert {"turn", "gripper (positive: closes)", "about x", "about y", "about z"} <= set(found)
+    turned = scatters[3].lines[1:]
+    small = np.degrees(recorded[:, 3:6])
+    for axis, line in enumerate(turned):
+        np.testing.assert_allclose(line.get_xdata(), small[:, axis], atol=0.6)
+    image = next(axis for axis in figure.axes if axis.images).images[0]
+    table = np.ma.filled(image.get_array(), np.nan)
+    assert table.shape == (episodes, 19 + episodes)
+    np.testing.assert_allclose(table[0, :20], surprise["ep-000000000"])
+    assert np.isnan(table[0, 20:]).all()
+
+
+def row(name, task, rate, group="mujoco", n=100):
+    return {"name": f"{name}/{task}", "group": group, "task": task, "success_rate": rate,
+            "wilson_95": (max(0, rate - 0.07), min(1, rate + 0.02)), "episodes": n}
+
+
+def test_the_success_figure_has_rate_interval_and_count_of_every_cell():
+    rows = [row("mujoco/box", "reach", 0.98), row("mujoco/box", "pick_and_place", 0.05, n=20),
+            row("camera/+15deg-plain", "reach", 1.0, "turned", 200)]
+    found = assert_legible(success_figure(rows))
+    for text in ("98", "91-100  n 100", "5", "0-7  n 20", "100", "93-100  n 200", "mujoco",
+                 "turned", "mujoco/box", "camera/+15deg-plain", "reach", "pick_and_place"):
+        assert text in found, text
+
+
+def test_where_it_fails_shows_every_failure_once():
+    rows = [row("a", "reach", 0.9), row("b", "grasp", 1.0), row("c", "pick_and_place", 0.97)]
+    failures = {"a/reach": [(0.05, True)] * 8 + [(0.04, False)] * 2,
+                "c/pick_and_place": [(2.5, True), (0.1, True), (0.2, False)]}
+    near = {"reach": 0.03, "grasp": 0.0, "pick_and_place": 0.04}
+    figure = failures_figure(rows, failures, near)
+    found = assert_legible(figure)
+    assert "10 of 100" in found
+    assert "3 of 100" in found
+    axis = figure.axes[0]
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["a/reach", "c/pick_and_place"]
+    dots = np.concatenate([line.get_xdata() for line in axis.lines if line.get_marker() == "o"])
+    np.testing.assert_allclose(
+        sorted(dots), sorted([5.0] * 8 + [4.0] * 2 + [30.0, 10.0, 20.0])
+    )
+    marks = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "None"]
+    assert marks == pytest.approx([3.0, 4.0])
+    assert "no failure" in assert_legible(failures_figure([], {}, near))
