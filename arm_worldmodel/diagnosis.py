@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from arm_worldmodel.config import DiagnosisConfig
+from arm_worldmodel.pictures.diagnosis import PLANES, write_diagnosis
 from arm_worldmodel.report import bootstrap_95
 from planners.config import CEMConfig
 from robot_data.latents import LatentEpisode
@@ -19,8 +20,6 @@ from robot_data.pose import diff
 from robot_data.schema import DataError
 from worldmodel import diagnostics
 from worldmodel.predictor import Predictor
-
-PLANES = {"x, y": (0, 1), "x, z": (0, 2), "y, z": (1, 2)}
 
 
 def interval(values: list[float]) -> dict[str, float]:
@@ -81,7 +80,10 @@ class Heard:
 
     def draw(self, path: Path) -> None:
         fields = np.mean([e.landscape for e in self.episodes], axis=0)
-        _figure(path, fields, self.by_horizon, self.settings.reach_m)
+        ranks = [e.figures["rank_among_random"] for e in self.episodes]
+        write_diagnosis(
+            path, fields, self.settings.reach_m, self.summary, self.by_horizon, ranks
+        )
 
 
 def motion_windows(
@@ -158,7 +160,8 @@ def _landscape(
 ) -> NDArray[np.float64]:
     """Energies [planes, side, side] around the true action, less that of the true action."""
     found = []
-    for axes in PLANES.values():
+    for first, second in PLANES:
+        axes = "xyz".index(first), "xyz".index(second)
         grid = diagnostics.landscape_actions(action, axes, settings.reach_m, settings.side)
         energy = diagnostics.energies(predictor, tokens[0], state, grid.flatten(0, 1), tokens[1])
         field = energy.view(settings.side, settings.side)
@@ -180,33 +183,3 @@ def _table(
         f"{row['copy_first_frame']['mean']:.4f}" for row in by_horizon
     ]
     return "\n".join(lines)
-
-
-def _figure(
-    path: Path, planes: NDArray[np.float64], by_horizon: list[dict[str, Any]], reach_m: float
-) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 4, figsize=(15, 3.6), layout="constrained")
-    extent = (-100 * reach_m, 100 * reach_m, -100 * reach_m, 100 * reach_m)
-    for axis, (name, field) in zip(axes[:3], zip(PLANES, planes, strict=True), strict=True):
-        shown = axis.imshow(field.T, origin="lower", extent=extent, cmap="viridis")
-        axis.plot(0, 0, "r+")
-        first, second = name.split(", ")
-        axis.set(xlabel=f"offset in {first} [cm]", ylabel=f"offset in {second} [cm]",
-                 title="energy less that of the true action")
-        figure.colorbar(shown, ax=axis)
-    horizon = [row["horizon"] for row in by_horizon]
-    for key, label in (("imagined", "imagined"), ("copy_first_frame", "copy of the first frame")):
-        mean = [row[key]["mean"] for row in by_horizon]
-        low = [row[key]["low_95"] for row in by_horizon]
-        high = [row[key]["high_95"] for row in by_horizon]
-        axes[3].plot(horizon, mean, label=label)
-        axes[3].fill_between(horizon, low, high, alpha=0.3)
-    axes[3].set(xlabel="steps ahead", ylabel="L1 to the recorded latents", ylim=(0, None))
-    axes[3].legend()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)

@@ -112,30 +112,6 @@ def agreement_table(agreement: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def agreement_figure(
-    path: Path, windows: dict[str, list[Planned]], surprises: dict[str, Array]
-) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 4, figsize=(15, 3.6), layout="constrained")
-    every = [w for found in windows.values() for w in found]
-    for axis, name, i in zip(axes, "xyz", range(3), strict=False):
-        recorded = [100 * w.recorded[i] for w in every]
-        planned = [100 * w.planned[i] for w in every]
-        axis.plot(recorded, planned, ".", alpha=0.6)
-        axis.plot([-8, 8], [-8, 8], "k:", linewidth=0.8)
-        axis.set(xlabel=f"recorded move in {name} [cm]", ylabel="planned [cm]")
-    for row in surprises.values():
-        axes[3].plot(row, color="tab:blue", alpha=0.25, linewidth=0.8)
-    axes[3].axhline(1.0, color="k", linestyle=":", linewidth=0.8)
-    axes[3].set(xlabel="frame", ylabel="surprise (1: no better than copying)")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
 def rerun_file(
     path: Path, env: ReplayEnv, episode: LatentEpisode, planned: list[Planned], surprise: Array
 ) -> None:

@@ -1,4 +1,4 @@
-"""What every command leaves in ``out=``: report.json, tables, pictures, video."""
+"""What every command leaves in ``out=``: report.json; intervals of what it measured."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import av
 import fsspec
 import numpy as np
 from numpy.typing import NDArray
-
-Image = NDArray[np.uint8]
 
 
 def write_report(out: str | Path, report: dict[str, Any]) -> str:
@@ -79,60 +76,3 @@ def bootstrap_95(values: NDArray[np.float64], resamples: int = 4000) -> tuple[fl
     means = values[rng.integers(len(values), size=(resamples, len(values)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
-
-
-def write_video(path: Path, frames: list[Image], fps: int = 5, zoom: int = 3) -> None:
-    """H.264 video of uint8 [H, W, 3] frames, enlarged ``zoom`` times."""
-    height, width = (zoom * side for side in frames[0].shape[:2])
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"  # pyright: ignore
-        for frame in frames:
-            large = frame.repeat(zoom, axis=0).repeat(zoom, axis=1)
-            for packet in stream.encode(av.VideoFrame.from_ndarray(large, "rgb24")):  # pyright: ignore
-                container.mux(packet)
-        for packet in stream.encode():  # pyright: ignore
-            container.mux(packet)
-
-
-def contact_sheet(
-    path: Path, title: str, frames: list[Image], goals: list[Image], names: list[str],
-    planned_cost: list[float], present_cost: list[float],
-    distance_m: list[float], subgoals: list[str],
-) -> None:
-    """Goal images, evenly chosen frames, and cost and distance over the episode."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    columns = max(8, len(goals))
-    figure = plt.figure(figsize=(1.5 * columns, 7.2), layout="constrained")
-    grid = figure.add_gridspec(4, columns, height_ratios=[1, 1, 1, 1.1])
-    for i, (goal, name) in enumerate(zip(goals, names, strict=True)):
-        axis = figure.add_subplot(grid[0, i])
-        axis.imshow(goal)
-        axis.set_title(f"goal {i + 1}: {name}", fontsize=7)
-        axis.axis("off")
-    chosen = np.linspace(0, len(frames) - 1, min(len(frames), 2 * columns)).round().astype(int)
-    for place, t in enumerate(chosen):
-        axis = figure.add_subplot(grid[1 + place // columns, place % columns])
-        axis.imshow(frames[t])
-        after = f"\n{subgoals[t]}" if t < len(subgoals) else ""
-        axis.set_title(f"step {t}{after}", fontsize=6)
-        axis.axis("off")
-    cost = figure.add_subplot(grid[3, : columns // 2])
-    steps = np.arange(len(planned_cost))
-    cost.plot(steps, present_cost, label="present")
-    cost.plot(steps, planned_cost, label="imagined after the planned action")
-    for t in range(1, len(subgoals)):
-        if subgoals[t] != subgoals[t - 1]:
-            cost.axvline(t, color="0.8", linewidth=0.8)
-    cost.set(xlabel="control step", ylabel="cost to the goal image")
-    cost.legend(fontsize=7)
-    far = figure.add_subplot(grid[3, columns // 2 :])
-    far.plot(np.arange(len(distance_m)), np.asarray(distance_m) * 100)
-    far.set(xlabel="control step", ylabel="distance to goal, simulator [cm]", ylim=(0, None))
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)

@@ -18,6 +18,7 @@ from arm_worldmodel.evaluation import (
     summary,
 )
 from arm_worldmodel.outcomes import Outcome, OutcomeLog
+from arm_worldmodel.pictures.success import write_failures, write_success
 from arm_worldmodel.report import write_report
 from planners.config import PolicyConfig
 from planners.load import image_size, parts_of
@@ -25,7 +26,7 @@ from sims.arm import ArmConfig
 from sims.make import Simulator, arm_for
 from sims.parallel import Pool
 from sims.scene import ObjectKind
-from sims.tasks import TASKS
+from sims.tasks import PLACE_M, REACH_M, TASKS
 from worldmodel.models import SHIPPED, weights_hash
 from worldmodel.progress import Progress
 
@@ -34,6 +35,9 @@ SLOW_EPISODES = 20  # of the rows that plan with the simulator itself
 # 21 with an object between the fingers, where contacts are many.
 FEW = {"samples": 40}
 FEW_HELD = {"samples": 20, "elites": 6}
+OTHERS = "mujoco, box, other policies"  # the group of the baselines
+# Distance [m] from the goal that counts as reached; of a grasp, what is missing of the lift.
+NEAR_M = {"reach": REACH_M, "grasp": 0.0, "reach_with_object": PLACE_M, "pick_and_place": PLACE_M}
 OBJECTS: tuple[ObjectKind, ...] = ("box", "cup")
 SIMULATORS: tuple[Simulator, ...] = ("mujoco", "pybullet")
 DEFAULTS = asdict(Cell("", ""))  # of every setting of a row
@@ -91,7 +95,7 @@ def _baselines(base: PolicyConfig, arm: ArmConfig, episodes: int) -> list[Cell]:
     return [
         Cell(f"baseline/{name}/{task}", task, "mujoco",
              _fewer(policy, task) if name == "simulator_tokens_only" else policy,
-             arm, min(count, episodes), group="mujoco, box, other policies")
+             arm, min(count, episodes), group=OTHERS)
         for name, policy, count in rows for task in TASKS
     ]
 
@@ -204,7 +208,8 @@ def write_table(
     out: Path, cells: Sequence[Cell], outcomes: dict[str, list[Outcome]],
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """``table.md``, ``table.png`` and ``report.json`` of what has been run so far."""
+    """Of what has been run so far: ``table.md``, ``table.png``, where the rows of the planner
+    fail in ``failures.png``, and ``report.json``."""
     rows = [
         {"name": c.name, "group": c.group, "task": c.task, **summary(outcomes[c.name])}
         for c in cells if outcomes[c.name]
@@ -212,9 +217,18 @@ def write_table(
     report = {"rows": rows, "settings": settings}
     path = write_report(out, report)
     (out / "table.md").write_text(f"{overview(rows)}\n{markdown(rows)}")
-    _figure(out / "table.png", rows)
+    write_success(out / "table.png", rows)
+    lost = {
+        c.name: [(o.distance_m, o.finished) for o in outcomes[c.name] if not o.success]
+        for c in cells
+    }
+    write_failures(out / "failures.png", _planned(rows), lost, NEAR_M)
     print(f"{overview(rows)}\n{path}")
     return report
+
+
+def _planned(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row["group"] != OTHERS]
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
@@ -249,32 +263,3 @@ def overview(rows: Sequence[dict[str, Any]]) -> str:
         cells = " | ".join(found.get(task, "") for task in TASKS)
         lines.append(f"| {setting} | {cells} |")
     return "\n".join(lines) + "\n"
-
-
-def _figure(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    groups = list(dict.fromkeys(row["group"] for row in rows))
-    counts = [sum(row["group"] == g for row in rows) for g in groups]
-    figure, axes = plt.subplots(
-        len(groups), 1, figsize=(8, 0.22 * len(rows) + 0.9 * len(groups)), squeeze=False,
-        height_ratios=counts, layout="constrained", sharex=True,
-    )
-    for axis, group in zip(axes[:, 0], groups, strict=True):
-        chosen = [row for row in rows if row["group"] == group][::-1]
-        rate = [100 * row["success_rate"] for row in chosen]
-        low = [r - 100 * row["wilson_95"][0] for r, row in zip(rate, chosen, strict=True)]
-        high = [100 * row["wilson_95"][1] - r for r, row in zip(rate, chosen, strict=True)]
-        axis.barh(range(len(chosen)), rate, xerr=[low, high], color="0.7", ecolor="0.2",
-                  error_kw={"linewidth": 0.8})
-        axis.set_yticks(range(len(chosen)), [row["name"] for row in chosen], fontsize=6)
-        axis.set_title(group, fontsize=8)
-        axis.set_xlim(0, 100)
-    axes[-1, 0].set_xlabel("success [%], Wilson 95 % interval")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-

@@ -125,6 +125,8 @@ class PlanningAgent:
             cost=plan.cost,
             present_cost=progress.cost,
             cost_per_iteration=plan.cost_per_iteration,
+            goal_state=None if objective.goal_state is None
+            else objective.goal_state.double().numpy(),
             finished=self.sequence.finished,
         )
 

@@ -36,6 +36,7 @@ class Decision:
     finished: bool = False
     subgoal: str = ""  # what the agent set itself, where it sets its own sub-goals
     candidates: Candidates | None = None  # of the last iteration, where the agent searches
+    goal_state: NDArray[np.float64] | None = None  # [7], read from the goal image
 
 
 class Agent(Protocol):

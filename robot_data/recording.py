@@ -1,4 +1,4 @@
-"""Watchers of a running episode: what they are told, the episode writer, the rerun log."""
+"""Watchers of a running episode: the episode writer and the rerun log."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import Any
 
 import numpy as np
 import rerun as rr
+import rerun.blueprint as rrb
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from robot_data.episodes import EpisodeStore
-from robot_data.loop import Start, Step
+from robot_data.loop import Decision, Start, Step
+from robot_data.pose import compose
 from robot_data.schema import Episode
+
+ACTION = ("dx_m", "dy_m", "dz_m", "droll_rad", "dpitch_rad", "dyaw_rad", "dclosedness")
+QUALITY = 95  # of JPEG; the recorded store keeps every bit
+COSTS = {
+    "cost/planned": "imagined after the planned action", "cost/present": "of the present image",
+}
 
 
 class EpisodeWriter:
@@ -59,7 +68,12 @@ class EpisodeWriter:
 
 
 class RerunRecorder:
-    """Camera, goal, hand path in 3D, state, action and imagined cost, as a ``.rrd`` file."""
+    """An episode as a ``.rrd`` file, laid out for the rerun viewer.
+
+    In 3D, robot base frame [m]: the hand's axes and path, the imagined ends of the candidates the
+    planner last chose among, the pose read from the goal image, and, where a simulator tells
+    them, arm and object; beside it camera and goal image, costs, distance and action by step.
+    """
 
     def __init__(self, path: str | Path, live: bool = False) -> None:
         """``live``: also in a viewer on this machine, started if there is none."""
@@ -70,37 +84,66 @@ class RerunRecorder:
         else:
             self._log.save(str(path))
         self._path: list[NDArray[np.float64]] = []
+        self._goal_shown = -1
 
     def on_start(self, start: Start) -> None:
-        self._goals = start.goals
+        self._goals, self._names = start.goals, start.goal_names
+        self._log.send_blueprint(episode_blueprint())
         self._log.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
-        self._show(0, start.observation)
+        for axes, length in (("world/hand", 0.06), ("world/goal_hand", 0.04)):
+            self._log.log(axes, rr.TransformAxes3D(length), static=True)
+        for name, label in COSTS.items():
+            self._log.log(name, rr.SeriesLines(names=label), static=True)
+        self._show(0, start.observation, start.info)
 
     def on_step(self, step: Step) -> None:
         decision = step.decision
         self._log.set_time("step", sequence=step.index)
-        self._log.log("goal", rr.Image(self._goals[decision.goal_index]))
-        for name, value in zip(
-            ("dx_m", "dy_m", "dz_m", "droll_rad", "dpitch_rad", "dyaw_rad", "dclosedness"),
-            decision.action, strict=True,
-        ):
+        if decision.goal_index != self._goal_shown:
+            self._goal_shown = decision.goal_index
+            self._log.log("goal", rr.Image(self._goals[decision.goal_index]).compress(QUALITY))
+        for name, value in zip(ACTION, decision.action, strict=True):
             self._log.log(f"action/{name}", rr.Scalars(float(value)))
-        if decision.subgoal:
-            self._log.log("subgoal", rr.TextLog(decision.subgoal))
+        subgoal = decision.subgoal or self._names[decision.goal_index]
+        self._log.log("subgoal", rr.TextDocument(subgoal))
         self._log.log("cost/planned", rr.Scalars(decision.cost))
         self._log.log("cost/present", rr.Scalars(decision.present_cost))
         self._log.log("seconds", rr.Scalars(decision.seconds))
         self._log.log("distance_m", rr.Scalars(float(step.info["distance_m"])))
-        self._show(step.index + 1, step.following)
+        self._plan(decision, step.observation["state"])
+        self._show(step.index + 1, step.following, step.info)
 
-    def _show(self, index: int, observation: dict[str, NDArray[Any]]) -> None:
+    def _plan(self, decision: Decision, state: NDArray[np.float64]) -> None:
+        if decision.candidates is not None:
+            found = decision.candidates
+            self._log.log("world/candidates", rr.Points3D(
+                found.positions, radii=0.003, colors=_by_cost(found.costs)
+            ))
+        told = compose(state, decision.action)[:3]
+        self._log.log("world/action", rr.Arrows3D(
+            origins=[state[:3]], vectors=[told - state[:3]], colors=[255, 90, 54]
+        ))
+        if decision.goal_state is not None:
+            self._log.log("world/goal_hand", _frame(np.asarray(decision.goal_state)))
+
+    def _show(self, index: int, observation: dict[str, NDArray[Any]], info: dict[str, Any]) -> None:
         state = observation["state"]
         self._path.append(state[:3])
         self._log.set_time("step", sequence=index)
-        self._log.log("camera", rr.Image(observation["image"]))
-        self._log.log("world/hand_path", rr.LineStrips3D([np.stack(self._path)]))
-        self._log.log("world/hand", rr.Points3D([state[:3]], radii=0.01))
+        self._log.log("camera", rr.Image(observation["image"]).compress(QUALITY))
+        self._log.log("world/hand_path", rr.LineStrips3D(
+            [np.stack(self._path)], radii=0.002, colors=[0, 114, 178]
+        ))
+        self._log.log("world/hand", _frame(state))
         self._log.log("state/closedness", rr.Scalars(float(state[6])))
+        if "object_pose" in info:
+            self._log.log("world/object", rr.Points3D(
+                [info["object_pose"][:3]], radii=0.018, colors=[0, 158, 115]
+            ))
+        if "links_m" in info:
+            self._log.log("world/arm", rr.LineStrips3D(
+                [info["links_m"]], radii=0.014, colors=[200, 205, 212]
+            ))
 
     def on_end(self) -> None:
         try:
@@ -108,3 +151,58 @@ class RerunRecorder:
         except RuntimeError as error:
             raise OSError(f"the rerun log could not be written: {error}") from error
         self._log.disconnect()
+
+
+def _frame(state: NDArray[np.float64]) -> rr.Transform3D:
+    """The hand's frame in the robot's, of a state [7]."""
+    turn = Rotation.from_euler("xyz", state[3:6]).as_matrix()
+    return rr.Transform3D(translation=state[:3], mat3x3=turn)
+
+
+def _by_cost(costs: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Yellow for the cheapest candidate to dark blue for the dearest: [S] -> [S, 3]."""
+    low, high = float(costs.min()), float(costs.max())
+    share = (costs - low)[:, None] / max(high - low, 1e-9)
+    return ((1 - share) * [255, 214, 0] + share * [40, 60, 150]).astype(np.uint8)
+
+
+def episode_blueprint() -> rrb.Blueprint:
+    """What the viewer shows of an episode, and where."""
+    return rrb.Blueprint(
+        rrb.Horizontal(
+            rrb.Spatial3DView(
+                origin="world", name="hand, candidates, goal pose",
+                eye_controls=rrb.EyeControls3D(
+                    position=(1.25, 0.95, 0.75), look_target=(0.3, 0.0, 0.25), eye_up=(0, 0, 1)
+                ),
+            ),
+            rrb.Vertical(
+                rrb.Horizontal(
+                    rrb.Spatial2DView(origin="camera", name="camera"),
+                    rrb.Spatial2DView(origin="goal", name="goal in force"),
+                ),
+                rrb.TimeSeriesView(
+                    origin="cost", name="cost to the goal image",
+                    plot_legend=rrb.Corner2D.RightTop,
+                ),
+                rrb.TimeSeriesView(origin="distance_m", name="distance to the goal [m]"),
+                rrb.Horizontal(*(
+                    rrb.TimeSeriesView(
+                        origin="action", name=name, contents=[f"$origin/{n}" for n in names],
+                        plot_legend=rrb.Corner2D.RightTop,
+                    )
+                    for name, names in (("move [m]", ACTION[:3]), ("turn [rad]", ACTION[3:6]),
+                                        ("gripper", ACTION[6:]))
+                )),
+                rrb.TextDocumentView(origin="subgoal", name="sub-goal in force"),
+                row_shares=[3, 2, 2, 2, 1],
+            ),
+        ),
+        rrb.TimePanel(timeline="step", fps=5.0, state="collapsed"),
+        collapse_panels=True,
+    )
+
+
+def viewer(path: str | Path) -> str:
+    """How to look at a ``.rrd`` file, with a display and without."""
+    return f"rerun --bind 127.0.0.1 {path}  (without a display: add --serve-web)"

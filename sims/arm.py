@@ -63,7 +63,8 @@ class Arm(gymnasium.Env[Any, Any]):
     ``subgoal_states``: [10] of each sub-goal, commanded state and object position.
 
     ``info`` of every call has ``success``, ``distance_m``, ``object_pose`` [7] (x, y, z [m],
-    quaternion w, x, y, z), ``commanded`` [7] and ``held``.  Reward is ``success`` as a float.
+    quaternion w, x, y, z), ``commanded`` [7], ``held`` and ``links_m`` [L, 3], where the chain
+    of the commanded arm runs, base to tool centre point.  Reward is ``success`` as a float.
     The same seed draws the same episode in every engine.
 
     Nothing ends an episode but a ``gymnasium.wrappers.TimeLimit``, which ``sims.make.make`` and
@@ -278,6 +279,7 @@ class Arm(gymnasium.Env[Any, Any]):
             **judged,
             "object_pose": self.object_pose,
             "commanded": self.commanded,
+            "links_m": self._kinematics.links(self._reference.q),
         }
 
     # -- start and goal ----------------------------------------------------------------------

@@ -63,6 +63,13 @@ class ArmKinematics:
             self._configuration.integrate_inplace(velocity, 1.0)
         return self._configuration.q.copy()
 
+    def links(self, q: np.ndarray) -> np.ndarray:
+        """Where base, joints and tool centre point are at joint angles [7]: [L, 3], robot base
+        frame, in the order of the chain."""
+        self._configuration.update(q)
+        data = self._configuration.data
+        return np.vstack([data.xpos[1:], data.site("tcp").xpos])
+
 
 class JointReference:
     """Smoothstep between joint configurations [7] over one control step, with its velocity."""

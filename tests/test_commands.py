@@ -168,7 +168,8 @@ def test_plan_leaves_pictures_video_and_rerun_log(data, weights):
     import av
 
     with av.open(str(out / "episode.mp4")) as video:
-        assert len(list(video.decode(video=0))) == 4
+        # four frames, the last with the verdict held for two seconds
+        assert len(list(video.decode(video=0))) == 3 * 4 + 20
     assert (out / "episode.rrd").stat().st_size > 10_000
 
 

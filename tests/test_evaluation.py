@@ -181,6 +181,7 @@ def test_suite_is_resumable_and_writes_table_figure_and_report(tmp_path):
     assert {row["name"]: row["episodes"] for row in rows}["baseline/random/reach"] == 3
     assert "baseline/random/reach" in (tmp_path / "table.md").read_text()
     assert (tmp_path / "table.png").stat().st_size > 5000
+    assert (tmp_path / "failures.png").stat().st_size > 5000
 
 
 def test_two_runs_never_write_the_same_table(tmp_path, capsys):

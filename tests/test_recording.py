@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
+from rerun.chunk import RrdReader
 
 from robot_data.episodes import EpisodeStore
-from robot_data.loop import Decision, run_episode
-from robot_data.recording import EpisodeWriter, RerunRecorder
+from robot_data.loop import Candidates, Decision, run_episode
+from robot_data.recording import EpisodeWriter, RerunRecorder, viewer
 
 
 class Scripted:
@@ -89,3 +92,61 @@ def test_what_an_environment_must_tell_is_named(told, missing):
 def test_unknown_goal_kind_is_refused(env):
     with pytest.raises(ValueError, match="subgoals, single"):
         run_episode(env, Scripted(), 0, 1, "both")
+
+
+class Imagining(Scripted):
+    """Carries what a planner with a readout carries."""
+
+    def act(self, observation):
+        decided = super().act(observation)
+        ends = observation["state"] + np.linspace(0, 0.01, 5)[:, None]
+        costs = np.arange(5.0)
+        found = Candidates(np.zeros((5, 1, 7)), costs, ends[:, :3])
+        return replace(decided, goal_state=observation["state"] + 0.1, candidates=found)
+
+
+def read_back(path):
+    reader = RrdReader(path)
+    chunks = list(reader.stream())
+    rows = {}
+    for chunk in chunks:
+        if not chunk.is_static:
+            rows[chunk.entity_path] = rows.get(chunk.entity_path, 0) + chunk.num_rows
+    return reader, chunks, rows
+
+
+def test_the_viewer_shows_arm_hand_goal_pose_and_candidates(env, tmp_path):
+    path = tmp_path / "run.rrd"
+    run_episode(env, Imagining(), 5, 4, "single", [RerunRecorder(path)])
+    reader, chunks, rows = read_back(path)
+    assert len(reader.blueprints()) == 1
+    assert len(reader.recordings()) == 1
+    for entity in ("/world/hand", "/world/hand_path", "/world/arm", "/world/object", "/camera"):
+        assert rows[entity] == 5, entity  # of four steps
+    for entity in ("/world/candidates", "/world/goal_hand", "/world/action", "/cost/planned",
+                   "/action/dx_m", "/distance_m", "/subgoal"):
+        assert rows[entity] == 4, entity
+    assert rows["/goal"] == 1  # the same goal image is not written again
+    points = next(c for c in chunks if c.entity_path == "/world/candidates").to_record_batch()
+    column = next(n for n in points.schema.names if "positions" in n)
+    assert len(points.column(column)[0]) == 5
+
+
+def test_an_agent_without_pose_or_candidates_is_recorded_too(env, tmp_path):
+    path = tmp_path / "run.rrd"
+    run_episode(env, Scripted(), 5, 2, "single", [RerunRecorder(path)])
+    rows = read_back(path)[2]
+    assert rows["/world/action"] == 2
+    assert not {"/world/candidates", "/world/goal_hand"} & rows.keys()
+
+
+def test_the_arm_ends_where_the_hand_is(env):
+    _, info = env.reset(seed=3)
+    links = info["links_m"]
+    assert links.shape == (10, 3)
+    np.testing.assert_allclose(links[0], 0, atol=1e-9)
+    np.testing.assert_allclose(links[-1], env.state[:3], atol=0.005)
+
+
+def test_the_hint_stays_on_this_machine():
+    assert viewer("a.rrd").startswith("rerun --bind 127.0.0.1 a.rrd")

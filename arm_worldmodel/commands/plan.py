@@ -29,12 +29,15 @@ class Settings(PolicyConfig):
 def run(settings: Settings) -> dict[str, Any]:
     import numpy as np
 
-    from arm_worldmodel.plan_pictures import Pictures
-    from arm_worldmodel.report import contact_sheet, write_report, write_video
+    from arm_worldmodel.pictures.contact_sheet import write_contact_sheet
+    from arm_worldmodel.pictures.trace import Trace
+    from arm_worldmodel.pictures.video import shots, write_video
+    from arm_worldmodel.report import write_report
+    from arm_worldmodel.step_bar import StepBar
     from planners.load import image_size, make_agent, tell_budget
     from robot_data.episodes import EpisodeStore
     from robot_data.loop import Subscriber, run_episode
-    from robot_data.recording import EpisodeWriter, RerunRecorder
+    from robot_data.recording import EpisodeWriter, RerunRecorder, viewer
     from robot_data.schema import DataError
 
     arm = arm_for(settings.arm, settings.task, image_size(settings))
@@ -43,8 +46,8 @@ def run(settings: Settings) -> dict[str, Any]:
     tell_budget(agent)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
-    pictures = Pictures()
-    watchers: list[Subscriber] = [pictures, RerunRecorder(out / "episode.rrd")]
+    trace = Trace(settings.task)
+    watchers: list[Subscriber] = [trace, StepBar(), RerunRecorder(out / "episode.rrd")]
     if settings.record:
         store = EpisodeStore(settings.record)
         name = f"{settings.task}-{settings.goal}-{settings.seed:09d}"
@@ -60,31 +63,19 @@ def run(settings: Settings) -> dict[str, Any]:
         )
     finally:
         env.close()
-    outcome = "success" if result.success else "no success"
-    title = (
-        f"{settings.task}, seed {settings.seed}: {outcome}, "
-        f"{100 * result.distance_m:.1f} cm from the goal after {result.steps} steps"
-    )
-    contact_sheet(
-        out / "contact_sheet.png", title, pictures.frames, pictures.goals, pictures.names,
-        pictures.planned, pictures.present, pictures.distance, pictures.subgoals,
-    )
-    shown = [
-        np.hstack([frame, pictures.goals[i]])
-        for frame, i in zip(pictures.frames, [0, *pictures.index], strict=True)
-    ]
-    write_video(out / "episode.mp4", shown)
+    write_contact_sheet(out / "contact_sheet.png", trace)
+    write_video(out / "episode.mp4", shots(trace))
     report = {
         "task": settings.task, "seed": settings.seed, "goal": settings.goal,
         "success": result.success, "distance_m": result.distance_m, "steps": result.steps,
         "median_plan_seconds": float(np.median(result.plan_seconds)),
-        "imagined_cost": pictures.planned, "present_cost": pictures.present,
-        "goal_index": pictures.index, "goal_names": pictures.names,
-        "subgoals": pictures.subgoals,
-        "distance_per_step_m": pictures.distance, "settings": asdict(settings),
+        "imagined_cost": trace.imagined_cost, "present_cost": trace.present_cost,
+        "goal_index": trace.goal_index, "goal_names": trace.goal_names,
+        "subgoals": trace.subgoals,
+        "distance_per_step_m": trace.distance_m, "settings": asdict(settings),
         "files": ["episode.rrd", "episode.mp4", "contact_sheet.png"],
     }
     write_report(out, report)
-    print(f"{title}\npictures: {out / 'contact_sheet.png'}  video: {out / 'episode.mp4'}  "
-          f"rerun: {out / 'episode.rrd'}")
+    print(f"{trace.heading}: {trace.verdict}\npictures: {out / 'contact_sheet.png'}  "
+          f"video: {out / 'episode.mp4'}\nview: {viewer(out / 'episode.rrd')}")
     return report

@@ -36,10 +36,10 @@ def run(settings: Settings) -> dict[str, Any]:
 
     from arm_worldmodel.diagnosis import Heard, listen
     from arm_worldmodel.encoding import fill_cache
+    from arm_worldmodel.pictures.agreement import write_agreement
     from arm_worldmodel.replaying import (
         Planned,
         agreement,
-        agreement_figure,
         agreement_table,
         plain,
         plan_windows,
@@ -89,7 +89,11 @@ def run(settings: Settings) -> dict[str, Any]:
         },
     }
     heard.draw(out / "replay.png")
-    agreement_figure(out / "agreement.png", windows, surprises)
+    every = [w for found in windows.values() for w in found]
+    write_agreement(
+        out / "agreement.png", np.array([w.planned for w in every]),
+        np.array([w.recorded for w in every]), surprises,
+    )
     write_report(out, report)
     print(heard.table())
     print(agreement_table(report["agent"]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arm_worldmodel.pictures import style
-from robot_data.recording import Start, Step
+from robot_data.loop import Start, Step
 
 
 @dataclass
