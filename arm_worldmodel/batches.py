@@ -41,6 +41,7 @@ class ClipFeed:
         self.sizes = (batch_size, max(1, batch_size * tubelet // motion_frames))
 
     def __call__(self, step: int) -> Tensor:
+        """Clips uint8 [B, T, H, W, 3] of one training step."""
         rng = np.random.default_rng([self.seed, step])
         sampler = self.motion if step % 2 else self.still
         clips = np.stack([
@@ -136,6 +137,7 @@ class HindsightFeed:
         self.batch_size, self.seed, self.frames, self.busy = batch_size, seed, frames, busy
 
     def __call__(self, step: int) -> GoalPairs:
+        """Frames, goals and their labels of one training step."""
         rng = np.random.default_rng([self.seed, step, 2])
         tokens, states, pairs, kinds, poses, moved = [], [], [], [], [], []
         for number in range(max(1, self.batch_size // self.frames)):

@@ -48,10 +48,12 @@ class Heard:
         self.episodes: list[EpisodeFigures] = []
 
     def add(self, episode: EpisodeFigures | None) -> None:
+        """Add one episode; None, one that hardly moves, adds nothing."""
         if episode is not None:
             self.episodes.append(episode)
 
     def report(self) -> dict[str, Any]:
+        """Means and intervals over episodes; raises ``DataError`` if no episode moved."""
         if not self.episodes:
             raise DataError(
                 f"no window of {self.settings.data} moves more than "
@@ -76,9 +78,11 @@ class Heard:
         }
 
     def table(self) -> str:
+        """The figures as text; after ``report``."""
         return _table(self.summary, self.by_horizon, len(self.episodes))
 
     def draw(self, path: Path) -> None:
+        """Write the figure; after ``report``."""
         fields = np.mean([e.landscape for e in self.episodes], axis=0)
         ranks = [e.figures["rank_among_random"] for e in self.episodes]
         write_diagnosis(

@@ -48,6 +48,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Job:
+    """One episode of a row."""
+
     cell: Cell
     seed: int
     planner_seed: int

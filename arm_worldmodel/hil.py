@@ -38,9 +38,11 @@ class Processes:
             )
 
     def log(self, name: str) -> str:
+        """What a process has printed."""
         return (self.out / f"{name}.log").read_text(errors="replace")
 
     def wait_for(self, name: str, text: str) -> None:
+        """Wait until a process prints ``text``; raises ``OSError`` with its log if it does not."""
         until = time.monotonic() + START_S
         while text not in self.log(name):
             self.check()
@@ -49,6 +51,7 @@ class Processes:
             time.sleep(0.1)
 
     def check(self) -> None:
+        """Raises ``OSError`` with the log of a process that has ended."""
         for name, process in self.running.items():
             if process.poll() is not None:
                 raise OSError(f"{name} ended ({process.returncode}):\n{self.log(name)[-2000:]}")

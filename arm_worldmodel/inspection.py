@@ -11,6 +11,7 @@ from worldmodel.progress import Progress
 
 
 def inspect_store(data: str) -> tuple[EpisodeStore, Summary, list[Finding]]:
+    """The store, its summary, and what is wrong with it; reads every episode."""
     store, summary = EpisodeStore(data), Summary()
     findings: list[Finding] = []
     total = len(store.require())
@@ -20,6 +21,7 @@ def inspect_store(data: str) -> tuple[EpisodeStore, Summary, list[Finding]]:
 
 
 def report_if_asked(out: str, report: dict[str, Any]) -> dict[str, Any]:
+    """Write the report where ``out`` names a folder."""
     if out:
         write_report(out, report)
     return report

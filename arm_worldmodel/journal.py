@@ -14,10 +14,12 @@ class Journal:
     fault, code = "", ""
 
     def on_start(self, start: Start) -> None:
+        """Begin an empty list of decisions."""
         self.decisions: list[Decision] = []
         self._bar = Progress(total=start.max_steps, desc="robot", unit="step")
 
     def on_step(self, step: Step) -> None:
+        """Keep the decision and the fault, if there is one."""
         self.decisions.append(step.decision)
         self._bar.update()
         self._bar.set_postfix_str(told(step.decision))
@@ -25,10 +27,12 @@ class Journal:
         self.code = str(step.info.get("fault_code", ""))
 
     def on_end(self) -> None:
+        """Close the bar."""
         self._bar.close()
 
 
 def told(decision: Decision) -> str:
+    """A decision in one line: move in cm, turn in degrees, grip, seconds."""
     a = decision.action
     return (
         f"goal {decision.goal_index}, move {100 * a[0]:+.1f} {100 * a[1]:+.1f} {100 * a[2]:+.1f} "

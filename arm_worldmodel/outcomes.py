@@ -88,10 +88,12 @@ class OutcomeLog:
         os.replace(staged, self.path)
 
     def missing(self, jobs: Sequence[Job]) -> list[Job]:
+        """The jobs that have no line yet."""
         done = {(o.seed, o.planner_seed) for o in self.outcomes}
         return [job for job in jobs if (job.seed, job.planner_seed) not in done]
 
     def append(self, outcome: Outcome) -> None:
+        """Add one line and have it on the disk."""
         self.outcomes.append(outcome)
         with open(self.path, "a") as handle:
             handle.write(json.dumps(asdict(outcome)) + "\n")

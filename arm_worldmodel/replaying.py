@@ -98,10 +98,12 @@ def agreement(windows: dict[str, list[Planned]]) -> dict[str, Any]:
 
 
 def plain(errors: dict[str, float]) -> dict[str, float | None]:
+    """NaN as None, which JSON can hold."""
     return {k: None if np.isnan(v) else v for k, v in errors.items()}
 
 
 def agreement_table(agreement: dict[str, Any]) -> str:
+    """The agreement as text."""
     lines = [f"planned against recorded, {agreement['windows']} windows:"]
     for key, value in agreement.items():
         if isinstance(value, dict):

@@ -32,10 +32,12 @@ class SimulatedArm:
         self._ticks = 0
 
     def sense(self) -> tuple[Array, float]:
+        """Pose [6] and closedness, at once."""
         state = self.env.state
         return state[:6], float(state[6])
 
     def follow(self, pose: Array) -> None:
+        """Servo to the pose [6] for one tick; writes the task's judgement once a second."""
         self.env.servo(np.r_[pose, self._grip], 1 / SIM_HZ)
         self._ticks += 1
         if self._ticks % SIM_HZ == 0:
@@ -45,18 +47,23 @@ class SimulatedArm:
             os.replace(staged, self.out / "judged.json")
 
     def grip(self, closedness: float) -> None:
+        """Take the closedness for the next set point."""
         self._grip = closedness
 
     def image(self) -> NDArray[np.uint8]:
+        """The camera's image uint8 [H, W, 3]."""
         return self.env.camera_image("exo")
 
     def reflex(self) -> str:
+        """Never one."""
         return ""
 
     def recover(self) -> None:
+        """Nothing to recover from."""
         pass
 
     def close(self) -> None:
+        """Close the simulator."""
         self.env.close()
 
 

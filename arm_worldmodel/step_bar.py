@@ -10,10 +10,12 @@ class StepBar:
     """A subscriber that shows the sub-goal in force, the imagined cost and the distance."""
 
     def on_start(self, start: Start) -> None:
+        """Begin the bar."""
         self._names = start.goal_names
         self._bar = Progress(total=start.max_steps, desc="plan", unit="step")
 
     def on_step(self, step: Step) -> None:
+        """One step further, with the cost and the distance in cm."""
         decision = step.decision
         self._bar.update()
         self._bar.set_postfix(
@@ -23,4 +25,5 @@ class StepBar:
         )
 
     def on_end(self) -> None:
+        """Close the bar."""
         self._bar.close()

@@ -232,6 +232,7 @@ def _planned(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Every row with distance, steps and seconds, as a Markdown table."""
     lines = [
         "| row | success | 95 % interval | episodes | planner seeds | median distance | "
         "steps | s per action |",

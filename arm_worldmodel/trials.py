@@ -33,6 +33,7 @@ class Table:
         self.cube = np.array([p.x, p.y, p.z])
 
     def put(self, x: float, y: float) -> None:
+        """Put the cube at x, y [m]; raises ``OSError`` if it does not arrive."""
         message = PoseStamped()
         message.pose.position.x, message.pose.position.y = x, y
         message.pose.position.z = CUBE_M / 2

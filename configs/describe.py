@@ -98,6 +98,7 @@ def type_name(hint: Any) -> str:
 
 
 def first_sentence(text: str) -> str:
+    """The first sentence of a docstring, in one line."""
     paragraph = " ".join(inspect.cleandoc(text).split("\n\n")[0].split())
     return paragraph.split(".  ")[0].rstrip(".")
 

@@ -13,6 +13,7 @@ EPISODES, FRAMES, SIDE = 2, 6, 64
 
 
 def load(root: str) -> None:
+    """Read every frame of a dataset with the ``lerobot`` package."""
     dataset = LeRobotDataset("local/exported", root=root)
     print(f"{dataset.num_episodes} episodes, {len(dataset)} frames at {dataset.fps} Hz")
     names = [n for n, f in dataset.features.items() if f["dtype"] != "video"]
@@ -34,6 +35,7 @@ def picture(episode: int, frame: int) -> np.ndarray:
 
 
 def write(root: str) -> None:
+    """Write the two small episodes that the tests import."""
     image = {"shape": (SIDE, SIDE, 3), "names": ["height", "width", "channels"]}
     dataset = LeRobotDataset.create(
         "local/fixture", fps=10, root=root, robot_type="franka", use_videos=True, features={

@@ -37,6 +37,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the report: the map, and the error in metres before and after."""
     import numpy as np
 
     from arm_worldmodel.report import write_report

@@ -30,6 +30,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the report; raises ``ValueError`` for fewer than one episode."""
     if settings.episodes < 1:
         raise ValueError(f"episodes={settings.episodes}; record at least 1")
     began, frames = time.monotonic(), 0

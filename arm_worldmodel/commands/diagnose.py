@@ -19,6 +19,7 @@ class Settings(DiagnosisConfig):
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns energies, ranks and drift with intervals over episodes."""
     import torch
 
     from arm_worldmodel.diagnosis import Heard, listen

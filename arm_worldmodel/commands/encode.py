@@ -19,6 +19,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns what was encoded, by which encoder."""
     from arm_worldmodel.encoding import fill_caches, once
     from arm_worldmodel.report import write_report
     from worldmodel.models import Models

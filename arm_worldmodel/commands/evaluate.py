@@ -35,6 +35,7 @@ class Settings(PolicyConfig):
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the report of the one row, or of the table; raises ``ValueError`` for no episodes."""
     if settings.episodes < 1 or settings.planner_seeds < 1:
         raise ValueError(
             f"episodes={settings.episodes}, planner_seeds={settings.planner_seeds}; both must be "
@@ -44,6 +45,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def run_cell(settings: Settings) -> dict[str, Any]:
+    """One row: ``episodes`` seeds of one task, policy and simulator."""
     import numpy as np
 
     from arm_worldmodel.evaluation import Cell, Keep, Outcome, jobs_of, loadable, run_jobs, summary

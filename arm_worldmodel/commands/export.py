@@ -29,6 +29,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns what was written; raises ``DataError`` for what the format cannot hold."""
     began = time.monotonic()
     store, out = EpisodeStore(settings.data), Path(settings.out)
     if settings.video != "none" and settings.format != "lerobot":

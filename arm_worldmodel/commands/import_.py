@@ -54,6 +54,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns what became of each recording; raises ``DataError`` if there is none."""
     began = time.monotonic()
     importer = make_importer(settings)
     keys = importer.keys()[: settings.episodes]
@@ -88,6 +89,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def make_importer(settings: Settings) -> Importer:
+    """The importer of ``format``; raises ``DataError`` where a convention has to be named."""
     root = require_source(settings.src)
     convention = settings.convention or KNOWN.get(settings.format)
     if settings.format == "lerobot" and (root / SIDECAR).is_dir():

@@ -17,6 +17,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the parts, their sizes, and what this machine can do."""
     from arm_worldmodel.report import write_report
     from worldmodel.checkpoint import described
     from worldmodel.config import ENCODERS, PREDICTORS

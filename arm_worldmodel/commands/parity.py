@@ -16,6 +16,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the largest difference of each output from the released code's."""
     from arm_worldmodel.parity import INPUTS, NOT_COMPARED, compute, load_golden
     from arm_worldmodel.report import write_report
     from worldmodel.checkpoint import CheckpointError

@@ -21,6 +21,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the report; resumes what ``out`` holds."""
     import torch
 
     from arm_worldmodel.batches import ClipFeed

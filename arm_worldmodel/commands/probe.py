@@ -21,6 +21,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns R2 and median error of each probe."""
     from arm_worldmodel.batches import random_frames
     from arm_worldmodel.encoding import fill_cache, once
     from arm_worldmodel.report import write_report

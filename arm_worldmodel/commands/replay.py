@@ -28,6 +28,7 @@ class Settings(DiagnosisConfig):
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the agreement with what was recorded, and all that ``diagnose`` measures."""
     import copy
 
     import numpy as np

@@ -56,6 +56,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the report of every part; resumes what ``out`` holds."""
     from arm_worldmodel.encoding import fill_cache, fill_caches, once
     from arm_worldmodel.report import write_report
     from arm_worldmodel.training import train_goal_network, train_predictor, train_state_readout

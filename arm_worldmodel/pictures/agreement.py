@@ -115,4 +115,5 @@ def _surprise(axis: Axes, surprise: Mapping[str, Array]) -> None:
 def write_agreement(
     path: Path, planned: Array, recorded: Array, surprise: Mapping[str, Array]
 ) -> None:
+    """``agreement_figure`` into a file."""
     agreement_figure(planned, recorded, surprise).savefig(path)

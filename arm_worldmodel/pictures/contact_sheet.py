@@ -35,6 +35,7 @@ class Layout:
 
     @property
     def frames(self) -> int:
+        """How many camera frames have a place."""
         return self.camera_columns * self.camera_rows
 
     @property
@@ -50,6 +51,7 @@ class Layout:
 
     @property
     def goal_side_in(self) -> float:
+        """Side of a goal image [inches]."""
         return 2 * self.side_in + CAPTION_IN + ROW_GAP_IN if self.large else self.side_in
 
 
@@ -75,6 +77,7 @@ class Sheet:
         self.figure, self.height_in = figure, height_in
 
     def box(self, left: float, top: float, width: float, height: float):
+        """Axes at a place given in inches from the top left corner."""
         return (left / WIDTH_IN, 1 - (top + height) / self.height_in,
                 width / WIDTH_IN, height / self.height_in)
 
@@ -116,6 +119,7 @@ class Sheet:
         return width
 
     def row_name(self, text: str, left: float, top: float, height: float) -> None:
+        """Write the name of a row upright at its left."""
         self.text(text, left + 0.1, top + height / 2, size=9, rotation=90, ha="center",
                   va="center", weight="bold", color=style.MUTED)
 
@@ -194,4 +198,5 @@ def _curves(sheet: Sheet, trace: Trace, top: float) -> None:
 
 
 def write_contact_sheet(path: Path, trace: Trace) -> None:
+    """The sheet of one episode into a file."""
     contact_sheet(trace).savefig(path)

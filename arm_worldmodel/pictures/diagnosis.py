@@ -147,4 +147,5 @@ def write_diagnosis(
     path: Path, landscapes: NDArray[np.float64], reach_m: float, summary: Mapping[str, Interval],
     by_horizon: Sequence[Mapping[str, Any]], ranks: Sequence[float],
 ) -> None:
+    """``diagnosis_figure`` into a file."""
     diagnosis_figure(landscapes, reach_m, summary, by_horizon, ranks).savefig(path)

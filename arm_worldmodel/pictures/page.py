@@ -86,6 +86,7 @@ class Failure:
 
     @property
     def anchor(self) -> str:
+        """Its place on the page."""
         return f"{self.cell}-{self.trace.seed}".replace(" ", "-")
 
 

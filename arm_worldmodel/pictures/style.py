@@ -71,4 +71,5 @@ def colour_of(number: int) -> str:
 
 
 def font(size_px: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """A font of that height [pixels]."""
     return ImageFont.truetype(str(BOLD if bold else FONT), size_px)

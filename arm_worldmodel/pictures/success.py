@@ -132,6 +132,7 @@ def failures_figure(
 
 
 def write_success(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """``success_figure`` into a file."""
     success_figure(rows).savefig(path)
 
 
@@ -139,4 +140,5 @@ def write_failures(
     path: Path, rows: Sequence[Mapping[str, Any]],
     failures: Mapping[str, Sequence[tuple[float, bool]]], near_m: Mapping[str, float],
 ) -> None:
+    """``failures_figure`` into a file."""
     failures_figure(rows, failures, near_m).savefig(path)

@@ -33,6 +33,7 @@ class Trace:
     success: bool = False
 
     def on_start(self, start: Start) -> None:
+        """Keep goals and the first frame."""
         self.seed, self.max_steps = start.seed, start.max_steps
         self.goals, self.goal_names = list(start.goals), list(start.goal_names)
         self.frames = [start.observation["image"]]
@@ -40,6 +41,7 @@ class Trace:
         self.success = bool(start.info["success"])
 
     def on_step(self, step: Step) -> None:
+        """Keep the frame after the step, and what was decided."""
         decision = step.decision
         self.frames.append(step.following["image"])
         self.goal_index.append(decision.goal_index)
@@ -50,10 +52,12 @@ class Trace:
         self.success = bool(step.info["success"])
 
     def on_end(self) -> None:
+        """Nothing is left to do."""
         pass
 
     @property
     def steps(self) -> int:
+        """How many control steps were made."""
         return len(self.goal_index)
 
     @property
@@ -70,6 +74,7 @@ class Trace:
 
     @property
     def heading(self) -> str:
+        """Title and seed."""
         return f"{self.title}, seed {self.seed}" if self.title else f"seed {self.seed}"
 
     @property

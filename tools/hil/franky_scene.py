@@ -28,6 +28,7 @@ LOOKAT_M, DISTANCE_M, AZIMUTH_DEG, ELEVATION_DEG, FOVY_DEG = (0.5, 0.0, 0.14), 0
 
 
 def scene() -> MujocoSimulator:
+    """The FR3, a cube and a plain table top."""
     sim = MujocoSimulator()
     sim.add_robot(initial_q=HOME_Q)
     cube = ET.SubElement(sim.worldbody, "body", name="cube", pos=f"0.5 0 {HALF_M}")
@@ -56,12 +57,14 @@ class Camera(threading.Thread):
         self.address = int(model.joint("cube_joint").qposadr[0])
 
     def take(self, data: mujoco.MjData) -> None:
+        """Copy the simulator's state, if a picture is wanted."""
         if not self.wanted.is_set():
             mujoco.mj_copyData(self.data, self.model, data)
             self.stamp = self.node.get_clock().now().to_msg()
             self.wanted.set()
 
     def run(self) -> None:
+        """Render and publish what was copied, until the process ends."""
         self.model.vis.global_.fovy = FOVY_DEG
         self.model.vis.quality.shadowsize = self.model.vis.quality.offsamples = 0
         view = mujoco.MjvCamera()
@@ -87,6 +90,7 @@ class Camera(threading.Thread):
 
 
 def main() -> None:
+    """Serve the scene until the process ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--side", type=int, default=128)
     side = parser.parse_args().side

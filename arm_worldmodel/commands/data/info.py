@@ -17,6 +17,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the summary of the store."""
     _, summary, findings = inspect_store(settings.data)
     report = {**summary.report(), "findings": [asdict(f) for f in findings]}
     print(_table(report))

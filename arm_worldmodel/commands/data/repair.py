@@ -18,6 +18,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns where each unusable episode went."""
     store, _, findings = inspect_store(settings.data)
     moved = repair(store, findings)
     for name, target in moved.items():

@@ -22,6 +22,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the names of the episodes of each part."""
     parts = split(
         EpisodeStore(settings.data), Path(settings.out), settings.share, settings.seed
     )

@@ -27,6 +27,7 @@ class Settings:
 
 
 def run(settings: Settings) -> None:
+    """Drives the arm until it is stopped."""
     if not settings.host:
         raise ValueError("host= must be given: the address of the arm's control, e.g. 172.16.0.2")
     open_ros(settings.discovery)

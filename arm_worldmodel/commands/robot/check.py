@@ -34,6 +34,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns what is ready and what is not."""
     from arm_worldmodel.preview import draw_preview, find_hand
     from arm_worldmodel.report import write_report
     from worldmodel.models import Models, parts_in

@@ -39,6 +39,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the report; raises ``ValueError`` without ``execute=true``."""
     if not settings.execute:
         raise ValueError("this moves the arm: clear its workspace, then add execute=true")
     from worldmodel.models import image_size

@@ -33,6 +33,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the goal pictures' files, in order."""
     if not settings.names:
         raise ValueError("names= is empty; name each goal picture, in order")
     if settings.now and len(settings.names) > 1:

@@ -22,6 +22,7 @@ class Settings:
 
 
 def run(settings: Settings) -> None:
+    """Runs scene, driver and bridge until it is stopped."""
     processes = start_hil(Path(settings.out))
     print("running; in another terminal: worldmodel robot check.  Ctrl-C ends it.", flush=True)
     try:

@@ -47,6 +47,7 @@ class DryRun(FrankaEnv):
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the report: decisions, and the fault that ended the episode, if one did."""
     from arm_worldmodel.journal import Journal, told
     from arm_worldmodel.report import write_report
     from planners.load import image_size, make_agent, policy_of, tell_budget

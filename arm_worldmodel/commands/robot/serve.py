@@ -23,6 +23,7 @@ class Settings:
 
 
 def run(settings: Settings) -> None:
+    """Runs the bridge until it is stopped."""
     open_ros(settings.discovery)
     from robots.ros.bridge import BridgeConfig, run_bridge
 

@@ -32,6 +32,7 @@ class Settings:
 
 
 def run(settings: Settings) -> None:
+    """Runs the simulated arm until it is stopped."""
     open_ros(settings.discovery)
     from arm_worldmodel.simulated_arm import SIM_HZ, SimulatedArm
     from robots.ros.node import run_arm

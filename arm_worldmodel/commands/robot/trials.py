@@ -27,6 +27,7 @@ class Settings(PolicyConfig):
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns successes and distances of every trial."""
     open_ros("localhost")
     import numpy as np
 
