@@ -79,6 +79,8 @@ def _baselines(base: PolicyConfig, arm: ArmConfig, episodes: int) -> list[Cell]:
             base.agent.objective, position_weight=0.0, rotation_weight=0.0, grip_weight=0.0
         ),
     )
+    # The world model is off: the hand's pose after an action is known, and nothing is imagined.
+    pose_only = replace(base.agent, objective=replace(base.agent.objective, token_weight=0.0))
     rows: list[tuple[str, PolicyConfig, int]] = [
         ("random", replace(base, policy="random"), episodes),
         ("stand_still", replace(base, policy="stand_still"), episodes),
@@ -86,6 +88,7 @@ def _baselines(base: PolicyConfig, arm: ArmConfig, episodes: int) -> list[Cell]:
         ("inverse_dynamics-single",
          replace(base, policy="inverse_dynamics", goal="single"), episodes),
         ("flat-single", replace(base, policy="flat", goal="single"), episodes),
+        ("pose_only", replace(base, agent=pose_only), episodes),
         ("tokens_only", replace(base, agent=tokens_only), SLOW_EPISODES),
         ("simulator_tokens_only",
          replace(base, policy="simulator_embedding", agent=tokens_only), SLOW_EPISODES),

@@ -21,6 +21,7 @@ from arm_worldmodel.success_table import (
     overview,
     table_cells,
 )
+from planners.agent import PlanningAgent
 from planners.config import Goal, Policy, PolicyConfig
 from planners.load import make_agent
 from robot_data.conventions import StateConvention
@@ -165,6 +166,26 @@ def test_the_table_has_every_row_and_names_are_unique():
         "simulator_state",
     }
     assert any(c.policy.calibration for c in cells)
+
+
+def test_the_row_without_the_world_model_imagines_nothing(monkeypatch):
+    cells = {c.name: c for c in table_cells(PolicyConfig(), ArmConfig(), 1)}
+    off, main_row = cells["baseline/pose_only/reach"], cells["mujoco/box/subgoals/reach"]
+    assert replace(off.policy.agent, objective=main_row.policy.agent.objective) == (
+        main_row.policy.agent
+    )
+    agent = make_agent(off.policy)
+    assert isinstance(agent, PlanningAgent)
+
+    def imagine(*_):
+        raise AssertionError("imagined")
+
+    monkeypatch.setattr(agent.imagination, "score", imagine)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (2, 128, 128, 3), np.uint8)
+    agent.reset(images[:1], 0)
+    decision = agent.act({"image": images[1], "state": np.array([0.5, 0, 0.2, 3.1, 0, 0, 0])})
+    assert np.abs(decision.action).max() > 0
 
 
 def test_suite_is_resumable_and_writes_table_figure_and_report(tmp_path):
