@@ -24,10 +24,10 @@ SUMMARY = re.compile(r"(.+?)(?:\.\s|\.$|:$|$)", re.S)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the generated pages into the navigation: examples after tutorials, API before design."""
+    """Put the generated pages into the navigation: examples below tutorials, the API last."""
     nav: list[Any] = config.nav or []
     titles = [next(iter(entry)) for entry in nav]
-    nav.insert(titles.index("Settings"), {"API": ["api/index.md", *_api_nav()]})
+    nav.append({"API": ["api/index.md", *_api_nav()]})
     examples = [f"examples/{path.stem}.md" for path in _examples()]
     if examples:
         at = titles.index("Tutorials")
