@@ -14,6 +14,7 @@ from robot_data.random_moves import RandomMoves
 from sims.arm import Arm
 from sims.handling import Handling
 from sims.tasks import grasp_height_m
+from worldmodel.device import device_of, to_host
 from worldmodel.encoder import Encoder
 from worldmodel.progress import Progress
 from worldmodel.readout import Readout, read_states
@@ -83,7 +84,8 @@ def calibrate_by(
     images = fit_pictures(images, encoder.config.image_size)
     shift_px = encoder.config.patch_size // 4
     with torch.inference_mode():
-        inferred, features = read_states(encoder, readout, torch.from_numpy(images), shift_px)
+        seen = torch.from_numpy(images).to(device_of(encoder))
+        inferred, features = map(to_host, read_states(encoder, readout, seen, shift_px))
     return fit_calibration(inferred.double().numpy(), measured, features.numpy(), shift_px)
 
 

@@ -50,6 +50,7 @@ def train_predictor(
     config: PredictorConfig, train: TrainConfig, out: str, *, window: int,
     strides: tuple[int, ...], rollout_steps: int, start_from: str | None,
     checkpoint_activations: bool, frozen_blocks: int, validation_batches: int,
+    device: str,
 ) -> dict[str, float] | None:
     """Train and save the predictor; validation figures where latents are held out.  Its image
     size, patch size and input width are the encoder's."""
@@ -63,7 +64,7 @@ def train_predictor(
     predictor = _trained(Predictor, start_from) if start_from else Predictor(fitted)
     predictor.checkpoint_activations = checkpoint_activations
     predictor.freeze_blocks(frozen_blocks)
-    predictor = post_train(predictor, feed.windows, train, out, rollout_steps)
+    predictor = post_train(predictor, feed.windows, train, out, rollout_steps, device)
     once(checkpoint.save_part, out, predictor, encoder)
     if held_out is None:
         return None
@@ -74,6 +75,7 @@ def train_predictor(
 def train_state_readout(
     caches: list[LatentCache], held_out: LatentCache | None, encoder: Encoder,
     config: ReadoutConfig, train: TrainConfig, out: str, start_from: str | None,
+    device: str,
 ) -> dict[str, float] | None:
     """Train and save the readout of the robot state; its errors where latents are held out."""
     torch.manual_seed(train.seed)
@@ -82,7 +84,7 @@ def train_state_readout(
         config, embed_dim=encoder.config.embed_dim, tokens=encoder.config.tokens_per_frame
     )
     readout = _trained(Readout, start_from) if start_from else Readout(sized)
-    train_readout(readout, feed.frames, train, out)
+    train_readout(readout, feed.frames, train, out, device)
     once(checkpoint.save_part, out, readout, encoder)
     if held_out is None:
         return None
@@ -93,7 +95,7 @@ def train_state_readout(
 def train_goal_network(
     part: str, caches: list[LatentCache], held_out: LatentCache | None, encoder: Encoder,
     train: TrainConfig, out: str, *, hidden: int, readout_sources: Sequence[str],
-    start_from: str | None, validation_batches: int,
+    start_from: str | None, validation_batches: int, device: str,
 ) -> dict[str, float]:
     """Train one of ``GOAL_NETWORKS`` from the trunk of the first readout in ``readout_sources``;
     validation figures.  Raises ``DataError`` where there is no readout."""
@@ -104,7 +106,7 @@ def train_goal_network(
         else _from_readout(kind, hidden, readout_sources)
     )
     feed = HindsightFeed(caches, train.batch_size, train.seed)
-    train_goal_conditioned(network, feed, targets, train, out, part)
+    train_goal_conditioned(network, feed, targets, train, out, part, device)
     once(checkpoint.save_part, out, network, encoder)
     if held_out is None:
         return {}

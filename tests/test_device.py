@@ -29,7 +29,7 @@ ENCODER = EncoderConfig(32, 48, 2, 4)
 READOUT = ReadoutConfig(48, 4, 32, 1, 4, 2)
 PREDICTOR = PredictorConfig(32, 16, 48, 48, 2, 4, residual=True)
 TRAIN = TrainConfig(
-    steps=9, batch_size=2, warmup_steps=1, device="meta", bf16=False, checkpoint_every=100
+    steps=9, batch_size=2, warmup_steps=1, bf16=False, checkpoint_every=100
 )
 
 
@@ -112,7 +112,7 @@ def test_energies_and_drift_are_computed_where_the_predictor_is(read_back):
 def test_a_step_of_pretraining(tmp_path, read_back):
     clips = batches(lambda: torch.zeros(2, 4, 32, 32, 3, dtype=torch.uint8))
     with pytest.raises(Enough):
-        train.pretrain(Encoder(ENCODER), clips, TRAIN, tmp_path)
+        train.pretrain(Encoder(ENCODER), clips, TRAIN, tmp_path, "meta")
     assert set(read_back) == {"meta"}
 
 
@@ -122,7 +122,7 @@ def test_a_step_of_post_training_and_its_validation(tmp_path, read_back):
 
     predictor = Predictor(PREDICTOR)
     with pytest.raises(Enough):
-        train.post_train(predictor, batches(window), TRAIN, tmp_path)
+        train.post_train(predictor, batches(window), TRAIN, tmp_path, device="meta")
     train.validate(predictor, lambda step: window(), 2)
     assert set(read_back) == {"meta"}
 
@@ -132,7 +132,7 @@ def test_a_step_of_the_readout_and_its_validation(tmp_path, read_back):
     with pytest.raises(Enough):
         train.train_readout(
             readout, batches(lambda: (torch.zeros(2, 4, 48).half(), torch.zeros(2, 7))), TRAIN,
-            tmp_path,
+            tmp_path, "meta",
         )
     assert set(read_back) == {"meta"}
     figures = probes.readout_error(readout, torch.zeros(3, 4, 48), torch.zeros(3, 7))
@@ -158,7 +158,9 @@ def test_a_step_of_goal_conditioned_training_and_its_validation(
 
     network = kind(GoalConditionedConfig(image=READOUT, hidden=16))
     with pytest.raises(Enough):
-        train.train_goal_conditioned(network, batches(pairs), targets, TRAIN, tmp_path, "goal")
+        train.train_goal_conditioned(
+            network, batches(pairs), targets, TRAIN, tmp_path, "goal", "meta"
+        )
     train.validate_goal_conditioned(network, lambda step: pairs(), targets, 2)
     assert set(read_back) == {"meta"}
 

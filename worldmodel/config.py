@@ -108,7 +108,6 @@ class TrainConfig:
     bf16: bool = True  # train under bfloat16 autocast
     checkpoint_every: int = 250  # steps between saved states, from which a killed run goes on
     log_every: int = 20  # steps between logged figures
-    device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
     accumulate: int = 1  # batches that one optimiser step adds up, in each process
     parallel: Parallel = "ddp"  # under torchrun: the whole model in each process, or a share of it
     compile: bool = False  # fuse the model with torch.compile; the first step takes a minute more

@@ -57,7 +57,7 @@ def linear_probe(
 
 def attentive_probe(
     tokens: Tensor, targets: Tensor, check_tokens: Tensor, check_targets: Tensor,
-    config: TrainConfig, out: str,
+    config: TrainConfig, out: str, device: str = "auto",
 ) -> dict[str, dict[str, float]]:
     """A small attentive readout (one block, learned queries) trained on the same frames."""
     torch.manual_seed(config.seed)
@@ -69,7 +69,7 @@ def attentive_probe(
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         return torch.randint(len(tokens), (config.batch_size,), generator=generator)
 
-    run = Run(body, config, out, "probe")
+    run = Run(body, config, out, "probe", device)
     for _, rows, update in run.steps(batch):
         wanted = ((targets[rows] - mean) / scale).to(run.device)
         with run.autocast():

@@ -58,12 +58,15 @@ class Run:
     each at once, and the last checkpoint is kept.
     """
 
-    def __init__(self, module: nn.Module, config: TrainConfig, out: str | Path, title: str) -> None:
+    def __init__(
+        self, module: nn.Module, config: TrainConfig, out: str | Path, title: str,
+        device: str = "auto",
+    ) -> None:
         self.module, self.config, self.title = module, config, title
         self.out = Path(out)
         self.out.mkdir(parents=True, exist_ok=True)
         self.rank, self.processes = distributed.world()
-        self.device = device_named(config.device)
+        self.device = device_named(device)
         module.to(self.device).train()
         if config.compile:
             module.compile()
@@ -189,7 +192,8 @@ class Run:
 
 
 def pretrain(
-    encoder: Encoder, clips: Callable[[int], Tensor], config: TrainConfig, out: str | Path
+    encoder: Encoder, clips: Callable[[int], Tensor], config: TrainConfig, out: str | Path,
+    device: str = "auto",
 ) -> Encoder:
     """Masked latent pre-training; returns the teacher, the encoder to freeze and ship.
 
@@ -198,7 +202,7 @@ def pretrain(
     if config.parallel != "ddp":
         raise TrainingError("pre-training takes parallel=ddp: the teacher is needed as a whole")
     model = MaskedPretraining(encoder)
-    run = Run(model, config, out, "pretrain")
+    run = Run(model, config, out, "pretrain", device)
     spread = torch.zeros((), device=run.device)
     for number, video, update in run.steps(clips):
         video = normalise_images(video.to(run.device)).transpose(1, 2)  # [B, 3, T, H, W]
@@ -218,13 +222,13 @@ def pretrain(
 
 def post_train(
     predictor: Predictor, windows: Callable[[int], tuple[Tensor, Tensor, Tensor]],
-    config: TrainConfig, out: str | Path, rollout_steps: int = 2,
+    config: TrainConfig, out: str | Path, rollout_steps: int = 2, device: str = "auto",
 ) -> Predictor:
     """Action-conditioned post-training on latents of the frozen encoder.
 
     ``windows(step)``: tokens [B, T, N, D] normalised, actions [B, T-1, 7], states [B, T, 7].
     """
-    run = Run(PostTraining(predictor, rollout_steps), config, out, "train")
+    run = Run(PostTraining(predictor, rollout_steps), config, out, "train", device)
     for _, (tokens, actions, states), update in run.steps(windows):
         tokens, actions, states = (
             x.to(run.device, torch.float32) for x in (tokens, actions, states)
@@ -266,10 +270,10 @@ def validate(
 
 def train_readout(
     readout: Readout, frames: Callable[[int], tuple[Tensor, Tensor]], config: TrainConfig,
-    out: str | Path,
+    out: str | Path, device: str = "auto",
 ) -> Readout:
     """Train the state readout.  ``frames(step)``: tokens [B, N, D], commanded states [B, 7]."""
-    run = Run(readout, replace(config, parallel="ddp"), out, "readout")  # it is small
+    run = Run(readout, replace(config, parallel="ddp"), out, "readout", device)  # it is small
     for _, (tokens, states), update in run.steps(frames):
         tokens = tokens.to(run.device, torch.float32)
         states = states.to(run.device, torch.float32)
@@ -299,14 +303,14 @@ G = TypeVar("G", bound=GoalConditioned)
 
 def train_goal_conditioned(
     network: G, pairs: Callable[[int], Any], targets: Callable[[Any], tuple[Tensor, ...]],
-    config: TrainConfig, out: str | Path, title: str,
+    config: TrainConfig, out: str | Path, title: str, device: str = "auto",
 ) -> G:
     """Train a subgoal predictor or inverse dynamics by hindsight.
 
     ``pairs(step)`` has tokens [B, N, D], states [B, 7] and index tensors present, goal [P];
     ``targets(batch)`` gives what ``network.loss`` compares the outputs with.
     """
-    run = Run(_Pairs(network), replace(config, parallel="ddp"), out, title)  # it is small
+    run = Run(_Pairs(network), replace(config, parallel="ddp"), out, title, device)  # it is small
     for _, batch, update in run.steps(pairs):
         with run.autocast():
             output = run.model(

@@ -22,6 +22,7 @@ class Settings:
     """
 
     out: str = "outputs/calibrate"  # folder of the calibration and the report
+    device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
     # store of recorded moves, such as a real arm's; null: moves of a simulated arm
     data: str | None = None
     # source of another readout, fine-tuned for another arm or camera; null: the checkpoint's
@@ -44,7 +45,7 @@ def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.self_calibration import calibrate_by, recorded_moves, show_moves
     from worldmodel.models import Models
 
-    models = Models.load(settings.checkpoint, ["readout"], "cpu", settings.readout)
+    models = Models.load(settings.checkpoint, ["readout"], settings.device, settings.readout)
     if settings.data is not None:
         shown = recorded_moves(settings.data, settings.moves)
     else:

@@ -14,6 +14,7 @@ class Settings(DiagnosisConfig):
     """Does the model listen to actions?  Measured on recorded episodes."""
 
     out: str = "outputs/diagnose"  # folder of the figure and the report
+    device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
     # weights: shipped; a folder; Meta's .pt; a Hugging Face folder; or hf://owner/name[@revision]
     checkpoint: str = "shipped"
 
@@ -28,7 +29,7 @@ def run(settings: Settings) -> dict[str, Any]:
     from worldmodel.models import Models
     from worldmodel.progress import Progress
 
-    models = Models.load(settings.checkpoint, ["predictor"], "cpu")
+    models = Models.load(settings.checkpoint, ["predictor"], settings.device)
     predictor = models.predictor.to(torch.bfloat16)  # as it plans
     episodes = fill_cache(settings.data, models.encoder).episodes()[: settings.episodes]
     heard = Heard(settings)

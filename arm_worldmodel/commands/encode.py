@@ -14,6 +14,7 @@ class Settings:
     data: str  # store of episodes
     variants: int = 0  # augmented copies of every episode to encode as well
     out: str = "outputs/encode"  # folder of the report
+    device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
     # weights: shipped; a folder; Meta's .pt; a Hugging Face folder; or hf://owner/name[@revision]
     checkpoint: str = "shipped"
 
@@ -25,7 +26,7 @@ def run(settings: Settings) -> dict[str, Any]:
     from worldmodel.models import Models
 
     began = time.monotonic()
-    models = Models.load(settings.checkpoint, (), "cpu")
+    models = Models.load(settings.checkpoint, (), settings.device)
     caches = fill_caches(settings.data, models.encoder, settings.variants)
     report = {
         "encoder_hash": models.encoder_hash,

@@ -15,6 +15,7 @@ class Settings:
 
     data: str  # store of episodes
     out: str  # folder of the checkpoint
+    device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     motion_frames: int = 4  # frames of a clip in every second batch; the others hold single frames
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=3400, warmup_steps=200))
@@ -39,7 +40,7 @@ def run(settings: Settings) -> dict[str, Any]:
         settings.encoder.tubelet_size, settings.motion_frames, settings.encoder.image_size,
     )
     torch.manual_seed(train.seed)
-    encoder = pretrain(Encoder(settings.encoder), feed, train, settings.out)
+    encoder = pretrain(Encoder(settings.encoder), feed, train, settings.out, settings.device)
     once(checkpoint.save_part, settings.out, encoder, encoder)
     report = {
         "encoder_hash": checkpoint.state_hash(encoder),

@@ -14,6 +14,7 @@ class Settings:
     data: str  # store of episodes to fit on
     validation: str  # store of episodes to judge on
     out: str = "outputs/probe"  # folder of the report
+    device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
     # weights: shipped; a folder; Meta's .pt; a Hugging Face folder; or hf://owner/name[@revision]
     checkpoint: str = "shipped"
     frames: int = 4000  # frames to fit on
@@ -30,7 +31,7 @@ def run(settings: Settings) -> dict[str, Any]:
     from worldmodel.models import Models
 
     began = time.monotonic()
-    models = Models.load(settings.checkpoint, (), "cpu")
+    models = Models.load(settings.checkpoint, (), settings.device)
     encoder = models.encoder
     fit = random_frames(fill_cache(settings.data, encoder).episodes(), settings.frames, 0)
     check = random_frames(fill_cache(settings.validation, encoder).episodes(), 2000, 1)
@@ -38,7 +39,7 @@ def run(settings: Settings) -> dict[str, Any]:
         "linear": probes.linear_probe(fit[0], fit[1], check[0], check[1]),
         "attentive": probes.attentive_probe(
             fit[0], fit[1], check[0], check[1], TrainConfig(steps=settings.steps),
-            f"{settings.out}/attentive",
+            f"{settings.out}/attentive", settings.device,
         ),
         "encoder_hash": models.encoder_hash,
     }

@@ -23,6 +23,7 @@ class Settings:
 
     data: str  # store of episodes to train on
     out: str  # folder of the new checkpoint
+    device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
     validation: str | None = None  # store of held-out episodes to judge on; null: none
     # source of the encoder: shipped; a folder; Meta's .pt; a Hugging Face folder; or
     # hf://owner/name[@revision]
@@ -67,7 +68,7 @@ def run(settings: Settings) -> dict[str, Any]:
     unknown = set(settings.parts) - set(PARTS)
     if unknown:
         raise ValueError(f"unknown parts {sorted(unknown)}; valid: {', '.join(PARTS)}")
-    models = Models.load(settings.checkpoint, (), "cpu")
+    models = Models.load(settings.checkpoint, (), settings.device)
     encoder = models.encoder
     caches = fill_caches(settings.data, encoder, settings.variants)
     held_out = fill_cache(settings.validation, encoder) if settings.validation else None
@@ -80,6 +81,7 @@ def run(settings: Settings) -> dict[str, Any]:
     if "predictor" in settings.parts:
         figures = train_predictor(
             caches, held_out, encoder, settings.predictor, settings.train, settings.out,
+            device=settings.device,
             window=settings.window, strides=settings.strides,
             rollout_steps=settings.rollout_steps, start_from=settings.start_from,
             checkpoint_activations=settings.checkpoint_activations,
@@ -90,7 +92,7 @@ def run(settings: Settings) -> dict[str, Any]:
     if "readout" in settings.parts:
         figures = train_state_readout(
             caches, held_out, encoder, settings.readout, settings.readout_train, settings.out,
-            settings.start_from,
+            settings.start_from, settings.device,
         )
         if figures is not None:
             report["readout"] = figures
@@ -100,6 +102,7 @@ def run(settings: Settings) -> dict[str, Any]:
                 part, caches, held_out, encoder, settings.goal_train, settings.out,
                 hidden=settings.goal_hidden, readout_sources=(settings.out, settings.checkpoint),
                 start_from=settings.start_from, validation_batches=settings.validation_batches,
+                device=settings.device,
             )
     kept = [
         part for part in parts_in(settings.checkpoint)
