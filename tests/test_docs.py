@@ -1,0 +1,79 @@
+"""README and the pages of the site name files, commands and settings that exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from arm_worldmodel.commands import NAMES, module_of
+from configs.settings import SettingsError, load
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "worldmodel/weights/README.md", *sorted(
+    page for page in (ROOT / "docs").glob("*.md") if page.name != "lab-book.md"  # is of its day
+)]
+README = (ROOT / "README.md").read_text()
+
+
+def commands(text):
+    """Every ``worldmodel ...`` of shell blocks and of inline code: its words."""
+    lines = []
+    for block in re.findall(r"^```(?:bash|sh)\n(.*?)^```", text, re.S | re.M):
+        for line in block.replace("\\\n", " ").splitlines():
+            lines += re.split(r"&&|&|;", line.partition(" #")[0])
+    without_blocks = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+    lines += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", without_blocks)]
+    for line in lines:
+        words = shlex.split(line.strip())
+        if "-m" in words and "arm_worldmodel" in words:
+            words = ["worldmodel", *words[words.index("arm_worldmodel") + 1 :]]
+        if words and words[0].endswith("worldmodel") and len(words) > 1:
+            yield words[1:]
+
+
+def problem(words):
+    """What is wrong with a command; "" if nothing is, or if it only leaves something out."""
+    name = next((n for n in (" ".join(words[:2]), words[0]) if n in NAMES), None)
+    if name is None:
+        return "no such command"
+    try:
+        load(module_of(name).Settings, words[len(name.split()) :])
+    except SettingsError as error:
+        return "" if "must be given" in str(error) else str(error)
+    return ""
+
+
+def test_a_wrong_command_is_noticed():
+    text = "```bash\nworldmodel plan sed=3  # typo\n```\nand `worldmodel fly task=reach`"
+    assert [bool(problem(words)) for words in commands(text)] == [True, True]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_of_a_page_has_the_settings_it_names(page):
+    told = [w for w in commands(page.read_text()) if "COMMAND" not in w and "--help" not in w]
+    wrong = {" ".join(words): problem(words) for words in told if problem(words)}
+    assert wrong == {}
+
+
+def test_readme_links_to_files_that_exist():
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", README)]
+    assert links
+    assert [link for link in links if ":" not in link and not (ROOT / link).exists()] == []
+
+
+def test_readme_is_short_and_fits_100_columns():
+    lines = README.splitlines()
+    assert len(lines) <= 170
+    assert [line for line in lines if len(line) > 100] == []
+
+
+def test_readme_names_every_folder_of_the_tree():
+    tree = re.search(r"```\n(arm_worldmodel/.*?)```", README, re.S)
+    assert tree is not None
+    named = {line.split("/")[0] for line in tree[1].splitlines() if not line.startswith(" ")}
+    inside = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."}
+    assert inside - named <= {"build", "checkpoints", "data", "dist", "outputs", "tools"} | {
+        name for name in inside if name.endswith(".egg-info") or name == "__pycache__"
+    }
+    assert named <= inside
