@@ -35,6 +35,7 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -m mkdocs --quiet build --strict
 
 test: lint docs hil .bench/ready
+	@sh tools/system-packages.sh tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not realtime"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m realtime  # one after another
 

@@ -5,7 +5,6 @@ A cell is one row of a table: everything that decides an episode besides its see
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 from arm_worldmodel.outcomes import Outcome
+from arm_worldmodel.pictures.failures import FailureKeeper, file_name, room_for
 from arm_worldmodel.report import wilson_95
 from arm_worldmodel.self_calibration import MOVES, calibrate
 from planners.agent import PlanningAgent
@@ -25,7 +25,7 @@ from planners.load import image_size, make_agent
 from robot_data.episodes import EpisodeStore
 from robot_data.loop import Agent, Subscriber, run_episode
 from robot_data.random_moves import STEP_M
-from robot_data.recording import EpisodeWriter, RerunRecorder
+from robot_data.recording import EpisodeWriter
 from sims.arm import Arm, ArmConfig
 from sims.make import Simulator, arm_for, make_env
 from sims.parallel import Pool, run_parallel
@@ -57,8 +57,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Keep:
-    """What is kept of the episodes: rerun files of ``failures`` in that folder, and every
-    episode in the store ``record``."""
+    """What is kept of the episodes: film, curves and rerun file of a few ``failures`` of each row
+    in that folder, and every episode in the store ``record``."""
 
     failures: str | None = None
     record: str | None = None
@@ -118,14 +118,11 @@ def run_job(job: Job, keep: Keep) -> Outcome:
     env = _environment(cell)
     agent = _agent(job, env)
     watchers: list[Subscriber] = []
-    failure = None
-    if keep.failures is not None:
-        failure = Path(keep.failures) / f"{_slug(cell)}-{job.seed}.rrd"
-        failure.parent.mkdir(parents=True, exist_ok=True)
-        watchers.append(RerunRecorder(failure))
+    if keep.failures is not None and room_for(Path(keep.failures), cell.name):
+        watchers.append(FailureKeeper(Path(keep.failures), cell.name, cell.task))
     if keep.record is not None:
         store = EpisodeStore(keep.record)
-        name = f"{_slug(cell)}-{job.seed:09d}-{job.planner_seed}"
+        name = f"{file_name(cell.name)}-{job.seed:09d}-{job.planner_seed}"
         if name not in store:  # there after a crash between the episode and its outcome
             meta = {"task": cell.task, "policy": cell.policy.policy, "source": env.source,
                     "control_hz": env.config.control_hz}
@@ -134,16 +131,10 @@ def run_job(job: Job, keep: Keep) -> Outcome:
         env, agent, job.seed, cell.max_steps or MAX_STEPS[cell.task], cell.policy.goal,
         watchers, job.planner_seed,
     )
-    if failure and result.success:
-        failure.unlink()
     return Outcome(
         cell.name, job.seed, job.planner_seed, result.success, result.distance_m, result.steps,
         result.finished, float(np.median(result.plan_seconds)),
     )
-
-
-def _slug(cell: Cell) -> str:
-    return re.sub(r"[^A-Za-z0-9_+-]+", "-", cell.name).strip("-")
 
 
 # -- many workers -----------------------------------------------------------------------------

@@ -29,16 +29,21 @@ def write_report(out: str | Path, report: dict[str, Any]) -> str:
             "torch": version("torch"),
         },
     }
-    text = json.dumps(report, indent=2, allow_nan=False, default=_plain)
+    write_text(path, json.dumps(report, indent=2, allow_nan=False, default=_plain))
+    return path
+
+
+def write_text(path: str, text: str) -> None:
+    """Write a file, also behind an fsspec URL, in one step; its folder is made."""
     if "://" in path:
         files, where = fsspec.url_to_fs(path)
         files.pipe(where, text.encode())
-        return path
-    Path(out).mkdir(parents=True, exist_ok=True)
-    staged = Path(out) / "report.tmp"
+        return
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    staged = final.with_suffix(".tmp")
     staged.write_text(text)
-    os.replace(staged, path)
-    return path
+    os.replace(staged, final)
 
 
 def _plain(value: Any) -> Any:

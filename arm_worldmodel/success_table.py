@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -18,8 +19,9 @@ from arm_worldmodel.evaluation import (
     summary,
 )
 from arm_worldmodel.outcomes import Outcome, OutcomeLog
+from arm_worldmodel.pictures.page import read_failures, results_page
 from arm_worldmodel.pictures.success import write_failures, write_success
-from arm_worldmodel.report import write_report
+from arm_worldmodel.report import write_report, write_text
 from planners.config import PolicyConfig
 from planners.load import image_size, parts_of
 from sims.arm import ArmConfig
@@ -168,7 +170,8 @@ def run_rows(
         with Progress(
             total=total, initial=total - len(missing), desc="table", unit="episode"
         ) as bar:
-            for outcome in run_jobs(missing, workers, pool, Keep(str(out / "failures"), record)):
+            keep = Keep(str(out.resolve() / "failures"), record)
+            for outcome in run_jobs(missing, workers, pool, keep):
                 logs[outcome.cell].append(outcome)
                 bar.update()
                 bar.set_postfix_str(outcome.cell)
@@ -212,7 +215,7 @@ def write_table(
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     """Of what has been run so far: ``table.md``, ``table.png``, where the rows of the planner
-    fail in ``failures.png``, and ``report.json``."""
+    fail in ``failures.png``, ``report.json``, and all of it on one page, ``index.html``."""
     rows = [
         {"name": c.name, "group": c.group, "task": c.task, **summary(outcomes[c.name])}
         for c in cells if outcomes[c.name]
@@ -225,13 +228,26 @@ def write_table(
         c.name: [(o.distance_m, o.finished) for o in outcomes[c.name] if not o.success]
         for c in cells
     }
-    write_failures(out / "failures.png", _planned(rows), lost, NEAR_M)
-    print(f"{overview(rows)}\n{path}")
+    planned = [row for row in rows if row["group"] != OTHERS]
+    write_failures(out / "failures.png", planned, lost, NEAR_M)
+    page = write_page(str(out), "Success table", rows, outcomes, planned)
+    print(f"{overview(rows)}\n{path}  page: {page}")
     return report
 
 
-def _planned(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in rows if row["group"] != OTHERS]
+def write_page(
+    out: str, title: str, rows: Sequence[dict[str, Any]], outcomes: dict[str, list[Outcome]],
+    plotted: Sequence[dict[str, Any]],
+) -> str:
+    """``index.html`` in ``out``, a folder or an fsspec URL, with the failures kept there; where
+    it is.  ``plotted``: the rows whose failures are plotted by their distance."""
+    page = results_page(
+        title, ["worldmodel", *sys.argv[1:]], rows,
+        {row["name"]: [asdict(o) for o in outcomes[row["name"]]] for row in rows},
+        read_failures(Path(out) / "failures", [row["name"] for row in rows]), NEAR_M, plotted,
+    )
+    write_text(f"{out}/index.html", page)
+    return f"{out}/index.html"
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:

@@ -16,9 +16,15 @@ from arm_worldmodel.pictures.agreement import agreement_figure
 from arm_worldmodel.pictures.contact_sheet import contact_sheet
 from arm_worldmodel.pictures.curves import COST_BOX, curves_svg
 from arm_worldmodel.pictures.diagnosis import diagnosis_figure
-from arm_worldmodel.pictures.failures import MOST_OF_A_ROW, keep_failure, room_for
+from arm_worldmodel.pictures.failures import (
+    MOST_OF_A_ROW,
+    FailureKeeper,
+    forget_failures,
+    room_for,
+)
 from arm_worldmodel.pictures.success import failures_figure, success_figure
 from arm_worldmodel.pictures.trace import Trace
+from robot_data.loop import Decision, Start, Step
 
 LONG = ["above_object", "at_object", "grasped", "lifted", "above_goal", "at_goal", "released",
         "placed"]
@@ -255,26 +261,50 @@ def test_an_animation_of_another_kind_is_refused(tmp_path):
 # -- failures kept ----------------------------------------------------------------------------
 
 
+def play(watcher, shown, success):
+    """Tell a watcher an episode that looks as ``shown``."""
+    def seen(t):
+        return {"image": shown.frames[t], "state": np.array([0.5, 0, 0.2, 3.14, 0, 0, 0.0])}
+
+    def info(t):
+        return {"success": success and t == shown.steps, "distance_m": shown.distance_m[t]}
+
+    watcher.on_start(Start(7, seen(0), info(0), shown.goals, shown.goal_names, 60))
+    for t in range(shown.steps):
+        decision = Decision(np.zeros(7), goal_index=shown.goal_index[t],
+                            cost=shown.imagined_cost[t], present_cost=shown.present_cost[t])
+        watcher.on_step(Step(t, seen(t), decision, seen(t + 1), info(t + 1)))
+    watcher.on_end()
+
+
 def test_a_failure_is_kept_with_its_curves(tmp_path):
-    shown = trace(steps=3, success=False)
+    shown = trace(steps=3)
     shown.present_cost[1] = float("nan")
-    keep_failure(tmp_path, "box-reach", "box/reach", shown)
-    told = json.loads((tmp_path / "box-reach-50000000.json").read_text())
+    play(FailureKeeper(tmp_path, "box/reach", "reach"), shown, success=False)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "box-reach-7.mp4", "box-reach-7.json", "box-reach-7.rrd"
+    }
+    told = json.loads((tmp_path / "box-reach-7.json").read_text())
     assert told["cell"] == "box/reach"
     assert told["present_cost"][1] is None
     again = Trace.of_curves(told)
-    assert again.verdict == shown.verdict
+    assert again.verdict == "no success, 0.5 cm from the goal after 3 steps"
     assert again.phases() == shown.phases()
     np.testing.assert_allclose(again.distance_m, shown.distance_m)
     assert len(decode(tmp_path / told["video"])[0]) == 3 * 4 + 20
+    play(FailureKeeper(tmp_path, "box/reach", "reach"), shown, success=True)
+    assert list(tmp_path.iterdir()) == []  # run again, it succeeds
 
 
 def test_a_few_failures_of_each_row_are_kept(tmp_path):
     for seed in range(MOST_OF_A_ROW):
-        assert room_for(tmp_path, "row")
-        (tmp_path / f"row-{seed}.json").write_text("{}")
-    assert not room_for(tmp_path, "row")
-    assert room_for(tmp_path, "other")
+        assert room_for(tmp_path, "my/row")
+        (tmp_path / f"my-row-{seed}.json").write_text("{}")
+    assert not room_for(tmp_path, "my/row")
+    assert room_for(tmp_path, "my")
+    (tmp_path / "my-row-two-1.json").write_text("{}")
+    forget_failures(tmp_path, "my/row")
+    assert [p.name for p in tmp_path.iterdir()] == ["my-row-two-1.json"]
 
 
 def test_the_cursor_of_a_page_knows_where_time_runs():

@@ -49,7 +49,9 @@ def run_cell(settings: Settings) -> dict[str, Any]:
     import numpy as np
 
     from arm_worldmodel.evaluation import Cell, Keep, Outcome, jobs_of, loadable, run_jobs, summary
+    from arm_worldmodel.pictures.failures import forget_failures
     from arm_worldmodel.report import write_report
+    from arm_worldmodel.success_table import write_page
     from planners.load import make_agent, policy_of
     from worldmodel.progress import Progress
 
@@ -63,10 +65,14 @@ def run_cell(settings: Settings) -> dict[str, Any]:
     if not settings.policy.startswith("simulator_"):
         make_agent(loadable(cell.policy))
     jobs = jobs_of(cell, settings.first_seed, settings.planner_seeds)
+    failures = None
+    if "://" not in settings.out:
+        failures = str(Path(settings.out).resolve() / "failures")
+        forget_failures(Path(failures), cell.name)
     outcomes: list[Outcome] = []
     with Progress(total=len(jobs), desc=f"evaluate {settings.task}", unit="episode") as bar:
         for outcome in run_jobs(
-            jobs, settings.workers, settings.pool, Keep(record=settings.record)
+            jobs, settings.workers, settings.pool, Keep(failures, settings.record)
         ):
             outcomes.append(outcome)
             bar.update()
@@ -79,11 +85,14 @@ def run_cell(settings: Settings) -> dict[str, Any]:
         "per_episode": [asdict(o) for o in outcomes], "settings": asdict(settings),
     }
     path = write_report(settings.out, report)
+    row = {"name": cell.name, "group": "", "task": cell.task, **summary(outcomes)}
+    page = write_page(settings.out, f"worldmodel evaluate: {cell.name}", [row],
+                      {cell.name: outcomes}, [row])
     low, high = report["wilson_95"]
     print(
         f"{cell.name}: {report['successes']}/{len(outcomes)} = {report['success_rate']:.0%} "
         f"[{low:.0%}, {high:.0%}], median distance {100 * report['median_distance_m']:.1f} cm, "
-        f"{report['median_plan_seconds']:.2f} s per action -> {path}"
+        f"{report['median_plan_seconds']:.2f} s per action -> {path}  page: {page}"
     )
     return report
 

@@ -23,10 +23,12 @@ def draw_cost(axis: Axes, trace: Trace) -> None:
     if not np.isfinite(trace.imagined_cost + trace.present_cost).any():
         _absent(axis, "this policy imagines nothing")
         return
-    steps = np.arange(trace.steps)
-    axis.plot(steps, trace.present_cost, color=style.PRESENT, label="of the present image", **LINE)
-    axis.plot(steps, trace.imagined_cost, color=style.IMAGINED,
-              label="imagined after the planned action", **LINE)
+    for costs, colour, label in (
+        (trace.present_cost, style.PRESENT, "of the present image"),
+        (trace.imagined_cost, style.IMAGINED, "imagined after the planned action"),
+    ):
+        if np.isfinite(costs).any():
+            axis.plot(np.arange(trace.steps), costs, color=colour, label=label, **LINE)
     _top(axis, [*trace.imagined_cost, *trace.present_cost])
 
 

@@ -1,29 +1,74 @@
-"""What is kept of failed episodes: a film and its curves, a few of each row."""
+"""What is kept of failed episodes: a film, its curves and a rerun file, a few of each row."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from arm_worldmodel.pictures.trace import Trace
 from arm_worldmodel.pictures.video import shots, write_video
+from robot_data.loop import Start, Step
+from robot_data.recording import RerunRecorder
 
 MOST_OF_A_ROW = 6
+
+
+def file_name(row: str) -> str:
+    """A row's name as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9_+-]+", "-", row).strip("-")
+
+
+def kept_of(folder: Path, row: str) -> list[Path]:
+    """The curves of the kept failures of a row."""
+    return sorted(folder.glob(f"{file_name(row)}-[0-9]*.json"))
 
 
 def room_for(folder: Path, row: str) -> bool:
     """Whether another failure of this row is kept.  Workers ask without waiting for each other,
     so a few more than ``MOST_OF_A_ROW`` may come to be kept."""
-    return len(list(folder.glob(f"{row}-*.json"))) < MOST_OF_A_ROW
+    return len(kept_of(folder, row)) < MOST_OF_A_ROW
 
 
-def keep_failure(folder: Path, row: str, cell: str, trace: Trace) -> None:
-    """Write ``<row>-<seed>.mp4`` and, last, ``.json`` with the curves; ``row``: a name fit for
-    files, ``cell``: the row's name in the report."""
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{row}-{trace.seed}"
-    write_video(folder / f"{stem}.mp4", shots(trace))
-    told = json.dumps({"cell": cell, "video": f"{stem}.mp4", **trace.curves()}, allow_nan=False)
-    staged = folder / f"{stem}.tmp"
-    staged.write_text(told)
-    staged.replace(folder / f"{stem}.json")
+class FailureKeeper:
+    """A subscriber that leaves ``<row>-<seed>.mp4``, ``.rrd`` and, last, ``.json`` with the curves
+    in ``folder`` if the episode fails, and nothing if it succeeds."""
+
+    def __init__(self, folder: Path, row: str, title: str) -> None:
+        """``row``: its name in the report; ``title``: what the film is headed."""
+        self.folder, self.row, self.title = folder, row, title
+
+    def on_start(self, start: Start) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._stem = self.folder / f"{file_name(self.row)}-{start.seed}"
+        self._recorder = RerunRecorder(self._stem.with_suffix(".rrd"))
+        self._trace = Trace(self.title)
+        for watcher in (self._recorder, self._trace):
+            watcher.on_start(start)
+
+    def on_step(self, step: Step) -> None:
+        for watcher in (self._recorder, self._trace):
+            watcher.on_step(step)
+
+    def on_end(self) -> None:
+        self._recorder.on_end()
+        trace, curves, film = self._trace, self._with(".json"), self._with(".mp4")
+        if trace.success:
+            for path in (curves, film, self._with(".rrd")):
+                path.unlink(missing_ok=True)
+        elif trace.steps:
+            write_video(film, shots(trace))
+            told = {"cell": self.row, "video": film.name, **trace.curves()}
+            staged = self._with(".tmp")
+            staged.write_text(json.dumps(told, allow_nan=False))
+            staged.replace(curves)
+
+    def _with(self, suffix: str) -> Path:
+        return self._stem.with_suffix(suffix)
+
+
+def forget_failures(folder: Path, row: str) -> None:
+    """Delete what is kept of a row, of which a new run begins."""
+    for curves in kept_of(folder, row):
+        for suffix in (".json", ".mp4", ".rrd"):
+            curves.with_suffix(suffix).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from typing import Any
 from matplotlib.colors import to_hex
 
 from arm_worldmodel.pictures.curves import COST_BOX, DISTANCE_BOX, curves_svg
+from arm_worldmodel.pictures.failures import kept_of
 from arm_worldmodel.pictures.style import svg
 from arm_worldmodel.pictures.success import RATES, failures_figure, split_name
 from arm_worldmodel.pictures.trace import Trace
@@ -90,17 +91,13 @@ class Failure:
         return f"{self.cell}-{self.trace.seed}".replace(" ", "-")
 
 
-def read_failures(folder: Path, cells: Sequence[str]) -> list[Failure]:
-    """Kept failures of ``cells``, at most ``MOST_VIDEOS``, rows in turn, in the rows' order."""
-    by_cell: dict[str, list[dict[str, Any]]] = {cell: [] for cell in cells}
-    for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-        told = json.loads(path.read_text())
-        if told["cell"] in by_cell:
-            by_cell[told["cell"]].append(told)
-    in_turn = [t for turn in zip_longest(*by_cell.values()) for t in turn if t is not None]
+def read_failures(folder: Path, rows: Sequence[str]) -> list[Failure]:
+    """Kept failures of ``rows``, at most ``MOST_VIDEOS``, rows in turn, in the rows' order."""
+    by_row = [[json.loads(path.read_text()) for path in kept_of(folder, row)] for row in rows]
+    in_turn = [told for turn in zip_longest(*by_row) for told in turn if told is not None]
     chosen = in_turn[:MOST_VIDEOS]
     found = []
-    for told in sorted(chosen, key=lambda t: (cells.index(t["cell"]), t["seed"])):
+    for told in sorted(chosen, key=lambda t: (rows.index(t["cell"]), t["seed"])):
         film = folder / told["video"]
         found.append(Failure(
             told["cell"], Trace.of_curves(told), film.read_bytes() if film.exists() else None

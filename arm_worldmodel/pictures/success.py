@@ -126,8 +126,9 @@ def failures_figure(
         Line2D([], [], color=style.INK, label="near enough for this task"),
     ]
     axis.legend(handles=marks, fontsize=8, frameon=False, ncols=3, loc="lower right",
-                bbox_to_anchor=(1, 1), borderaxespad=0.2)
-    axis.set_title("Where it fails", fontsize=11, weight="bold", loc="left", color=style.INK)
+                bbox_to_anchor=(1, 1), borderaxespad=0.2, columnspacing=1.2, handletextpad=0.4)
+    axis.set_title("How far off failures ended", fontsize=11, weight="bold", loc="left",
+                   color=style.INK)
     return figure
 
 
