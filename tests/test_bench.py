@@ -9,9 +9,9 @@ from arm_worldmodel.cli import main
 from benchmarks import encoder as bench_encoder
 from benchmarks import planner as bench_planner
 from benchmarks import train as bench_train
-from benchmarks.encoder import flops as flops_of_encoder
-from benchmarks.encoder import load_model as load_encoder
-from benchmarks.planner import PEER, Problem, difference, flops, load_model
+from benchmarks.encoder_ways import flops as flops_of_encoder
+from benchmarks.encoder_ways import load_model as load_encoder
+from benchmarks.planner_ways import PEER, Problem, difference, flops, load_model
 from planners.config import CEMConfig
 from worldmodel.config import PredictorConfig
 from worldmodel.quantised import multiplies_integers

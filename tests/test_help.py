@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import resource
+import subprocess
+import sys
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +16,9 @@ from arm_worldmodel.cli import main
 from arm_worldmodel.commands import HERE, NAMES, file_of, module_of
 from arm_worldmodel.help import WIDTH, command_help
 from configs.describe import first_sentence, groups, meaning
+from configs.settings import SettingsError, load
+
+ROOT = Path(__file__).parents[1]
 
 
 def classes(kind: type) -> set[type]:
@@ -65,3 +73,60 @@ def test_help_lists_every_key_with_its_default_in_100_columns(name, capsys):
         for setting in group.settings:
             default = "..." if setting.default is None else setting.default
             assert f"  {setting.key}={default}" in text
+
+
+TYPOS = """
+import sys
+from arm_worldmodel.cli import main
+from arm_worldmodel.commands import NAMES
+for name in NAMES:
+    assert main([*name.split(), "sead=1"]) == 2, name
+    assert main([*name.split(), "--help"]) == 0, name
+heavy = {"torch", "transformers", "matplotlib", "ray"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_a_misspelled_setting_and_help_need_no_heavy_import():
+    done = subprocess.run([sys.executable, "-c", TYPOS], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("words", [["plan", "sead=1"], ["evaluate", "--help"], ["--help"]])
+def test_a_misspelled_setting_is_answered_within_a_second(words):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-m", "arm_worldmodel", *words], capture_output=True, text=True, cwd=ROOT
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert ("Did you mean 'seed'?" in done.stderr) == ("sead=1" in words)
+    # processor time: what the wall clock shows on an idle machine
+    spent = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    assert spent < 1.0
+
+
+def test_a_group_and_the_version_are_printed(capsys):
+    assert main(["robot", "--help"]) == 0
+    assert "robot collect  Record random moves" in capsys.readouterr().out
+    assert main(["data"]) == 2  # no command was given
+    assert "data repair" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("arm-worldmodel ")
+
+
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [(["plann"], "plan"), (["robot", "serv"], "robot serve"), (["data", "chek"], "data check")],
+)
+def test_a_misspelled_command_is_answered_with_the_nearest(words, nearest, capsys):
+    assert main(words) == 2
+    assert f"Did you mean '{nearest}'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_misspelled_setting_is_answered_with_the_nearest(name):
+    kind = module_of(name).Settings
+    for group in groups(kind):
+        for setting in group.settings:
+            with pytest.raises(SettingsError, match=f"Did you mean '{re.escape(setting.key)}'"):
+                load(kind, [f"{setting.key}x=1"])
