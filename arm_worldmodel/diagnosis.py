@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from arm_worldmodel.config import DiagnosisConfig
 from arm_worldmodel.pictures.diagnosis import PLANES, write_diagnosis
 from arm_worldmodel.report import bootstrap_95
+from arm_worldmodel.verdict import judge
 from planners.config import CEMConfig
 from robot_data.latents import LatentEpisode
 from robot_data.pose import diff
@@ -23,9 +24,19 @@ from worldmodel.predictor import Predictor
 
 
 def interval(values: list[float]) -> dict[str, float]:
-    """Mean and bootstrap interval; the values are of episodes, the unit of chance."""
+    """Mean and bootstrap interval; the values are of episodes, the unit of chance.  One episode
+    has no interval."""
+    if len(values) == 1:
+        return {"mean": values[0]}
     low, high = bootstrap_95(np.asarray(values))
     return {"mean": float(np.mean(values)), "low_95": low, "high_95": high}
+
+
+def range_95(value: dict[str, float]) -> str:
+    """The interval of ``interval`` as text."""
+    if "low_95" not in value:
+        return "one episode, no interval"
+    return f"{value['low_95']:.4f} to {value['high_95']:.4f}"
 
 
 @dataclass(frozen=True)
@@ -73,13 +84,16 @@ class Heard:
         return {
             "episodes": len(self.episodes), "windows_per_episode": self.settings.windows,
             "random_actions": self.settings.candidates, "summary": self.summary,
+            "verdict": asdict(judge(self.summary)),
             "by_horizon": self.by_horizon,
             "per_episode": [{"episode": e.name, **e.figures} for e in self.episodes],
         }
 
     def table(self) -> str:
         """The figures as text; after ``report``."""
-        return _table(self.summary, self.by_horizon, len(self.episodes))
+        verdict = judge(self.summary)
+        table = _table(self.summary, self.by_horizon, len(self.episodes))
+        return f"{table}\nverdict: {verdict.kind}: {verdict.text}"
 
     def draw(self, path: Path) -> None:
         """Write the figure; after ``report``."""
@@ -178,7 +192,7 @@ def _table(
 ) -> str:
     lines = [f"{'mean over ' + str(episodes) + ' episodes':28}{'mean':>9}   95 % interval"]
     lines += [
-        f"{name:28}{v['mean']:9.4f}   {v['low_95']:.4f} to {v['high_95']:.4f}"
+        f"{name:28}{v['mean']:9.4f}   {range_95(v)}"
         for name, v in summary.items()
     ]
     lines.append("latent error by horizon (imagined / copy of the first frame):")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from arm_worldmodel.config import DiagnosisConfig
-from arm_worldmodel.diagnosis import interval, motion_windows
+from arm_worldmodel.diagnosis import interval, motion_windows, range_95
 from planners.config import CEMConfig
 from robot_data.latents import LatentEpisode
 from robot_data.loop import Agent
@@ -107,8 +107,7 @@ def agreement_table(agreement: dict[str, Any]) -> str:
     lines = [f"planned against recorded, {agreement['windows']} windows:"]
     for key, value in agreement.items():
         if isinstance(value, dict):
-            lines.append(f"{key:28}{value['mean']:9.4f}   {value['low_95']:.4f} to "
-                         f"{value['high_95']:.4f}")
+            lines.append(f"{key:28}{value['mean']:9.4f}   {range_95(value)}")
         elif key != "windows" and value is not None:
             lines.append(f"{key:28}{value:9.4f}")
     return "\n".join(lines)
