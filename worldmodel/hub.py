@@ -6,6 +6,7 @@ Its environment variables hold: HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -13,12 +14,13 @@ from typing import Literal
 from worldmodel.checkpoint import CheckpointError
 
 PREFIX = "hf://"
+NAME = r"[\w.-]+/[\w.-]+"
 FILES = ("*.safetensors", "*.json", "*.md", "*.pt")  # what weights consist of
 
 
 def parse(source: str) -> tuple[str, str | None]:
     """``hf://owner/name[@revision]`` -> owner/name and the revision."""
-    found = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", source)
+    found = re.fullmatch(rf"hf://({NAME})(?:@([\w./-]+))?", source)
     if found is None:
         raise CheckpointError(
             f"'{source}' is not a repository; expected hf://owner/name or "
@@ -45,30 +47,35 @@ def download(source: str) -> Path:
 
 
 def upload(
-    folder: str | Path, repository: str, kind: Literal["model", "dataset"], private: bool = False
+    repository: str, kind: Literal["model", "dataset"], folder: str | Path, card: str,
+    patterns: Sequence[str] | None = None, private: bool = False,
 ) -> str:
-    """Send the files of ``folder``, but not hidden ones, to ``owner/name``, made if there is none;
-    returns the address of the commit.
+    """Send the files of ``folder`` that match ``patterns`` (None: all), but no hidden ones, and
+    ``card`` as README.md to ``owner/name``, which is made if there is none; returns its address.
 
-    Raises CheckpointError where the hub refuses or there is no connection.
+    Raises CheckpointError where the hub refuses or cannot be reached.
     """
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", repository) is None:
+    if re.fullmatch(NAME, repository) is None:
         raise CheckpointError(f"'{repository}' is not a repository; expected owner/name")
     from huggingface_hub import HfApi
 
     try:
         api = HfApi()
-        api.create_repo(repository, repo_type=kind, private=private or None, exist_ok=True)
-        done = api.upload_folder(
-            repo_id=repository, repo_type=kind, folder_path=folder,
-            ignore_patterns=[".*", "**/.*"], commit_message="Pushed by worldmodel push",
+        made = api.create_repo(repository, repo_type=kind, private=private or None, exist_ok=True)
+        api.upload_folder(
+            repo_id=repository, repo_type=kind, folder_path=folder, allow_patterns=patterns,
+            ignore_patterns=[".*", "README.md"], commit_message="worldmodel push",
+        )
+        api.upload_file(
+            repo_id=repository, repo_type=kind, path_or_fileobj=card.encode(),
+            path_in_repo="README.md", commit_message="Card",
         )
     except Exception as error:
         raise CheckpointError(
             f"cannot push to {repository}: {_first_line(error)} (log in with `hf auth login`, or "
             "set HF_TOKEN to a token that may write)"
         ) from error
-    return done.commit_url
+    return str(made)
 
 
 def _first_line(error: Exception) -> str:

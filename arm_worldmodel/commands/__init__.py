@@ -18,7 +18,7 @@ SECTIONS = {
     "data": (
         "collect", "import", "export", "data info", "data check", "data repair", "data split",
     ),
-    "training": ("pretrain", "encode", "train", "probe"),
+    "training": ("pretrain", "encode", "train", "probe", "convert", "push"),
     "planning": ("plan", "evaluate", "calibrate"),
     "what a model knows": ("diagnose", "replay", "info", "parity"),
     "a real arm": (
@@ -56,6 +56,10 @@ def module_of(name: str) -> ModuleType:
             from arm_worldmodel.commands import train as found
         case "probe":
             from arm_worldmodel.commands import probe as found
+        case "convert":
+            from arm_worldmodel.commands import convert as found
+        case "push":
+            from arm_worldmodel.commands import push as found
         case "plan":
             from arm_worldmodel.commands import plan as found
         case "evaluate":

@@ -1,0 +1,112 @@
+"""Cards: what weights or a store of episodes are, as a hub shows them (README.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import DatasetCardData, ModelCardData
+
+from robot_data.checks import Finding
+from worldmodel.checkpoint import described
+from worldmodel.models import Models
+
+WHAT = {
+    "encoder": "V-JEPA 2 video encoder",
+    "predictor": "action-conditioned predictor of the encoder's latents (V-JEPA 2-AC)",
+    "readout": "reads the commanded robot state from an image's latents",
+    "subgoals": "predicts the next gripper event on the way to a goal image",
+    "inverse_dynamics": "predicts the next action towards a goal image (behaviour cloning)",
+}
+
+
+def model_card(models: Models, folder: Path | None, repository: str, licence: str) -> str:
+    """Markdown with the hub's metadata; what a README.md and the report of `worldmodel train` in
+    ``folder`` say goes in."""
+    about = ModelCardData(
+        license=licence or None, library_name="arm-worldmodel", pipeline_tag="robotics",
+        tags=["robotics", "world-model", "v-jepa-2"],
+    )
+    rows = []
+    for name, part in models.parts.items():
+        found = described(part)
+        sizes = ", ".join(f"{k} {v}" for k, v in found["config"].items())
+        rows.append(f"| `{name}` | {WHAT[name]} | {found['parameters'] / 1e6:.2f} M | {sizes} |")
+    lines = [
+        f"# {repository}", "",
+        f"Weights of a latent world model for robot arms: encoder `{models.encoder_hash}`, images "
+        f"of {models.image_size}x{models.image_size} pixels.", "",
+        "```bash", "pip install arm-worldmodel",
+        f"worldmodel info checkpoint=hf://{repository}",
+        f"worldmodel plan checkpoint=hf://{repository}", "```", "",
+        "| part | what it is | parameters | sizes |", "| --- | --- | --- | --- |", *rows, "",
+        *_figures(folder), *_own_words(folder),
+    ]
+    return _card(about.to_yaml(), lines)
+
+
+def _figures(folder: Path | None) -> list[str]:
+    """Validation figures that `worldmodel train` left beside the weights."""
+    path = folder / "report.json" if folder else None
+    if path is None or not path.is_file():
+        return []
+    report = json.loads(path.read_text())
+    rows = [
+        f"| {part} | {name} | {value:.4g} |"
+        for part, key in (("predictor", "validation"), ("readout", "readout"),
+                          ("subgoals", "subgoals"), ("inverse_dynamics", "inverse_dynamics"))
+        for name, value in (report.get(key) or {}).items() if isinstance(value, int | float)
+    ]
+    if not rows:
+        return []
+    return ["## Validation", "", "| part | figure | value |", "| --- | --- | --- |", *rows, ""]
+
+
+def _own_words(folder: Path | None) -> list[str]:
+    path = folder / "README.md" if folder else None
+    if path is None or not path.is_file():
+        return []
+    text = path.read_text()
+    if text.startswith("---\n"):  # metadata of its own: the card has new ones
+        text = text.split("---\n", 2)[-1]
+    return [text.strip(), ""]
+
+
+def data_card(
+    report: dict[str, Any], findings: Sequence[Finding], repository: str, licence: str
+) -> str:
+    """Markdown with the hub's metadata; ``report`` is that of ``robot_data.checks.Summary``."""
+    about = DatasetCardData(
+        license=licence or None, task_categories=["robotics"],
+        tags=["robotics", "arm-worldmodel"],
+    )
+    rates = ", ".join(f"{rate:.3g}" for rate in report["rate_hz"]) or "not stated"
+    facts = [
+        f"| {key.replace('_', ' ')} | {', '.join(f'{k} ({n})' for k, n in report[key].items())} |"
+        for key in ("image_sizes", "cameras", "sources", "licences")
+    ]
+    ranges = [
+        f"| {kind} {name} | " + " | ".join(f"{s[k]:.4g}" for k in ("min", "mean", "std", "max"))
+        + " |"
+        for kind in ("state", "move") for name, s in report[kind].items()
+    ]
+    lines = [
+        f"# {repository}", "",
+        f"{report['episodes']} episodes of a robot arm, {report['frames']} frames, "
+        f"{report['hours']:.2f} hours. States are x, y, z [m], roll, pitch, yaw [rad, extrinsic "
+        "xyz] of the hand in the base frame, and closedness of the gripper (0 open, 1 closed); "
+        "moves are the changes between frames.", "",
+        "```bash", "pip install arm-worldmodel",
+        f"worldmodel data info data=hf://datasets/{repository}", "```", "",
+        "| | |", "| --- | --- |", f"| rate [Hz], least and greatest | {rates} |", *facts,
+        f"| warnings of `worldmodel data check` | {len(findings)} |", "",
+        "| | least | mean | deviation | greatest |", "| --- | --- | --- | --- | --- |", *ranges,
+        "",
+    ]
+    return _card(about.to_yaml(), lines)
+
+
+def _card(metadata: str, lines: Sequence[str]) -> str:
+    return f"---\n{metadata.strip()}\n---\n\n" + "\n".join(lines)

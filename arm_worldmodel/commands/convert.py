@@ -1,0 +1,56 @@
+"""Write weights of any source as a checkpoint folder of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Write the weights of any source into a checkpoint folder of ours: what was trained by
+    `worldmodel train` can then be added to it.
+
+    image_size, encoder_heads and predictor_heads are for Meta's .pt files, whose tensors do not
+    say them.
+    """
+
+    # shipped, a checkpoint folder, a Hugging Face VJEPA2Model folder, Meta's .pt file, or
+    # hf://owner/name[@revision]
+    checkpoint: str
+    out: str  # the folder to write
+    # side of the encoder's images [pixels]; null: 384 where the file's name says so, else 256
+    image_size: int | None = None
+    # attention heads; null: one per 64 channels, 16 in ViT-H
+    encoder_heads: int | None = None
+    predictor_heads: int | None = None  # attention heads; null: one per 64 channels
+    dtype: Literal["float16", "float32"] = "float16"  # of the weights on disk
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    import torch
+
+    from arm_worldmodel.report import write_report
+    from worldmodel.checkpoint import CheckpointError, described, part_file
+    from worldmodel.models import Models, find
+    from worldmodel.released import Sizes
+
+    sizes = Sizes(settings.image_size, settings.encoder_heads, settings.predictor_heads)
+    if sizes != Sizes() and find(settings.checkpoint)[0] != "meta":
+        raise ValueError(
+            f"{settings.checkpoint} says its sizes itself; leave out image_size, encoder_heads "
+            "and predictor_heads"
+        )
+    if part_file(settings.out, "encoder").exists():
+        raise CheckpointError(f"{settings.out} has weights already; choose another out=")
+    models = Models.load(settings.checkpoint, device="cpu", sizes=sizes)
+    models.save(settings.out, getattr(torch, settings.dtype))
+    report = {
+        "checkpoint": settings.checkpoint, "encoder_hash": models.encoder_hash,
+        "image_size": models.image_size,
+        "parts": {name: described(part) for name, part in models.parts.items()},
+    }
+    write_report(settings.out, report)
+    print(f"{settings.out}: {', '.join(models.parts)}; encoder {models.encoder_hash}, images "
+          f"{models.image_size}x{models.image_size}; use it with checkpoint={settings.out}")
+    return report
