@@ -29,6 +29,7 @@ def model_card(models: Models, folder: Path | None, repository: str, licence: st
         license=licence or None, library_name="arm-worldmodel", pipeline_tag="robotics",
         tags=["robotics", "world-model", "v-jepa-2"],
     )
+    plans = models.has("predictor") and models.has("readout")
     rows = []
     for name, part in models.parts.items():
         found = described(part)
@@ -40,7 +41,7 @@ def model_card(models: Models, folder: Path | None, repository: str, licence: st
         f"of {models.image_size}x{models.image_size} pixels.", "",
         "```bash", "pip install arm-worldmodel",
         f"worldmodel info checkpoint=hf://{repository}",
-        f"worldmodel plan checkpoint=hf://{repository}", "```", "",
+        *([f"worldmodel plan checkpoint=hf://{repository}"] if plans else []), "```", "",
         "| part | what it is | parameters | sizes |", "| --- | --- | --- | --- |", *rows, "",
         *_figures(folder), *_own_words(folder),
     ]

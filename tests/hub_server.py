@@ -91,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         path = self._path()
         if found := re.fullmatch(rf"/api/(models|datasets)/{NAME}(?:/revision/(.+))?", path):
             self._info(*found.groups())
-        elif found := re.fullmatch(rf"/api/(models|datasets)/{NAME}/tree/([^/]+)", path):
+        elif found := re.fullmatch(rf"/api/(models|datasets)/{NAME}/tree/([^/]+)(?:/(.+))?", path):
             self._tree(*found.groups())
         elif found := re.fullmatch(rf"/(datasets/)?{NAME}/resolve/([^/]+)/(.+)", path):
             self._file("datasets" if found[1] else "models", *found.groups()[1:])
@@ -166,13 +166,24 @@ class Handler(BaseHTTPRequestHandler):
                  "downloads": 0, "likes": 0, "disabled": False, "gated": False}
         self._answer(200, about)
 
-    def _tree(self, kind: str, name: str, revision: str) -> None:
+    def _tree(self, kind: str, name: str, revision: str, folder: str | None) -> None:
+        """Files below ``folder``; unless all are asked for, its files and folders."""
         _, files = self._find(kind, name, revision)
-        self._answer(200, [
-            {"type": "file", "path": path, "size": len(data),
-             "oid": hashlib.sha1(data).hexdigest()}
-            for path, data in files.items()
-        ])
+        start = f"{folder}/" if folder else ""
+        found: dict[str, dict[str, Any]] = {}
+        for path, data in files.items():
+            if not path.startswith(start):
+                continue
+            inner, _, deeper = path.removeprefix(start).partition("/")
+            if deeper and "recursive=true" not in self.path.lower():
+                found[start + inner] = {"type": "directory", "path": start + inner, "oid": "0"}
+            else:
+                found[path] = {"type": "file", "path": path, "size": len(data),
+                               "oid": hashlib.sha1(data).hexdigest()}
+        if found or not folder:
+            self._answer(200, list(found.values()))
+        else:
+            self._answer(404, {"error": "EntryNotFound"}, {"X-Error-Code": "EntryNotFound"})
 
     def _file(self, kind: str, name: str, revision: str, path: str) -> None:
         sha, files = self._find(kind, name, revision)

@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hub_server
 import pytest
 import torch
 
+from robot_data.episodes import EpisodeStore
+from tests import hub_server
+from tests.conftest import make_episode
 from worldmodel import checkpoint, hub
 from worldmodel.checkpoint import CheckpointError
 from worldmodel.config import EncoderConfig, PredictorConfig
@@ -23,11 +25,6 @@ from worldmodel.models import Models
 for source in sys.argv[1:]:
     models = Models.load(source, device="cpu")
     print(models.encoder_hash, *models.parts, models.image_size)
-"""
-PUSH = """
-import sys
-from worldmodel import hub
-print(hub.upload(sys.argv[1], sys.argv[2], sys.argv[3]))
 """
 
 
@@ -49,6 +46,18 @@ def python(tmp_path):
                               "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1",
                               **environment},
         )
+
+    return run
+
+
+@pytest.fixture
+def worldmodel(python, server, tmp_path):
+    """Runs a command against the server."""
+
+    def run(*arguments: str, **environment: str):
+        out = [f"out={tmp_path / 'out'}"] if arguments[0] != "data" else []
+        script = "import sys; from arm_worldmodel.cli import main; sys.exit(main(sys.argv[1:]))"
+        return python(script, *arguments, *out, url=server.url, **environment)
 
     return run
 
@@ -118,21 +127,76 @@ def test_what_cannot_be_had_is_an_error_that_says_why(server, python):
         assert message in last
 
 
-def test_pushed_files_come_back_as_they_were(server, python, ours, tmp_path):
+def test_pushed_weights_come_back_as_they_were_with_a_card(server, worldmodel, ours):
     folder, key = ours
     (folder / ".latents").mkdir(exist_ok=True)
     (folder / ".latents" / "a").write_bytes(b"hidden")
-    (folder / "README.md").write_text("---\ntags: [robotics]\n---\n")
-    push = (PUSH, str(folder), "lab/pushed", "model")
-    found = python(*push, url=server.url, HF_TOKEN=hub_server.TOKEN)
-    assert found.stdout.startswith(f"{server.url}/lab/pushed/commit/"), found.stderr
+    (folder / "README.md").write_text("---\nlicense: x\n---\n\nTrained in our kitchen.\n")
+    (folder / "report.json").write_text('{"validation": {"rollout": 0.1894, "steps": null}}')
+    push = ("push", f"checkpoint={folder}", "to=lab/pushed", "licence=mit")
+    found = worldmodel(*push, HF_TOKEN=hub_server.TOKEN)
+    assert "use it with checkpoint=hf://lab/pushed" in found.stdout, found.stderr
     there = server.repositories["models", "lab/pushed"].files
     assert set(there) == {"encoder.safetensors", "predictor.safetensors", "README.md"}
     assert there["encoder.safetensors"] == (folder / "encoder.safetensors").read_bytes()
-    shown = python(SHOW, "hf://lab/pushed", url=server.url)
-    assert shown.stdout.split()[0] == key, shown.stderr
-    refused = python(*push, url=server.url, HF_TOKEN="wrong")
-    assert "HF_TOKEN" in refused.stderr.splitlines()[-1]
+    card = there["README.md"].decode()
+    assert card.startswith("---\nlibrary_name: arm-worldmodel\nlicense: mit\n")
+    for text in (key, "64x64", "| predictor | rollout | 0.1894 |", "Trained in our kitchen."):
+        assert text in card
+    assert "license: x" not in card
+    shown = worldmodel("info", "checkpoint=hf://lab/pushed")
+    assert key in shown.stdout, shown.stderr
+    refused = worldmodel(*push, HF_TOKEN="wrong")
+    assert refused.returncode == 2
+    assert "HF_TOKEN" in refused.stderr
+
+
+def test_released_weights_are_pushed_as_a_folder_of_ours(server, worldmodel, tmp_path):
+    encoder = Encoder(EncoderConfig(256, 128, 1, 2))
+    torch.save({"target_encoder": encoder.state_dict()}, tmp_path / "vit.pt")
+    found = worldmodel(
+        "push", f"checkpoint={tmp_path}/vit.pt", "to=lab/small", HF_TOKEN=hub_server.TOKEN
+    )
+    assert found.returncode == 0, found.stderr
+    assert set(server.repositories["models", "lab/small"].files) == {
+        "encoder.safetensors", "README.md"
+    }
+
+
+def test_a_pushed_store_can_be_read_where_it_is(server, worldmodel, tmp_path):
+    store = EpisodeStore(tmp_path / "lab", "jpeg")
+    episode = make_episode()
+    store.write("first", episode)
+    (tmp_path / "lab" / ".latents").mkdir()
+    (tmp_path / "lab" / ".latents" / "a").write_bytes(b"can be made again")
+    found = worldmodel(
+        "push", f"data={tmp_path}/lab", "to=lab/moves", HF_TOKEN=hub_server.TOKEN
+    )
+    assert "use it with data=hf://datasets/lab/moves" in found.stdout, found.stderr
+    there = server.repositories["datasets", "lab/moves"].files
+    card = there.pop("README.md").decode()
+    assert f"1 episodes of a robot arm, {len(episode)} frames" in card
+    assert "- robotics" in card
+    here = {
+        str(path.relative_to(tmp_path / "lab")): path.read_bytes()
+        for path in (tmp_path / "lab" / "first").rglob("*") if path.is_file()
+    }
+    assert there == here
+    read = worldmodel("data", "info", "data=hf://datasets/lab/moves")
+    assert read.stdout.startswith(f"1 episodes, {len(episode)} frames"), read.stderr
+
+
+def test_what_cannot_be_pushed_is_said_before_anything_is_sent(server, worldmodel):
+    before = list(server.asked)
+    for arguments, message in (
+        ((), "one of checkpoint="), (("checkpoint=shipped", "data=x"), "one of checkpoint="),
+        (("data=s3://bucket/lab",), "not on this machine"),
+        (("data=nowhere",), "nowhere"), (("checkpoint=nowhere",), "no weights at nowhere"),
+    ):
+        found = worldmodel("push", "to=lab/never", *arguments)
+        assert found.returncode == 2
+        assert message in found.stderr
+    assert server.asked == before
 
 
 def test_a_name_that_is_no_repository_is_refused():
@@ -141,4 +205,4 @@ def test_a_name_that_is_no_repository_is_refused():
     assert hub.parse("hf://lab/arm@main") == ("lab/arm", "main")
     assert hub.parse("hf://lab/arm") == ("lab/arm", None)
     with pytest.raises(CheckpointError, match="expected owner/name"):
-        hub.upload("nowhere", "arm", "model")
+        hub.upload("arm", "model", "nowhere", "")

@@ -25,7 +25,7 @@ class Outer:
 @pytest.mark.parametrize("command", list(NAMES))
 def test_every_command_has_defaults(command):
     kind = module_of(command).Settings
-    needed = {"out=x", "data=x", "validation=x", "golden=x", "src=x", "format=npz"}
+    needed = {"out=x", "data=x", "validation=x", "golden=x", "src=x", "format=npz", "to=x"}
     given = [n for n in needed if n.split("=")[0] in kind.__dataclass_fields__]
     assert isinstance(settings.load(kind, given), kind)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from arm_worldmodel.cli import main
 from worldmodel import checkpoint
 from worldmodel.checkpoint import CheckpointError
 from worldmodel.config import ENCODERS, PREDICTORS, EncoderConfig, PredictorConfig, ReadoutConfig
@@ -280,3 +281,22 @@ def test_pickled_code_is_never_run(tmp_path):
     with pytest.raises(CheckpointError, match="weights_only"):
         Models.load(path, sizes=SMALL_SIZES)
     assert not (tmp_path / "exploded").exists()
+
+
+def test_convert_writes_any_source_as_a_folder_of_ours(tmp_path, capsys):
+    path, out = tmp_path / "tiny.pt", tmp_path / "ours"
+    parts = {"encoder": Encoder(SMALL), "predictor": Predictor(SMALL_AC)}
+    torch.save({name: prefixed(part) for name, part in parts.items()}, path)
+    assert main(["convert", f"checkpoint={path}", f"out={out}"]) == 2
+    assert "encoder_heads=N" in capsys.readouterr().err
+    sizes = ["image_size=64", "encoder_heads=4", "predictor_heads=4"]
+    assert main(["convert", f"checkpoint={path}", f"out={out}", *sizes, "dtype=float32"]) == 0
+    assert f"checkpoint={out}" in capsys.readouterr().out
+    before = Models.load(path, device="cpu", sizes=SMALL_SIZES)
+    after = Models.load(out, device="cpu")
+    assert same(before.encoder, after.encoder)
+    assert same(before.predictor, after.predictor)
+    assert after.encoder.config == SMALL
+    assert main(["convert", "checkpoint=shipped", f"out={out}"]) == 2  # it holds weights
+    assert main(["convert", "checkpoint=shipped", f"out={tmp_path}/b", "image_size=64"]) == 2
+    assert "says its sizes itself" in capsys.readouterr().err

@@ -6,7 +6,6 @@ Its environment variables hold: HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -48,7 +47,7 @@ def download(source: str) -> Path:
 
 def upload(
     repository: str, kind: Literal["model", "dataset"], folder: str | Path, card: str,
-    patterns: Sequence[str] | None = None, private: bool = False,
+    patterns: list[str] | None = None, private: bool = False,
 ) -> str:
     """Send the files of ``folder`` that match ``patterns`` (None: all), but no hidden ones, and
     ``card`` as README.md to ``owner/name``, which is made if there is none; returns its address.

@@ -15,10 +15,10 @@ class Settings:
     say them.
     """
 
+    out: str  # the folder to write
     # shipped, a checkpoint folder, a Hugging Face VJEPA2Model folder, Meta's .pt file, or
     # hf://owner/name[@revision]
-    checkpoint: str
-    out: str  # the folder to write
+    checkpoint: str = "shipped"
     # side of the encoder's images [pixels]; null: 384 where the file's name says so, else 256
     image_size: int | None = None
     # attention heads; null: one per 64 channels, 16 in ViT-H
