@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import this_machine
 from scipy.ndimage import gaussian_filter
 
 with warnings.catch_warnings():
@@ -25,6 +26,43 @@ from sims.mujoco_arm import MujocoArm
 torch.set_num_threads(1)
 
 DATA = Path(__file__).parent / "data"
+FAILED = pytest.StashKey[bool]()  # of an item: whether its test failed
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("realtime"):
+            item.add_marker(pytest.mark.flaky(reruns=2, condition=this_machine.was_late))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    item.stash[FAILED] = report.failed or (call.when != "setup" and item.stash[FAILED])
+    return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    for line in this_machine.told():
+        terminalreporter.write_line(line)
+
+
+def pytest_unconfigure():
+    this_machine.close()
+
+
+@pytest.fixture(scope="session")
+def machine():
+    return this_machine.measured()
+
+
+@pytest.fixture(autouse=True)
+def _quiet(request):
+    """A real-time test begins when this machine keeps time."""
+    marker = request.node.get_closest_marker("realtime")
+    if marker is not None:
+        late_s = marker.kwargs.get("late_s", this_machine.LATE_S)
+        this_machine.measured().begin(request.node.name, late_s)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,9 @@ subscribe, unsubscribe, call_service) on a loopback port.  python rosbridge_gate
 
 import array
 import base64
+import contextlib
 import json
+import signal
 import sys
 import threading
 from importlib import import_module
@@ -99,6 +101,7 @@ class Client:
 
 
 def main():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     rclpy.init()
     node = rclpy.create_node("gateway")
     threading.Thread(target=rclpy.spin, args=(node,), daemon=True).start()
@@ -117,7 +120,9 @@ def main():
 
     with serve(handle, "127.0.0.1", int(sys.argv[1])) as server:
         print("listening", flush=True)
-        server.serve_forever()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+    rclpy.try_shutdown()  # or ROS 2 counts this process for 20 s more
 
 
 if __name__ == "__main__":
