@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +21,7 @@ PACKAGES = [
     "arm_worldmodel", "worldmodel", "planners", "sims", "robots", "robot_data", "configs",
     "benchmarks",
 ]
+ELSEWHERE = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^>]*>")
 SUMMARY = re.compile(r"(.+?)(?:\.\s|\.$|:$|$)", re.S)
 
 
@@ -47,6 +49,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Refuse a site that loads something from another host; raises ``PluginError``."""
+    for page in Path(config.site_dir).rglob("*.html"):
+        found = [tag for tag in ELSEWHERE.findall(page.read_text()) if 'rel="canonical"' not in tag]
+        if found:
+            raise PluginError(f"{page.name} loads from another host: {found[0]}")
 
 
 def _modules(package: str) -> list[str]:
