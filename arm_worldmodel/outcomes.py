@@ -27,9 +27,14 @@ class Seeded(Protocol):
     """What tells one episode of a row from another."""
 
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """Draws the episode."""
+        ...
+
     @property
-    def planner_seed(self) -> int: ...
+    def planner_seed(self) -> int:
+        """Draws the planner's samples."""
+        ...
 
 
 Job = TypeVar("Job", bound=Seeded)

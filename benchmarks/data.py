@@ -22,6 +22,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns windows per second of every way."""
     from benchmarks.data_ways import measure
 
     return measure(settings)

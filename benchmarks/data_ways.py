@@ -34,6 +34,7 @@ Draw = Callable[[np.random.Generator], object]
 
 
 def measure(settings: Settings) -> dict[str, Any]:
+    """Windows per second of every way to store the same episodes."""
     torch.set_num_threads(1)
     made = episodes(settings.side)
     rows: dict[str, float] = {}
@@ -78,6 +79,7 @@ def episodes(side: int) -> list[Episode]:
 
 
 def ours(root: Path, made: list[Episode], codec: Codec, length: int) -> WindowSampler:
+    """Our store."""
     store = EpisodeStore(root, codec=codec)
     for i, episode in enumerate(made):
         store.write(f"e{i}", episode)
@@ -89,6 +91,7 @@ def _window(read: Callable[[int, int], object], length: int) -> Draw:
 
 
 def hdf5(root: Path, made: list[Episode], length: int) -> Draw:
+    """One compressed HDF5 file per episode."""
     found = []
     for i, episode in enumerate(made):
         path = root / f"e{i}.h5"
@@ -102,6 +105,7 @@ def hdf5(root: Path, made: list[Episode], length: int) -> Draw:
 
 
 def mp4(root: Path, made: list[Episode], length: int) -> Draw:
+    """One H.264 file per episode, read by PyAV."""
     for i, episode in enumerate(made):
         with av.open(str(root / f"e{i}.mp4"), "w") as container:
             stream = container.add_stream("libx264", 30)
@@ -129,6 +133,7 @@ def mp4(root: Path, made: list[Episode], length: int) -> Draw:
 
 
 def zarr_lz4(root: Path, made: list[Episode], length: int) -> Draw:
+    """One zarr array per episode, each frame compressed by itself."""
     arrays = []
     for i, episode in enumerate(made):
         array = zarr.create_array(
@@ -141,6 +146,7 @@ def zarr_lz4(root: Path, made: list[Episode], length: int) -> Draw:
 
 
 def rate(draw: Draw, seconds: float) -> float:
+    """Windows per second, after a first draw of each episode."""
     rng = np.random.default_rng(0)
     for _ in range(EPISODES):
         draw(rng)

@@ -28,6 +28,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns frames per second of every way."""
     from benchmarks.encoder_ways import measure
 
     return measure(settings)

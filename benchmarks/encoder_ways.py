@@ -23,6 +23,8 @@ from worldmodel.progress import Progress
 
 
 def load_model(settings: Settings) -> Encoder:
+    """The shipped encoder, or random weights of the named size; raises ``ValueError`` for no such
+    size."""
     if settings.model == "shipped":
         return Models.load(parts=(), device="cpu").encoder
     if settings.model not in ENCODERS:
@@ -62,6 +64,7 @@ def peer_encoder(config: EncoderConfig, dtype: torch.dtype) -> Callable[[Tensor]
 
 
 def measure(settings: Settings) -> dict[str, Any]:
+    """Frames per second of every way, by batch size."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device, dtype = device_of(settings.device), torch.bfloat16 if settings.bf16 else torch.float32

@@ -37,6 +37,8 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Setup:
+    """What is trained: windows in a batch, frames in a window, and how memory is saved."""
+
     batch: int
     frames: int
     checkpointed: bool
@@ -104,6 +106,7 @@ def measured(name: str, setup: Setup) -> float:
 
 
 def main() -> None:
+    """Print the table; ``--measure`` runs one setup and prints its peak."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=["scaled", "vjepa2_ac"], default="scaled")
     parser.add_argument("--batch", type=int, default=1)

@@ -22,6 +22,7 @@ from tests.recordings import FORMATS
 
 
 def main() -> None:
+    """Damage files at random, import them, count what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)

@@ -18,6 +18,7 @@ from robot_data.episodes import EpisodeStore
 
 
 def main() -> None:
+    """Kill the collection again and again, then read every committed episode."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--out", required=True)

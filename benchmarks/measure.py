@@ -31,6 +31,7 @@ def matmul_rate(dtype: torch.dtype, device: torch.device, seconds: float = 1.0) 
 
 
 def wait(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 

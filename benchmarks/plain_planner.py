@@ -61,6 +61,7 @@ class PlainPlanner:
     def attention(
         self, attn, x: Tensor, places: tuple[Tensor, Tensor, Tensor], mask: Tensor
     ) -> Tensor:
+        """Attention of one block over tokens [S, L, D], with the whole mask."""
         q, k, v = (
             part.unflatten(-1, (self.config.num_heads, -1)).transpose(1, 2)
             for part in attn.qkv(x).chunk(3, dim=-1)

@@ -31,6 +31,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns seconds, memory and cost of every way to plan."""
     from benchmarks.planner_ways import measure
 
     return measure(settings)

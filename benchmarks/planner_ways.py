@@ -39,6 +39,8 @@ PEER = ROOT / ".bench"  # tools/bench/setup.sh
 
 
 def load_model(settings: Settings) -> Predictor:
+    """The shipped predictor, or random weights of the named size; raises ``ValueError`` for no
+    such size."""
     if settings.model == "shipped":
         return Models.load(parts=["predictor"], device="cpu").predictor
     if settings.model not in PREDICTORS:
@@ -94,16 +96,20 @@ class Problem:
             self.integers.prepare(self._prepared, spread_actions(settings.cem))
 
     def context(self, engine: Imagination) -> Any:
+        """The present frame, as an engine keeps it."""
         return engine.context(self.tokens, self.state)
 
     def ours(self, actions: Tensor) -> Tensor:
+        """Costs [S] of actions [S, H, 7] by our engine."""
         return self.engine.score(self._context, actions, lambda z: l1(z, self._goal)).cpu()
 
     def ours_int8(self, actions: Tensor) -> Tensor:
+        """The same in 8-bit integers."""
         assert self.integers is not None
         return self.integers.score(self._prepared, actions, lambda z: l1(z, self._goal))
 
     def reference(self, actions: Tensor) -> Tensor:
+        """The same the plain way, in float32."""
         tokens, state, actions = (t.to(self.device) for t in (self.tokens, self.state, actions))
         return l1(self.plain.imagine(tokens, state, actions), self.goal).cpu()
 
@@ -131,6 +137,7 @@ class Costable:
         self.cost, self.search = cost, search
 
     def get_cost(self, infos: dict[str, Any], candidates: Tensor) -> Tensor:
+        """Costs [1, S] of normalised candidates [1, S, H, 7], as the peer's solver asks."""
         return self.cost(self.search.bounded(candidates[0] * self.search.limit))[None]
 
 
@@ -155,6 +162,7 @@ def peer_plan(cost: Callable[[Tensor], Tensor], cem: CEMConfig, seed: int) -> Te
 
 
 def measure(settings: Settings) -> dict[str, Any]:
+    """Seconds, memory and cost of every way, and the floor set by the matmul rate."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = device_of(settings.device)
@@ -256,6 +264,7 @@ def growth(problem: Problem) -> list[dict[str, float]]:
 
 
 def table(report: dict[str, Any]) -> str:
+    """The rows as Markdown."""
     lines = ["| planner | s per plan | times ours | share of peak | memory MiB | cost found |",
              "| --- | --- | --- | --- | --- | --- |"]
     ours = report["rows"]["ours"]["seconds"]

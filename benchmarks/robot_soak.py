@@ -28,6 +28,7 @@ TICK_S = 0.02
 
 
 def main() -> None:
+    """Drive the bridge at 5 Hz for ``--seconds`` and write the report."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=3600.0)
     parser.add_argument("--out", default="outputs/robot/soak")
@@ -77,6 +78,7 @@ def main() -> None:
 
 
 def report(out, steps, began, faults, memory, arrivals, realtime) -> None:
+    """Print and write steps, faults, jitter and memory."""
     late = 1e3 * np.abs(np.diff(arrivals) - TICK_S)
     seconds = time.monotonic() - began
     text = json.dumps({

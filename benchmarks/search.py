@@ -46,6 +46,7 @@ class Window:
 
 
 def windows(data: str, count: int, horizon: int, encoder: Encoder) -> list[Window]:
+    """``count`` pairs of a frame and one ``horizon`` steps later, encoded."""
     store, found = EpisodeStore(data), []
     for seed, name in enumerate(store.names()[:count]):
         episode = store.read(name)
@@ -61,17 +62,21 @@ def windows(data: str, count: int, horizon: int, encoder: Encoder) -> list[Windo
 
 
 class Counted:
+    """A cost that counts the samples it was asked for."""
+
     def __init__(self, engine: Imagination, window: Window) -> None:
         self.engine, self.goal = engine, window.goal.to(engine.dtype)
         self.context = engine.context(window.tokens, window.state)
         self.samples = 0
 
     def __call__(self, actions: Tensor) -> Tensor:
+        """Costs [S] of actions [S, H, 7]."""
         self.samples += len(actions)
         return self.engine.score(self.context, actions, lambda z: l1(z, self.goal))
 
 
 def main() -> None:
+    """Compare search settings on recorded windows."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", required=True)
     parser.add_argument("--windows", type=int, default=24)

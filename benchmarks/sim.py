@@ -32,6 +32,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns steps per second by image size, on one core."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
@@ -60,6 +61,7 @@ def _row(side: int, steps: int) -> dict[str, float]:
 
 
 def image_steps_per_second(simulator: Simulator, config: ArmConfig, steps: int) -> float:
+    """Control steps with one image each, per second."""
     env = make_env(simulator, arm_for(config, "pick_and_place"))
     env.reset(seed=0, options={"goal": False})
     actions = np.random.default_rng(0).uniform(-0.03, 0.03, (steps, 7))

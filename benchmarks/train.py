@@ -32,6 +32,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns windows per second with cached latents and with the encoder in the loop."""
     from benchmarks.train_ways import measure
 
     return measure(settings)

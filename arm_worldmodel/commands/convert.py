@@ -28,6 +28,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the parts that were written; raises ``ValueError`` for sizes that do not apply."""
     import torch
 
     from arm_worldmodel.report import write_report

@@ -39,6 +39,7 @@ class FailureKeeper:
         self.folder, self.row, self.title = folder, row, title
 
     def on_start(self, start: Start) -> None:
+        """Begin the episode."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._stem = self.folder / f"{file_name(self.row)}-{start.seed}"
         self._recorder = RerunRecorder(self._stem.with_suffix(".rrd"))
@@ -47,10 +48,12 @@ class FailureKeeper:
             watcher.on_start(start)
 
     def on_step(self, step: Step) -> None:
+        """Keep the step."""
         for watcher in (self._recorder, self._trace):
             watcher.on_step(step)
 
     def on_end(self) -> None:
+        """Write what is kept, if the episode failed."""
         self._recorder.on_end()
         trace, curves, film = self._trace, self._with(".json"), self._with(".mp4")
         if trace.success:
