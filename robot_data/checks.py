@@ -49,6 +49,7 @@ class Summary:
     actions: list[NDArray[np.float64]] = field(default_factory=list)
 
     def add(self, episode: Episode) -> None:
+        """Count one episode in."""
         self.episodes += 1
         self.frames += len(episode)
         height, width = episode.images.shape[1:3]
@@ -76,6 +77,8 @@ class Summary:
 
 
 def rate_hz(episode: Episode) -> float | None:
+    """Frames per second by the timestamps' median gap, or as the recorder says; None if
+    neither does."""
     if episode.timestamps_ns is not None:
         return 1e9 / float(np.median(np.diff(episode.timestamps_ns)))
     rate = episode.meta.get("control_hz")

@@ -69,6 +69,7 @@ class StateConvention:
 
     @property
     def columns(self) -> int:
+        """How many numbers a state has in this convention."""
         return 3 + COLUMNS[self.rotation] + 1
 
     def to_state(self, values: ArrayLike) -> Array:

@@ -123,6 +123,7 @@ class EpisodeStore:
         return LocalStore(self.root / name, read_only=True)
 
     def group(self, name: str) -> zarr.Group:
+        """The zarr group of an episode; raises ``DamagedEpisode`` if it is torn."""
         try:
             return zarr.open_group(self._zarr(name), mode="r")
         except Exception as error:  # zarr raises many types on torn metadata

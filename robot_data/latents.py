@@ -32,6 +32,8 @@ class LatentEpisode:
 
 
 class LatentCache:
+    """Encoded frames of a store, one fp16 file per episode, beside the hash of their encoder."""
+
     def __init__(self, store: EpisodeStore, encoder_hash: str) -> None:
         if store.remote:
             raise DataError(

@@ -28,6 +28,7 @@ class DamagedEpisode(DataError):
 
 
 def checksum(array: NDArray[Any]) -> int:
+    """CRC-32 of an array's bytes."""
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 

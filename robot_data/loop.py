@@ -42,9 +42,13 @@ class Decision:
 class Agent(Protocol):
     """What the loop needs of an agent."""
 
-    def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None: ...
+    def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
+        """Start an episode towards ``goals``, images uint8 [H, W, 3] in order."""
+        ...
 
-    def act(self, observation: dict[str, NDArray[Any]]) -> Decision: ...
+    def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
+        """One control step: observation {"image", "state"} to a decision."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,19 @@ class Step:
 
 
 class Subscriber(Protocol):
-    def on_start(self, start: Start) -> None: ...
-    def on_step(self, step: Step) -> None: ...
-    def on_end(self) -> None: ...
+    """Somebody who watches an episode."""
+
+    def on_start(self, start: Start) -> None:
+        """The episode begins."""
+        ...
+
+    def on_step(self, step: Step) -> None:
+        """A control step was made."""
+        ...
+
+    def on_end(self) -> None:
+        """The episode is over, also after an error."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class RandomMoves:
         self._point = self._draw()
 
     def __call__(self, state: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The next action [7] from the state [7]."""
         rng = self.rng
         # Points under an object are never reached: some are given up.
         if np.linalg.norm(self._point - state[:3]) < NEAR_M or rng.random() < 0.1:

@@ -33,10 +33,12 @@ class EpisodeWriter:
         self._actions: list[NDArray[np.float64]] = []
 
     def on_start(self, start: Start) -> None:
+        """Keep the first frame and the goals."""
         self.meta = {**self.meta, "seed": start.seed}
         self._append(start.observation, start.info)
 
     def on_step(self, step: Step) -> None:
+        """Keep frame, state and action."""
         self._actions.append(np.asarray(step.decision.action, np.float64))
         self._append(step.following, step.info)
         if "fault" in step.info:
@@ -51,6 +53,7 @@ class EpisodeWriter:
             self._stamps.append(float(info["stamp"]))
 
     def on_end(self) -> None:
+        """Commit the episode, whole; of fewer than two frames nothing."""
         if len(self._frames) < 2:
             return
         images, states, told = zip(*self._frames, strict=True)
@@ -87,6 +90,7 @@ class RerunRecorder:
         self._goal_shown = -1
 
     def on_start(self, start: Start) -> None:
+        """Open the file; log the goals."""
         self._goals, self._names = start.goals, start.goal_names
         self._log.send_blueprint(episode_blueprint())
         self._log.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
@@ -97,6 +101,7 @@ class RerunRecorder:
         self._show(0, start.observation, start.info)
 
     def on_step(self, step: Step) -> None:
+        """Log what was seen and decided."""
         decision = step.decision
         self._log.set_time("step", sequence=step.index)
         if decision.goal_index != self._goal_shown:
@@ -146,6 +151,7 @@ class RerunRecorder:
             ))
 
     def on_end(self) -> None:
+        """Close the file."""
         try:
             self._log.flush()
         except RuntimeError as error:

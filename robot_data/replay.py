@@ -50,6 +50,7 @@ class ReplayEnv(gymnasium.Env[Any, Any]):
         return self._loaded[1]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Go to the first frame of a window."""
         super().reset(seed=seed)
         chosen = options or {}
         name = chosen.get("episode") or self._names[self.np_random.integers(len(self._names))]
@@ -88,6 +89,7 @@ class ReplayEnv(gymnasium.Env[Any, Any]):
         return self._observation(), float(info["success"]), ended, False, info
 
     def render(self) -> NDArray[np.uint8]:
+        """The present image uint8 [H, W, 3]."""
         return self.episode.images[self.frame].copy()
 
     def _observation(self) -> dict[str, NDArray[Any]]:

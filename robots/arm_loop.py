@@ -113,6 +113,7 @@ class ArmLoop:
         self._guarded(take, now)
 
     def image(self, stamp: float, now: float) -> None:
+        """A camera image stamped ``stamp`` arrived at ``now`` [s]."""
         self._guarded(lambda: self.fresh["image"].seen(stamp, now), now)
 
     def publishers(self, count: int, topic: str, now: float) -> None:
@@ -130,6 +131,7 @@ class ArmLoop:
             self.interpolator.brake()
 
     def stop(self, now: float) -> None:
+        """Latch a fault, as the operator asked."""
         self.fault("stopped", "stop was called; call recover to go on", now)
 
     def action(self, action: ArrayLike, planned_on: float, now: float) -> bool:
@@ -228,6 +230,8 @@ class ArmLoop:
 
     @property
     def status(self) -> Status:
+        """Whether the loop is in a fault, waits, holds or runs, why, and how many actions it
+        took."""
         counts = (self._accepted, self._capped, self._refused)
         if self.latch:
             return Status("fault", self.latch.code or "", self.latch.message, *counts)

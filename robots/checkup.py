@@ -17,6 +17,8 @@ DARK, FLAT = 8.0, 4.0  # mean and spread of grey levels below which a picture sh
 
 @dataclass(frozen=True)
 class Finding:
+    """One line of the check: its name, whether it is well, what was found."""
+
     name: str
     ok: bool
     text: str
@@ -103,6 +105,7 @@ def judge_pose(
 
 
 def judge_gripper(closedness: float) -> Finding:
+    """Closedness must lie between 0 and 1."""
     if not -0.05 <= closedness <= 1.05:
         return Finding("gripper", False, f"closedness {closedness:.2f}, expected 0 to 1: set "
                        "gripper.open_value and gripper.closed_value")
@@ -134,6 +137,7 @@ def judge_view(read: NDArray[np.float64], measured: NDArray[np.float64]) -> Find
 
 
 def judge_limits(limits: Limits) -> Finding:
+    """Which limits are looser than the defaults."""
     looser = list(loosened(limits))
     return Finding("limits", True, "; ".join(f"LOOSER: {line}" for line in looser)
                    or "defaults or tighter")

@@ -11,6 +11,8 @@ from robots.safety import FaultLatch
 
 
 class FaultLog:
+    """Faults as JSON lines, each on the disk at once."""
+
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         self._done = 0

@@ -52,11 +52,13 @@ class FrankyArm:
         self._tracker: franky.CartesianImpedanceTracker | None = None
 
     def sense(self) -> tuple[Array, float]:
+        """Measured pose [6] and closedness."""
         pose = self.robot.state.O_T_EE
         turn = Rotation.from_quat(np.ravel(pose.quaternion)).as_euler("xyz")
         return np.r_[np.ravel(pose.translation), turn], self._gripper.closedness
 
     def follow(self, pose: Array) -> None:
+        """Take a set point [6]; raises ``SafetyError`` if the arm refuses."""
         if self._tracker is None:
             self._tracker = franky.CartesianImpedanceTracker(
                 self.robot, translational_stiffness=STIFFNESS_N_M,
@@ -68,6 +70,7 @@ class FrankyArm:
         self._tracker.set_target(franky.Affine(pose[:3], turn))
 
     def grip(self, closedness: float) -> None:
+        """Start moving the fingers."""
         self._gripper.want(closedness)
 
     def image(self) -> None:
@@ -75,6 +78,7 @@ class FrankyArm:
         return None
 
     def reflex(self) -> str:
+        """Why the arm stopped by itself, or ""."""
         if self._gripper.failure:
             return f"gripper: {self._gripper.failure}"
         if self.robot.has_errors:
@@ -88,6 +92,7 @@ class FrankyArm:
         return ""
 
     def recover(self) -> None:
+        """Clear the reflex; raises ``SafetyError`` if it stays."""
         self._release()
         self._gripper.failure = ""
         if not self.robot.recover_from_errors():
@@ -97,6 +102,7 @@ class FrankyArm:
             )
 
     def close(self) -> None:
+        """End the motion and the connection."""
         self._release()
         self._gripper.close()
 

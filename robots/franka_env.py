@@ -122,6 +122,7 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
         return self._last()["image"]
 
     def close(self) -> None:
+        """Close the link; the arm is held by its loop."""
         self.link.close()
 
     # -- inside ------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ class Interpolator:
 
     @property
     def ready(self) -> bool:
+        """Whether ``reset`` has been called."""
         return self._in is not None
 
     def aim(self, pose: Array) -> None:
@@ -90,10 +91,12 @@ class Interpolator:
 
     @property
     def setpoint(self) -> Array:
+        """The present set point [6]."""
         return self._pose(np.asarray(self._given().current_position))
 
     @property
     def target(self) -> Array:
+        """Where it goes [6]."""
         return self._pose(np.asarray(self._given().target_position))
 
     @property
@@ -103,6 +106,7 @@ class Interpolator:
 
     @property
     def at_rest(self) -> bool:
+        """Whether it stands at its target."""
         given = self._given()
         gap = np.subtract(given.target_position, given.current_position)
         return bool(np.abs(gap).max() < 1e-4 and np.abs(self.velocity).max() < 1e-3)

@@ -53,7 +53,9 @@ class Link(Protocol):
         """"stop" or "recover": whether it was done, and the answer."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the connection."""
+        ...
 
 
 class Inbox:
@@ -69,6 +71,7 @@ class Inbox:
     # -- filled by the connection --------------------------------------------------------------
 
     def reading(self, reading: Reading) -> None:
+        """A report of the arm's state has come."""
         with self._news:
             self._readings.append(reading)
             self._news.notify_all()
@@ -80,11 +83,13 @@ class Inbox:
             self._news.notify_all()
 
     def status(self, code: str, message: str, fault: bool) -> None:
+        """A status of the loop has come."""
         with self._news:
             self.fault = (code, message) if fault else None
             self._news.notify_all()
 
     def lose(self, why: str) -> None:
+        """The connection is gone for good."""
         with self._news:
             self.lost = why
             self._news.notify_all()
@@ -93,11 +98,13 @@ class Inbox:
 
     @property
     def latest(self) -> Reading | None:
+        """The newest report; None before the first."""
         with self._news:
             return self._readings[-1] if self._readings else None
 
     @property
     def image_stamp(self) -> float | None:
+        """Stamp of the newest picture [s]; None before the first."""
         with self._news:
             return None if self._image is None else self._image[0]
 
@@ -124,6 +131,7 @@ class Inbox:
                 self._news.wait(min(left, every_s))
 
     def check(self) -> None:
+        """Raises ``SafetyError`` on a fault or a lost connection."""
         if self.lost is not None:
             raise SafetyError("connection_lost", self.lost)
         if self.fault is not None:

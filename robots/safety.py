@@ -19,6 +19,7 @@ UNIT_TOLERANCE = 1e-3  # of a quaternion's norm
 
 
 def check_frame(frame: str, limits: Limits) -> None:
+    """Raises ``SafetyError`` unless a pose came in ``limits.frame``."""
     if frame != limits.frame:
         raise SafetyError(
             "wrong_frame",
@@ -61,10 +62,12 @@ def _shrink(length: float | np.floating, cap: float) -> float:
 
 
 def clamp_to_workspace(position: Array, limits: Limits) -> Array:
+    """The nearest position [3] within the workspace."""
     return np.clip(position, limits.workspace_low_m, limits.workspace_high_m)
 
 
 def in_workspace(position: Array, limits: Limits, slack_m: float = 0.0) -> bool:
+    """Whether a position [3] is within the workspace, widened by ``slack_m``."""
     low, high = np.asarray(limits.workspace_low_m), np.asarray(limits.workspace_high_m)
     return bool(((position >= low - slack_m) & (position <= high + slack_m)).all())
 
@@ -94,6 +97,7 @@ def crosses(start: Array, end: Array, box: Box) -> bool:
 
 
 def check_publishers(count: int, topic: str) -> None:
+    """Raises ``SafetyError`` unless exactly one node publishes ``topic``."""
     if count > 1:
         raise SafetyError(
             "second_publisher",
@@ -128,6 +132,7 @@ class Freshness:
             )
 
     def check(self, now: float) -> None:
+        """Raises ``SafetyError`` if nothing new has come in time."""
         if self.stamp is None:
             raise SafetyError(f"no_{self.name}", f"no {self.name} has arrived yet")
         if now < self.stamp - self.limits.clock_jump_s:
@@ -151,6 +156,7 @@ class Watchdog:
     _fed: float | None = None
 
     def feed(self, now: float) -> None:
+        """The planner has been heard of at ``now``."""
         self._fed = now
 
     def rest(self) -> None:
@@ -158,6 +164,7 @@ class Watchdog:
         self._fed = None
 
     def late(self, now: float) -> bool:
+        """Whether the planner has been silent too long."""
         return self._fed is not None and now - self._fed > self.ticks * self.period_s
 
 
@@ -172,12 +179,14 @@ class FaultLatch:
     history: list[tuple[float, str, str]] = field(default_factory=list)
 
     def trip(self, error: SafetyError, now: float) -> None:
+        """Latch a fault and log it."""
         self.count += 1
         if self.code is None:
             self.code, self.message, self.since = error.code, str(error), now
             self.history.append((now, error.code, str(error)))
 
     def recover(self) -> None:
+        """Forget the fault."""
         self.code, self.message = None, ""
 
     def __bool__(self) -> bool:

@@ -183,6 +183,7 @@ class Arm(gymnasium.Env[Any, Any]):
 
     @property
     def object_speed_m_s(self) -> float:
+        """Speed of the object's centre [m/s]."""
         raise NotImplementedError
 
     def touching(self) -> tuple[bool, bool]:
@@ -261,6 +262,7 @@ class Arm(gymnasium.Env[Any, Any]):
 
     @property
     def object_half_height_m(self) -> float:
+        """Half of the object's height [m]."""
         assert self._look is not None, "reset() first"
         size = self._look.size_m
         return size[0] if self.config.scene.object == "box" else size[1] / 2
@@ -344,6 +346,7 @@ class Arm(gymnasium.Env[Any, Any]):
         )
 
     def restore(self, saved: Any) -> None:
+        """Go back to a ``snapshot``."""
         physics, commanded, q, self._squeezing, self._closing = saved
         self._restore_physics(physics)
         self._commanded, self._reference = commanded.copy(), JointReference(q)

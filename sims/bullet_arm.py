@@ -55,6 +55,7 @@ class BulletArm(Arm):
         self._saved: list[int] = []
 
     def close(self) -> None:
+        """Disconnect from the engine."""
         if self._client is not None:
             self._client.disconnect()
             self._client = None
@@ -224,24 +225,29 @@ class BulletArm(Arm):
 
     @property
     def closedness(self) -> float:
+        """Measured closedness, 0 open to 1 closed."""
         return float(np.clip(self._finger_angle() / CLOSED_DRIVER_RAD, 0.0, 1.0))
 
     @property
     def state(self) -> Array:
+        """Measured state [7]."""
         link = self._client.getLinkState(self._robot, self._tcp, computeForwardKinematics=1)
         turn = Rotation.from_quat(link[5])
         return np.concatenate([link[4], turn.as_euler("xyz"), [self.closedness]])
 
     @property
     def object_pose(self) -> Array:
+        """Position [m] and quaternion w, x, y, z of the object [7]."""
         place, (x, y, z, w) = self._client.getBasePositionAndOrientation(self._object)
         return np.array([*place, w, x, y, z])
 
     @property
     def object_speed_m_s(self) -> float:
+        """Speed of the object's centre [m/s]."""
         return float(np.linalg.norm(self._client.getBaseVelocity(self._object)[0]))
 
     def touching(self) -> tuple[bool, bool]:
+        """Whether the object touches the table, and whether both fingers touch it."""
         on_table = bool(self._client.getContactPoints(self._object, self._table))
         fingers = {
             self._sides[contact[4]]
@@ -251,6 +257,7 @@ class BulletArm(Arm):
         return on_table, len(fingers) == 2
 
     def camera_image(self, camera: str) -> NDArray[np.uint8]:
+        """A camera's image uint8 [H, W, 3]."""
         b, side, look = self._client, self.config.side, self._look
         assert look is not None, "reset() first"
         if camera == "exo":

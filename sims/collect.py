@@ -25,6 +25,7 @@ class Recording:
 
 
 def episode_name(seed: int) -> str:
+    """Its name in the store, by which it is resumed."""
     return f"ep-{seed:09d}"
 
 

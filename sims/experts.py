@@ -131,5 +131,6 @@ def make_recorder(arm: ArmConfig, kind: scene.ObjectKind) -> MujocoArm:
 
 
 def object_of_seed(config: CollectConfig, seed: int) -> scene.ObjectKind:
+    """Box or cup, by the seed."""
     draw = np.random.default_rng([seed, 11]).random()
     return "cup" if draw < config.cup_fraction else "box"

@@ -19,6 +19,7 @@ SMALL = 200  # meshes with fewer triangles are left alone
 
 
 def cache_dir() -> Path:
+    """The folder of decimated meshes, of this user."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "arm-worldmodel" / "meshes"
 

@@ -45,6 +45,7 @@ class MujocoArm(Arm):
         self._renderer: mujoco.Renderer | None = None
 
     def close(self) -> None:
+        """Free the renderers."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
@@ -96,6 +97,7 @@ class MujocoArm(Arm):
 
     @property
     def object_speed_m_s(self) -> float:
+        """Speed of the object's centre [m/s]."""
         return float(np.linalg.norm(self.data.qvel[self._object_v : self._object_v + 3]))
 
     def touching(self) -> tuple[bool, bool]:

@@ -35,16 +35,33 @@ class TaskScene(Protocol):
     """What tasks read of a simulated arm (``sims.arm.Arm``): base frame, m, m/s."""
 
     @property
-    def state(self) -> Array: ...
+    def state(self) -> Array:
+        """Measured state [7]."""
+        ...
+
     @property
-    def object_pose(self) -> Array: ...
+    def object_pose(self) -> Array:
+        """Position [m] and quaternion w, x, y, z of the object [7]."""
+        ...
+
     @property
-    def object_speed_m_s(self) -> float: ...
+    def object_speed_m_s(self) -> float:
+        """Speed of the object's centre [m/s]."""
+        ...
+
     @property
-    def object_kind(self) -> str: ...
+    def object_kind(self) -> str:
+        """box, cup or cylinder."""
+        ...
+
     @property
-    def object_half_height_m(self) -> float: ...
-    def touching(self) -> tuple[bool, bool]: ...
+    def object_half_height_m(self) -> float:
+        """Half of the object's height [m]."""
+        ...
+
+    def touching(self) -> tuple[bool, bool]:
+        """Whether the object touches the table, and whether both fingers touch it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -147,6 +164,7 @@ class Task:
     starts_holding = False
 
     def waypoints(self, scene: TaskScene, draw: EpisodeDraw) -> Iterable[Waypoint]:
+        """Hand poses [7] on the way to the goal."""
         raise NotImplementedError
 
     def judge(self, scene: TaskScene, draw: EpisodeDraw) -> dict[str, Any]:
@@ -159,14 +177,19 @@ class Task:
 
 
 class Reach(Task):
+    """Bring the hand to a pose."""
+
     def waypoints(self, scene, draw):
+        """Hand poses [7] on the way to the goal."""
         return [Waypoint("reached", draw.goal_pose, 20, paper=True, final=True)]
 
     def judge(self, scene, draw):
+        """Success, distance to the goal [m], and whether the object is held."""
         distance = self._distance_m(scene, draw)
         return {"success": distance <= REACH_M, "distance_m": distance, "held": is_held(scene)}
 
     def intended(self, scene, draw):
+        """Whether the hand came as near as it does where nothing is in its way."""
         return self._distance_m(scene, draw) <= BLOCKED_M
 
     def _distance_m(self, scene: TaskScene, draw: EpisodeDraw) -> float:
@@ -174,11 +197,15 @@ class Reach(Task):
 
 
 class Grasp(Task):
+    """Lift the object."""
+
     def waypoints(self, scene, draw):
+        """Hand poses [7] on the way to the goal."""
         *rest, last = pick_waypoints(scene, draw)
         return [*rest, Waypoint(last.name, last.pose, last.max_steps, paper=True, final=True)]
 
     def judge(self, scene, draw):
+        """Success, distance to the goal [m], and whether the object is held."""
         lifted = underside_m(scene)
         held = is_held(scene)
         return {
@@ -189,21 +216,28 @@ class Grasp(Task):
 
 
 class ReachWithObject(Task):
+    """Bring an object in the hand to a place in the air."""
+
     starts_holding = True
 
     def waypoints(self, scene, draw):
+        """Hand poses [7] on the way to the goal."""
         height = max(float(draw.carry_m[2]), grasp_height_m(scene) + 0.06)
         goal = _turned(np.r_[draw.carry_m[:2], height, DOWN_RPY, 1.0], draw.object_yaw_rad)
         return [Waypoint("reached", goal, 20, paper=True, final=True)]
 
     def judge(self, scene, draw):
+        """Success, distance to the goal [m], and whether the object is held."""
         held = is_held(scene)
         distance = _object_distance_m(scene, draw)
         return {"success": held and distance <= PLACE_M, "distance_m": distance, "held": held}
 
 
 class PickAndPlace(Task):
+    """Put the object down somewhere else."""
+
     def waypoints(self, scene, draw):
+        """Hand poses [7] on the way to the goal."""
         low = grasp_height_m(scene)
         goal = np.r_[draw.goal_xy_m, low, DOWN_RPY, 1.0]
         goal = _turned(goal, draw.object_yaw_rad if scene.object_kind == "box" else 0.0)
@@ -218,6 +252,7 @@ class PickAndPlace(Task):
         ]
 
     def judge(self, scene, draw):
+        """Success, distance to the goal [m], and whether the object is held."""
         distance = _object_distance_m(scene, draw)
         on_table, gripped = scene.touching()
         resting = on_table and not gripped and scene.object_speed_m_s <= REST_M_S
@@ -228,6 +263,7 @@ class PickAndPlace(Task):
         }
 
     def intended(self, scene, draw):
+        """Whether the object came to its place."""
         away = scene.object_pose[:2] - np.asarray(draw.goal_xy_m)
         return float(np.linalg.norm(away)) <= PLACE_M
 
@@ -241,6 +277,7 @@ TASKS: dict[str, type[Task]] = {
 
 
 def make_task(config: TaskConfig) -> Task:
+    """The task of a config; raises ``ValueError`` for an unknown name."""
     if config.name not in TASKS:
         raise ValueError(f"unknown task '{config.name}'; valid tasks: {', '.join(TASKS)}")
     return TASKS[config.name]()

@@ -49,6 +49,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
 
 
 class Attention(nn.Module):
+    """Multi-head attention over tokens [B, L, D] with rotary positions."""
+
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         if dim % heads:
@@ -76,12 +78,15 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
+    """Two linear layers with a GELU between them."""
+
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden)
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [..., D] -> [..., D]."""
         return self.fc2(F.gelu(self.fc1(x)))
 
 
@@ -96,6 +101,7 @@ class Block(nn.Module):
         self.mlp = MLP(dim, int(dim * mlp_ratio))
 
     def forward(self, x: Tensor, table: Tensor, frames: int = 1) -> Tensor:
+        """x [B, L, D] -> [B, L, D]; ``table``: rotary angles."""
         x = x + self.attn(self.norm1(x), table, frames)
         return x + self.mlp(self.norm2(x))
 

@@ -69,6 +69,7 @@ def files_hash(files: Mapping[str, Path]) -> str:
 
 
 def part_file(folder: str | Path, part: str) -> Path:
+    """Where a part's weights are in a folder of ours."""
     return Path(folder) / f"{part}.safetensors"
 
 

@@ -23,10 +23,12 @@ class EncoderConfig:
 
     @property
     def grid(self) -> int:
+        """Patches along a side."""
         return self.image_size // self.patch_size
 
     @property
     def tokens_per_frame(self) -> int:
+        """N, the patches of one frame."""
         return self.grid**2
 
 
@@ -62,6 +64,7 @@ class PredictorConfig:
 
     @property
     def grid(self) -> int:
+        """Patches along a side."""
         return self.image_size // self.patch_size
 
 

@@ -102,6 +102,7 @@ def whole_state(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str,
 def load_state(
     model: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any]
 ) -> None:
+    """Load what ``whole_state`` gave, into any number of processes."""
     set_state_dict(
         model, optimiser, model_state_dict=state["module"],
         optim_state_dict=state["optimiser"], options=WHOLE,

@@ -44,6 +44,8 @@ class PatchEmbed(nn.Module):
 
 
 class Encoder(nn.Module):
+    """V-JEPA 2's vision transformer (Assran et al. 2025): videos to tokens."""
+
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config

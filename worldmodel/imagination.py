@@ -91,6 +91,7 @@ class Imagination:
 
     @property
     def tokens_per_frame(self) -> int:
+        """N, the tokens of one frame."""
         return self.config.grid**2 + self.predictor.conditioning_tokens
 
     def sample_bytes(self, frames: int) -> int:

@@ -157,6 +157,8 @@ class MaskedPretraining(nn.Module):
 
     @torch.no_grad()
     def update_teacher(self, momentum: float) -> None:
+        """Move the teacher towards the student: teacher = momentum x teacher + (1 - momentum)
+        x student."""
         for mine, theirs in zip(
             self.teacher.parameters(), self.student.parameters(), strict=True
         ):

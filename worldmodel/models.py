@@ -93,6 +93,7 @@ class Models:
         return models
 
     def has(self, part: str) -> bool:
+        """Whether a part was loaded."""
         return part in self.parts
 
     def part(self, part: str) -> nn.Module:
@@ -120,22 +121,27 @@ class Models:
 
     @property
     def encoder(self) -> Encoder:
+        """The frozen encoder."""
         return cast(Encoder, self.part("encoder"))
 
     @property
     def predictor(self) -> Predictor:
+        """The action-conditioned predictor."""
         return cast(Predictor, self.part("predictor"))
 
     @property
     def readout(self) -> Readout:
+        """The readout of the robot's state."""
         return cast(Readout, self.part("readout"))
 
     @property
     def subgoals(self) -> SubgoalPredictor:
+        """The predictor of gripper events."""
         return cast(SubgoalPredictor, self.part("subgoals"))
 
     @property
     def inverse_dynamics(self) -> InverseDynamics:
+        """The goal-conditioned policy."""
         return cast(InverseDynamics, self.part("inverse_dynamics"))
 
 

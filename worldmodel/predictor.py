@@ -38,6 +38,7 @@ class Predictor(nn.Module):
 
     @property
     def conditioning_tokens(self) -> int:
+        """K, the tokens of a frame before its patches: action, state and, with them, extrinsics."""
         return 3 if self.config.use_extrinsics else 2
 
     def freeze_blocks(self, count: int) -> None:

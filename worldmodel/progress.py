@@ -28,16 +28,19 @@ class Progress(tqdm):
         super().__init__(*args, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Draw the bar, or print a line where there is no terminal."""
         if not self._plain:
             return super().display(msg, pos)
         if not self.disable and self.format_dict["elapsed"] >= self._due_s:
             self._tell()
 
     def clear(self, *args: Any, **options: Any) -> None:
+        """Take the bar off the terminal."""
         if not self._plain:  # lines stay
             super().clear(*args, **options)
 
     def close(self) -> None:
+        """Leave the last figures."""
         if self._plain and not self.disable:
             self._ema_dt = lambda: None  # the last line tells the mean rate, as tqdm's last bar
             self._tell()

@@ -56,9 +56,11 @@ class Seen:
     score: float = 0.0
 
     def note(self, name: str, value: Tensor) -> None:
+        """Raise the largest absolute value of ``name``."""
         setattr(self, name, max(getattr(self, name), value.abs().max().item()))
 
     def note_channels(self, name: str, value: Tensor) -> None:
+        """The same by channel, of ``value`` [B, N, P]."""
         setattr(self, name, torch.maximum(getattr(self, name), value.abs().amax((0, 1)).float()))
 
 

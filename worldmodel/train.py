@@ -97,6 +97,7 @@ class Run:
             ) from error
 
     def save(self, step: int) -> None:
+        """Write weights, optimiser and step, so that the run can go on."""
         state = distributed.whole_state(self.model, self.optimiser)
         with distributed.first_alone() as first:
             if first:
@@ -186,6 +187,7 @@ class Run:
         return SummaryWriter(str(self.out / "tensorboard"), purge_step=self.first)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """bf16 where the config asks for it."""
         if not self.config.bf16:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)

@@ -38,16 +38,19 @@ class DroidImporter:
         self.root, self.convention = root, convention
 
     def keys(self) -> list[str]:
+        """Every episode of the source, in a stable order."""
         return [
             str(path.parent.relative_to(self.root))
             for path in sorted_paths(self.root, "trajectory.h5")
         ]
 
     def files(self, key: str) -> list[Path]:
+        """The files that an episode is read from."""
         folder = self.root / key
         return [folder / "trajectory.h5", *sorted(folder.glob("metadata_*.json")), *_videos(folder)]
 
     def read(self, key: str) -> SourceEpisode:
+        """One episode, parsed; raises ``DataError`` for files that are torn or missing."""
         folder = self.root / key
         with h5py.File(folder / "trajectory.h5", "r") as file:
             arrays, text = _contents(file)

@@ -70,6 +70,7 @@ class LeRobotImporter:
         return {int(row["episode_index"]): row for row in rows}
 
     def keys(self) -> list[str]:
+        """Every episode of the source, in a stable order."""
         try:
             return [f"episode_{index:06d}" for index in sorted(self.episodes)]
         except Exception as error:  # torn tables raise many types
@@ -81,6 +82,7 @@ class LeRobotImporter:
         return self.episodes[int(key.removeprefix("episode_"))]
 
     def files(self, key: str) -> list[Path]:
+        """The files that an episode is read from."""
         row = self._row(key)
         videos = [self._video_path(row, name) for name in self._of_kind("video")]
         side = self._sidecar(row)
@@ -122,6 +124,7 @@ class LeRobotImporter:
     # -- one episode -------------------------------------------------------------------------
 
     def read(self, key: str) -> SourceEpisode:
+        """One episode, parsed; raises ``DataError`` for columns or videos that do not fit."""
         row = self._row(key)
         table = self._table(row)
         views = {}

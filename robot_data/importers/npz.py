@@ -28,6 +28,7 @@ class NpzImporter:
         self.root, self.convention = root, convention
 
     def keys(self) -> list[str]:
+        """Every episode of the source, in a stable order."""
         paths = [self.root] if self.root.is_file() else sorted_paths(self.root, "*.npz")
         keys = []
         for path in paths:
@@ -43,10 +44,12 @@ class NpzImporter:
             return 1  # reading it will say what is wrong
 
     def files(self, key: str) -> list[Path]:
+        """The files that an episode is read from."""
         name = key.rsplit("#", 1)[0]
         return [self.root if self.root.is_file() else self.root / name]
 
     def read(self, key: str) -> SourceEpisode:
+        """One episode, parsed; raises ``DataError`` for arrays that are missing or do not fit."""
         index = int(key.rsplit("#", 1)[1])
         with np.load(self.files(key)[0], allow_pickle=False) as data:
             missing = [name for name in FIELDS if name not in data]

@@ -35,6 +35,7 @@ class RldsImporter:
         self.columns = columns or ColumnConfig(state=("observation/state",))
 
     def keys(self) -> list[str]:
+        """Every episode of the source, in a stable order."""
         paths = [self.root] if self.root.is_file() else sorted_paths(self.root, "*.tfrecord*")
         keys = []
         for path in paths:
@@ -43,10 +44,13 @@ class RldsImporter:
         return keys
 
     def files(self, key: str) -> list[Path]:
+        """The files that an episode is read from."""
         name = key.rsplit("#", 1)[0]
         return [self.root if self.root.is_file() else self.root / name]
 
     def read(self, key: str) -> SourceEpisode:
+        """One episode, parsed; raises ``DataError`` for records that are torn or fields that
+        are missing."""
         path, number = self.files(key)[0], int(key.rsplit("#", 1)[1])
         offsets = record_offsets(path)
         if number >= len(offsets):

@@ -58,6 +58,7 @@ class RosbagImporter:
         self.topics = topics or TopicConfig()
 
     def keys(self) -> list[str]:
+        """Every episode of the source, in a stable order."""
         if self.root.is_file():
             return [self.root.name]
         bags = {path.parent for path in sorted_paths(self.root, "metadata.yaml")}
@@ -71,10 +72,12 @@ class RosbagImporter:
         return self.root if self.root.is_file() else self.root / key
 
     def files(self, key: str) -> list[Path]:
+        """The files that an episode is read from."""
         path = self._path(key)
         return [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
 
     def read(self, key: str) -> SourceEpisode:
+        """One episode, parsed; raises ``DataError`` for topics that are missing or empty."""
         path = self._path(key)
         with _open(path) as reader:
             kinds = {c.topic: c.msgtype for c in reader.connections}

@@ -60,7 +60,9 @@ class Importer(Protocol):
         """The files an episode is read from, for the hash of its source."""
         ...
 
-    def read(self, key: str) -> SourceEpisode: ...
+    def read(self, key: str) -> SourceEpisode:
+        """One episode, parsed; raises ``DataError`` for what cannot be read."""
+        ...
 
 
 def array_view(images: Image, times_ns: NDArray[np.int64] | None = None) -> View:
@@ -86,4 +88,5 @@ def file_hash(path: Path) -> str:
 
 
 def sorted_paths(root: Path, pattern: str) -> list[Path]:
+    """The files under ``root`` that match, in order."""
     return sorted(p for p in root.rglob(pattern) if not any(q.startswith(".") for q in p.parts))

@@ -45,6 +45,7 @@ class UmiImporter:
         return ends
 
     def keys(self) -> list[str]:
+        """Every episode of the source, in a stable order."""
         try:
             count = len(self._ends(self._open()))
         except Exception as error:  # zarr raises many types on foreign or torn data
@@ -55,11 +56,14 @@ class UmiImporter:
         return [f"episode_{index:06d}" for index in range(count)]
 
     def files(self, key: str) -> list[Path]:
+        """The files that an episode is read from."""
         if self.root.is_file():
             return [self.root]
         return sorted(p for p in (self.root / "meta").rglob("*") if p.is_file())
 
     def read(self, key: str) -> SourceEpisode:
+        """One episode, parsed; raises ``DataError`` for arrays that are missing or coded
+        otherwise."""
         group = self._open()
         ends = self._ends(group)
         index = int(key.removeprefix("episode_"))

@@ -33,6 +33,7 @@ class CameraConfig:
 
     @property
     def named_options(self) -> dict[str, str]:
+        """``options`` as FFmpeg takes them."""
         pairs = (option.partition("=") for option in filter(None, self.options.split(":")))
         return {name: value for name, _, value in pairs}
 
@@ -78,6 +79,7 @@ class Camera:
             self._on_lost(f"camera {self.config.source}: {why}")
 
     def close(self) -> None:
+        """End the reading thread and close the device."""
         self._ended = True
         self._thread.join(5.0)
 

@@ -104,15 +104,19 @@ class LocalLink:
     # -- robots.link.Link --------------------------------------------------------------------
 
     def now(self) -> float:
+        """The clock of the loop's stamps [s]."""
         return time.time()
 
     def send(self, action: NDArray[np.float64], planned_on: float) -> None:
+        """Send an action [7] with the stamp [s] of the picture it was planned on."""
         self._send(kind="action", action=[float(v) for v in action], planned_on=planned_on)
 
     def alive(self) -> None:
+        """Tell the loop that the planner lives."""
         self._send(kind="alive")
 
     def call(self, service: str) -> tuple[bool, str]:
+        """Call a service, ``stop`` or ``recover``: whether it did it, and what it said."""
         while not self._answers.empty():  # of a call that was given up
             self._answers.get()
         self._send(kind=service)
@@ -122,6 +126,7 @@ class LocalLink:
             return False, f"the arm's process did not answer {service} within {ANSWER_S} s"
 
     def close(self) -> None:
+        """End the arm's process, which brakes first."""
         self._end()
         self._thread.join()
 

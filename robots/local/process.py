@@ -43,6 +43,8 @@ class ArmProcessConfig:
 
 
 class ArmProcess:
+    """Loop and driver in a process of their own, beside the planner."""
+
     def __init__(self, wire: socket.socket, driver: ArmDriver, config: ArmProcessConfig) -> None:
         wire.setblocking(False)
         self.wire, self.driver, self.limits = wire, driver, config.limits

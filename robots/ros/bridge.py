@@ -74,6 +74,8 @@ class BridgeConfig:
 
 
 class Bridge(Node):
+    """The node between planner and arm: messages in, ``ArmLoop`` decides, messages out."""
+
     def __init__(self, config: BridgeConfig) -> None:
         super().__init__(NODE)
         self.config = config
@@ -104,6 +106,7 @@ class Bridge(Node):
         self.create_timer(1 / WATCH_HZ, self._watch, clock=steady)
 
     def now(self) -> float:
+        """The node's clock [s]."""
         return self.get_clock().now().nanoseconds * 1e-9
 
     def _listen(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:

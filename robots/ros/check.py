@@ -31,6 +31,7 @@ from robots.ros.topics import GripperConfig, Topics, named, seconds
 
 
 def listen(topics: Topics, gripper: GripperConfig, limits: Limits, seconds_s: float) -> Listened:
+    """What every topic carries within ``seconds_s``."""
     rclpy.init()
     node = rclpy.create_node("worldmodel_check")
     last: dict[str, Any] = {}

@@ -17,12 +17,15 @@ GRASP_CLOSEDNESS = 0.95  # beyond it a franka gripper grasps; below, it moves
 
 
 class Gripper(Protocol):
+    """Commands the fingers."""
+
     def command(self, closedness: float) -> str:
         """Ask for ``closedness``; returns why the gripper refused an earlier one, or ""."""
         ...
 
 
 def make_gripper(node: Node, config: GripperConfig, topics: Topics) -> Gripper:
+    """The gripper that ``config.kind`` names."""
     if config.kind == "position":
         return PositionGripper(node, config, topics)
     return ActionGripper(node, config)
@@ -36,6 +39,7 @@ class PositionGripper:
         self._publisher = node.create_publisher(Float64MultiArray, topics.gripper_command, 1)
 
     def command(self, closedness: float) -> str:
+        """Publish the joint's value; never refused."""
         self._publisher.publish(Float64MultiArray(data=[self.config.value(closedness)]))
         return ""
 
@@ -66,6 +70,8 @@ class ActionGripper:
         self._refused = ""
 
     def command(self, closedness: float) -> str:
+        """Send a goal when the last one has ended; returns why an earlier one was refused, or
+        ""."""
         refused, self._refused = self._refused, ""
         if refused or self._busy:
             return refused

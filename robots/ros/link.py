@@ -69,9 +69,11 @@ class RosLink:
         self.inbox.image(seconds(message.header.stamp), lambda: picture(message))
 
     def now(self) -> float:
+        """The clock of the loop's stamps [s]."""
         return self.node.get_clock().now().nanoseconds * 1e-9
 
     def send(self, action: NDArray[np.float64], planned_on: float) -> None:
+        """Send an action [7] with the stamp [s] of the picture it was planned on."""
         if self._action is None:
             self._action = self.node.create_publisher(JointState, f"/{NODE}/action", RELIABLE)
             self._alive = self.node.create_publisher(Empty, f"/{NODE}/alive", RELIABLE)
@@ -88,6 +90,7 @@ class RosLink:
             time.sleep(0.01)
 
     def alive(self) -> None:
+        """Tell the loop that the planner lives."""
         if self._alive is not None:
             self._alive.publish(Empty())
 
@@ -99,6 +102,7 @@ class RosLink:
             self._action = self._alive = None
 
     def call(self, service: str) -> tuple[bool, str]:
+        """Call a service, ``stop`` or ``recover``: whether it did it, and what it said."""
         client = self._services[service]
         if not client.wait_for_service(ANSWER_S):
             return False, "the bridge does not answer: is `worldmodel robot serve` running?"
@@ -111,6 +115,7 @@ class RosLink:
         return bool(answer.success), str(answer.message)
 
     def close(self) -> None:
+        """Destroy the node."""
         self._executor.shutdown(timeout_sec=CLOSE_S)
         self._thread.join(CLOSE_S)
         self.node.destroy_node()

@@ -34,6 +34,8 @@ NAME = "worldmodel_arm"
 
 
 class ArmNode(Node):
+    """A driver on ROS 2 topics."""
+
     def __init__(
         self, driver: ArmDriver, topics: Topics, gripper: GripperConfig, limits: Limits,
         hz: float = 100.0, image_hz: float = 10.0, delay_s: float = 0.06,
@@ -57,6 +59,7 @@ class ArmNode(Node):
         self._tell()
 
     def now(self) -> float:
+        """The node's clock [s]."""
         return self.get_clock().now().nanoseconds * 1e-9
 
     def _on_target(self, message: PoseStamped) -> None:
@@ -143,6 +146,7 @@ class ArmNode(Node):
 
 
 def image_message(picture: NDArray[np.uint8], stamp: Any) -> Image:
+    """RGB uint8 [H, W, 3] as a message."""
     height, width = picture.shape[:2]
     message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
     message.header.stamp = stamp

@@ -104,6 +104,7 @@ class RosbridgeLink:
         return time.time() + self._offset_s
 
     def send(self, action: NDArray[np.float64], planned_on: float) -> None:
+        """Send an action [7] with the stamp [s] of the picture it was planned on."""
         if self._action is None:
             self._action = roslibpy.Topic(self._ros, f"/{NODE}/action", "sensor_msgs/JointState")
             self._alive = roslibpy.Topic(self._ros, f"/{NODE}/alive", "std_msgs/Empty")
@@ -120,6 +121,7 @@ class RosbridgeLink:
         }))
 
     def alive(self) -> None:
+        """Tell the loop that the planner lives."""
         if self._alive is not None:
             self._alive.publish(roslibpy.Message({}))
 
@@ -131,6 +133,7 @@ class RosbridgeLink:
         self._action = self._alive = None
 
     def call(self, service: str) -> tuple[bool, str]:
+        """Call a service, ``stop`` or ``recover``: whether it did it, and what it said."""
         asked = roslibpy.Service(self._ros, f"/{NODE}/{service}", "std_srvs/Trigger")
         done, answers = threading.Event(), []
 
@@ -147,6 +150,7 @@ class RosbridgeLink:
         return bool(answer.get("success")), str(answer.get("message", ""))
 
     def close(self) -> None:
+        """Close the connection."""
         self.release()
         for topic in self._listening:
             topic.unsubscribe()

@@ -72,9 +72,11 @@ class GripperConfig:
             raise ValueError("gripper.open_value and closed_value are the same; measure both")
 
     def closedness(self, value: float) -> float:
+        """Closedness of a joint's value."""
         return (value - self.open_value) / (self.closed_value - self.open_value)
 
     def value(self, closedness: float) -> float:
+        """The joint's value for a closedness."""
         return self.open_value + closedness * (self.closed_value - self.open_value)
 
 
