@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import rerun as rr
+import rerun.blueprint as rrb
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -18,6 +19,7 @@ from planners.config import CEMConfig
 from robot_data.latents import LatentEpisode
 from robot_data.loop import Agent
 from robot_data.pose import compose, diff
+from robot_data.recording import EYE_M, LOOK_AT_M, QUALITY, hand_frame
 from robot_data.replay import ReplayEnv, action_error
 from worldmodel.device import to_host
 from worldmodel.predictor import Predictor
@@ -116,27 +118,58 @@ def agreement_table(agreement: dict[str, Any]) -> str:
 def rerun_file(
     path: Path, env: ReplayEnv, episode: LatentEpisode, planned: list[Planned], surprise: Array
 ) -> None:
-    """Camera, recorded hand path and planned moves in 3D, imagined cost and surprise."""
+    """An ``.rrd`` file: camera and goal image, recorded hand path and planned moves in 3D,
+    imagined cost, error and surprise, laid out for the viewer."""
     recording = env.store.read(episode.name)
     log = rr.RecordingStream("arm_worldmodel_replay")
     log.save(str(path))
+    log.send_blueprint(replay_blueprint())
     log.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
     log.log("world/recorded", rr.LineStrips3D([recording.states[:, :3]]), static=True)
+    log.log("world/hand", rr.TransformAxes3D(0.06), static=True)
     by_frame = {w.frame: w for w in planned}
     for t in range(len(recording)):
         log.set_time("frame", sequence=t)
-        log.log("camera", rr.Image(recording.images[t]))
-        log.log("world/hand", rr.Points3D([recording.states[t, :3]], radii=0.01))
+        log.log("camera", rr.Image(recording.images[t]).compress(QUALITY))
+        log.log("world/hand", hand_frame(recording.states[t]))
         if t < len(surprise):
             log.log("surprise", rr.Scalars(float(surprise[t])))
         if t in by_frame:
             window, here = by_frame[t], recording.states[t]
-            reached = compose(here, window.planned)
-            log.log("world/planned", rr.Arrows3D(
-                origins=[here[:3]], vectors=[reached[:3] - here[:3]], colors=[255, 120, 0]
-            ))
-            log.log("goal", rr.Image(recording.images[t + env.ahead]))
+            for name, action, colour in (("planned", window.planned, [255, 120, 0]),
+                                         ("recorded_move", window.recorded, [0, 158, 115])):
+                log.log(f"world/{name}", rr.Arrows3D(
+                    origins=[here[:3]], vectors=[compose(here, action)[:3] - here[:3]],
+                    colors=[colour],
+                ))
+            log.log("goal", rr.Image(recording.images[t + env.ahead]).compress(QUALITY))
             log.log("cost/imagined", rr.Scalars(window.cost))
             log.log("error_m", rr.Scalars(window.errors["error_m"]))
     log.flush()
     log.disconnect()
+
+
+def replay_blueprint() -> rrb.Blueprint:
+    """What the viewer shows of a replayed episode, and where."""
+    return rrb.Blueprint(
+        rrb.Horizontal(
+            rrb.Spatial3DView(
+                origin="world", name="hand: planned (orange), recorded (green)",
+                eye_controls=rrb.EyeControls3D(
+                    position=EYE_M, look_target=LOOK_AT_M, eye_up=(0, 0, 1)
+                ),
+            ),
+            rrb.Vertical(
+                rrb.Horizontal(
+                    rrb.Spatial2DView(origin="camera", name="camera"),
+                    rrb.Spatial2DView(origin="goal", name="goal: the frame planned for"),
+                ),
+                rrb.TimeSeriesView(origin="surprise", name="surprise (1: as copying the frame)"),
+                rrb.TimeSeriesView(origin="error_m", name="planned to recorded move [m]"),
+                rrb.TimeSeriesView(origin="cost", name="imagined cost"),
+                row_shares=[3, 2, 2, 2],
+            ),
+        ),
+        rrb.TimePanel(timeline="frame", fps=5.0, state="collapsed"),
+        collapse_panels=True,
+    )

@@ -18,6 +18,7 @@ from robot_data.schema import Episode
 
 ACTION = ("dx_m", "dy_m", "dz_m", "droll_rad", "dpitch_rad", "dyaw_rad", "dclosedness")
 QUALITY = 95  # of JPEG; the recorded store keeps every bit
+EYE_M, LOOK_AT_M = (1.25, 0.95, 0.75), (0.3, 0.0, 0.25)  # of the viewer, robot base frame
 COSTS = {
     "cost/planned": "imagined after the planned action", "cost/present": "of the present image",
 }
@@ -129,7 +130,7 @@ class RerunRecorder:
             origins=[state[:3]], vectors=[told - state[:3]], colors=[255, 90, 54]
         ))
         if decision.goal_state is not None:
-            self._log.log("world/goal_hand", _frame(np.asarray(decision.goal_state)))
+            self._log.log("world/goal_hand", hand_frame(np.asarray(decision.goal_state)))
 
     def _show(self, index: int, observation: dict[str, NDArray[Any]], info: dict[str, Any]) -> None:
         state = observation["state"]
@@ -139,7 +140,7 @@ class RerunRecorder:
         self._log.log("world/hand_path", rr.LineStrips3D(
             [np.stack(self._path)], radii=0.002, colors=[0, 114, 178]
         ))
-        self._log.log("world/hand", _frame(state))
+        self._log.log("world/hand", hand_frame(state))
         self._log.log("state/closedness", rr.Scalars(float(state[6])))
         if "object_pose" in info:
             self._log.log("world/object", rr.Points3D(
@@ -159,7 +160,7 @@ class RerunRecorder:
         self._log.disconnect()
 
 
-def _frame(state: NDArray[np.float64]) -> rr.Transform3D:
+def hand_frame(state: NDArray[np.float64]) -> rr.Transform3D:
     """The hand's frame in the robot's, of a state [7]."""
     turn = Rotation.from_euler("xyz", state[3:6]).as_matrix()
     return rr.Transform3D(translation=state[:3], mat3x3=turn)
@@ -179,7 +180,7 @@ def episode_blueprint() -> rrb.Blueprint:
             rrb.Spatial3DView(
                 origin="world", name="hand, candidates, goal pose",
                 eye_controls=rrb.EyeControls3D(
-                    position=(1.25, 0.95, 0.75), look_target=(0.3, 0.0, 0.25), eye_up=(0, 0, 1)
+                    position=EYE_M, look_target=LOOK_AT_M, eye_up=(0, 0, 1)
                 ),
             ),
             rrb.Vertical(

@@ -130,6 +130,18 @@ def test_a_short_goal_list_leaves_no_hole():
         assert area > 0.68 * figure.bbox.width * (top - bottom), (goals, steps)
 
 
+def test_a_wide_picture_is_not_distorted():
+    shown = trace(goals=2, steps=6)
+    shown.frames = [np.zeros((48, 64, 3), np.uint8) for _ in shown.frames]
+    figure = contact_sheet(shown)
+    assert_legible(figure)
+    boxes = [axis.get_window_extent() for axis in figure.axes
+             if axis.images and axis.images[0].get_array().shape[:2] == (48, 64)]
+    assert len(boxes) >= 6
+    for box in boxes:
+        assert box.width / box.height == pytest.approx(64 / 48, rel=0.01)
+
+
 def test_curves_have_whole_steps_and_numbered_sub_goals():
     shown = trace(4, 11)
     figure = contact_sheet(shown)

@@ -51,6 +51,7 @@ def run(settings: Settings) -> dict[str, Any]:
     from planners.agent import PlanningAgent
     from planners.load import load_models
     from robot_data.episodes import EpisodeStore
+    from robot_data.recording import viewer
     from robot_data.replay import ReplayEnv
     from worldmodel.progress import Progress
 
@@ -98,6 +99,6 @@ def run(settings: Settings) -> dict[str, Any]:
     write_report(out, report)
     print(heard.table())
     print(agreement_table(report["agent"]))
-    print(f"figures: {out}/replay.png, {out}/agreement.png  report: {out}/report.json  "
-          f"rerun: {out}/*.rrd")
+    print(f"figures: {out}/replay.png, {out}/agreement.png  report: {out}/report.json\n"
+          f"view: {viewer(out / '*.rrd')}")
     return report

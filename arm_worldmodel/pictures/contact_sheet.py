@@ -94,7 +94,8 @@ class Sheet:
             self.text(told, left + side, base, size=7.5, ha="right", va="bottom", color=style.MUTED,
                       width_in=side - first - 0.08)
         axis = self.figure.add_axes(self.box(left, top + CAPTION_IN, side, side))
-        axis.imshow(image, interpolation="lanczos", aspect="auto")
+        axis.imshow(image, interpolation="lanczos")
+        axis.set_anchor("N")  # a wide picture stands below its caption
         axis.set_xticks([])
         axis.set_yticks([])
         for spine in axis.spines.values():

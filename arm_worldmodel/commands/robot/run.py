@@ -54,7 +54,7 @@ def run(settings: Settings) -> dict[str, Any]:
     from robot_data.episodes import EpisodeStore
     from robot_data.exporters.rosbag import export_rosbag
     from robot_data.loop import Subscriber, run_episode
-    from robot_data.recording import EpisodeWriter, RerunRecorder
+    from robot_data.recording import EpisodeWriter, RerunRecorder, viewer
 
     look = settings.env
     look = replace(look, image_size=look.image_size or image_size(settings))
@@ -97,6 +97,7 @@ def run(settings: Settings) -> dict[str, Any]:
         for decision in journal.decisions:
             print(f"would do: {told(decision)}")
         print("nothing moved; run again with execute=true to move")
+    print(f"view: {viewer(out / f'{name}.rrd')}")
     if journal.fault:
         raise SafetyError(journal.code, f"the arm holds: {journal.fault}")
     return report
