@@ -1,5 +1,6 @@
 """README and the pages of the site name files, commands and settings that exist."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -14,6 +15,30 @@ PAGES = [ROOT / "README.md", ROOT / "worldmodel/weights/README.md", *sorted(
     page for page in (ROOT / "docs").glob("*.md") if page.name != "lab-book.md"  # is of its day
 )]
 README = (ROOT / "README.md").read_text()
+TASKS = ("reach", "grasp", "reach_with_object", "pick_and_place")
+# Rows of the tables in README and docs/results.md: how they begin, and their name in the report.
+ROWS = {
+    "README.md": {
+        "goal sequence": "mujoco/box/subgoals", "one image": "mujoco/box/single",
+        "goal sequence, PyBullet": "pybullet/box/subgoals",
+        "one image, PyBullet": "pybullet/box/single",
+        "*world model off* (`pose_only`)": "baseline/pose_only",
+        "*world model alone* (`tokens_only`, n = 20)": "baseline/tokens_only",
+        "policy (`inverse_dynamics`)": "baseline/inverse_dynamics",
+        "a table unlike any in training": "unseen/unseen_table",
+        "the same, [calibrated](docs/calibration.md) there": "unseen/unseen_table-calibrated",
+        "the planner as shipped": "mujoco/box/subgoals",
+        "the same planner, world model off": "baseline/pose_only",
+        "the world model alone: distance of imagined latents, no hand pose (20 episodes)":
+            "baseline/tokens_only",
+    },
+    "docs/results.md": {
+        "**planner**": "mujoco/box/subgoals", "**pose_only**": "baseline/pose_only",
+        "**tokens_only**": "baseline/tokens_only",
+        "**simulator_tokens_only**": "baseline/simulator_tokens_only",
+        "**random**": "baseline/random",
+    },
+}
 
 
 def commands(text):
@@ -77,3 +102,22 @@ def test_readme_names_every_folder_of_the_tree():
         name for name in inside if name.endswith(".egg-info") or name == "__pycache__"
     }
     assert named <= inside
+
+
+@pytest.mark.parametrize("page", ROWS)
+def test_tables_say_what_the_report_of_the_table_says(page):
+    report = json.loads((ROOT / "docs/results/table/report.json").read_text())
+    rates = {}
+    for row in report["rows"]:
+        low, high = (round(100 * bound) for bound in row["wilson_95"])
+        rates[row["name"]] = f"{round(100 * row['success_rate'])} [{low}, {high}]"
+    lines = (ROOT / page).read_text().splitlines()
+    rows = [[c.strip() for c in x[1:-1].split("|")] for x in lines if x.startswith("| ")]
+    for begin, name in ROWS[page].items():
+        (cells,) = [
+            row[1:] for row in rows
+            if row[0] == begin or (begin.startswith("**") and row[0].startswith(begin))
+        ]
+        tasks = TASKS if len(cells) == 4 else TASKS[-1:]
+        told = {t: c.replace("*", "") for t, c in zip(tasks, cells, strict=True) if c}
+        assert told == {task: rates[f"{name}/{task}"] for task in told}, begin
