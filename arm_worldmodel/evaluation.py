@@ -118,8 +118,10 @@ def run_job(job: Job, keep: Keep) -> Outcome:
     env = _environment(cell)
     agent = _agent(job, env)
     watchers: list[Subscriber] = []
+    keeper = None
     if keep.failures is not None and room_for(Path(keep.failures), cell.name):
-        watchers.append(FailureKeeper(Path(keep.failures), cell.name, cell.task))
+        keeper = FailureKeeper(Path(keep.failures), cell.name, cell.task)
+        watchers.append(keeper)
     if keep.record is not None:
         store = EpisodeStore(keep.record)
         name = f"{file_name(cell.name)}-{job.seed:09d}-{job.planner_seed}"
@@ -131,6 +133,8 @@ def run_job(job: Job, keep: Keep) -> Outcome:
         env, agent, job.seed, cell.max_steps or MAX_STEPS[cell.task], cell.policy.goal,
         watchers, job.planner_seed,
     )
+    if keeper is not None:
+        keeper.settle()
     return Outcome(
         cell.name, job.seed, job.planner_seed, result.success, result.distance_m, result.steps,
         result.finished, float(np.median(result.plan_seconds)),

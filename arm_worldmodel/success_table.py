@@ -241,10 +241,12 @@ def write_page(
 ) -> str:
     """``index.html`` in ``out``, a folder or an fsspec URL, with the failures kept there; where
     it is.  ``plotted``: the rows whose failures are plotted by their distance."""
+    episodes = {row["name"]: [asdict(o) for o in outcomes[row["name"]]] for row in rows}
+    failed = {name: {e["seed"] for e in found if not e["success"]}
+              for name, found in episodes.items()}
     page = results_page(
-        title, ["worldmodel", *sys.argv[1:]], rows,
-        {row["name"]: [asdict(o) for o in outcomes[row["name"]]] for row in rows},
-        read_failures(Path(out) / "failures", [row["name"] for row in rows]), NEAR_M, plotted,
+        title, ["worldmodel", *sys.argv[1:]], rows, episodes,
+        read_failures(Path(out) / "failures", failed), NEAR_M, plotted,
     )
     write_text(f"{out}/index.html", page)
     return f"{out}/index.html"

@@ -287,12 +287,15 @@ def play(watcher, shown, success):
                             cost=shown.imagined_cost[t], present_cost=shown.present_cost[t])
         watcher.on_step(Step(t, seen(t), decision, seen(t + 1), info(t + 1)))
     watcher.on_end()
+    return watcher
 
 
 def test_a_failure_is_kept_with_its_curves(tmp_path):
     shown = trace(steps=3)
     shown.present_cost[1] = float("nan")
-    play(FailureKeeper(tmp_path, "box/reach", "reach"), shown, success=False)
+    keeper = play(FailureKeeper(tmp_path, "box/reach", "reach"), shown, success=False)
+    assert {p.name for p in tmp_path.iterdir()} == {"box-reach-7.rrd"}  # as if broken off here
+    keeper.settle()
     assert {p.name for p in tmp_path.iterdir()} == {
         "box-reach-7.mp4", "box-reach-7.json", "box-reach-7.rrd"
     }
@@ -304,7 +307,7 @@ def test_a_failure_is_kept_with_its_curves(tmp_path):
     assert again.phases() == shown.phases()
     np.testing.assert_allclose(again.distance_m, shown.distance_m)
     assert len(decode(tmp_path / told["video"])[0]) == 3 * 4 + 20
-    play(FailureKeeper(tmp_path, "box/reach", "reach"), shown, success=True)
+    play(FailureKeeper(tmp_path, "box/reach", "reach"), shown, success=True).settle()
     assert list(tmp_path.iterdir()) == []  # run again, it succeeds
 
 

@@ -31,8 +31,9 @@ def room_for(folder: Path, row: str) -> bool:
 
 
 class FailureKeeper:
-    """A subscriber that leaves ``<row>-<seed>.mp4``, ``.rrd`` and, last, ``.json`` with the curves
-    in ``folder`` if the episode fails, and nothing if it succeeds."""
+    """A subscriber that records an episode; ``settle`` then leaves ``<row>-<seed>.mp4``, ``.rrd``
+    and, last, ``.json`` with the curves in ``folder`` if it failed, and nothing if it succeeded.
+    Of an episode that is broken off, the ``.rrd`` file stays."""
 
     def __init__(self, folder: Path, row: str, title: str) -> None:
         """``row``: its name in the report; ``title``: what the film is headed."""
@@ -53,18 +54,20 @@ class FailureKeeper:
             watcher.on_step(step)
 
     def on_end(self) -> None:
-        """Write what is kept, if the episode failed."""
         self._recorder.on_end()
+
+    def settle(self) -> None:
+        """Keep the finished episode if it failed."""
         trace, curves, film = self._trace, self._with(".json"), self._with(".mp4")
         if trace.success:
             for path in (curves, film, self._with(".rrd")):
                 path.unlink(missing_ok=True)
-        elif trace.steps:
-            write_video(film, shots(trace))
-            told = {"cell": self.row, "video": film.name, **trace.curves()}
-            staged = self._with(".tmp")
-            staged.write_text(json.dumps(told, allow_nan=False))
-            staged.replace(curves)
+            return
+        write_video(film, shots(trace))
+        told = {"cell": self.row, "video": film.name, **trace.curves()}
+        staged = self._with(".tmp")
+        staged.write_text(json.dumps(told, allow_nan=False))
+        staged.replace(curves)
 
     def _with(self, suffix: str) -> Path:
         return self._stem.with_suffix(suffix)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import zip_longest
@@ -91,9 +91,15 @@ class Failure:
         return f"{self.cell}-{self.trace.seed}".replace(" ", "-")
 
 
-def read_failures(folder: Path, rows: Sequence[str]) -> list[Failure]:
-    """Kept failures of ``rows``, at most ``MOST_VIDEOS``, rows in turn, in the rows' order."""
-    by_row = [[json.loads(path.read_text()) for path in kept_of(folder, row)] for row in rows]
+def read_failures(folder: Path, failed: Mapping[str, Collection[int]]) -> list[Failure]:
+    """Kept ones of the ``failed`` seeds of each row, at most ``MOST_VIDEOS``, rows in turn; in
+    the rows' order."""
+    rows = list(failed)
+    by_row = [
+        [told for path in kept_of(folder, row)
+         if (told := json.loads(path.read_text()))["seed"] in failed[row]]
+        for row in rows
+    ]
     in_turn = [told for turn in zip_longest(*by_row) for told in turn if told is not None]
     chosen = in_turn[:MOST_VIDEOS]
     found = []
