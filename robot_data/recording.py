@@ -19,6 +19,7 @@ from robot_data.schema import Episode
 ACTION = ("dx_m", "dy_m", "dz_m", "droll_rad", "dpitch_rad", "dyaw_rad", "dclosedness")
 QUALITY = 95  # of JPEG; the recorded store keeps every bit
 EYE_M, LOOK_AT_M = (1.25, 0.95, 0.75), (0.3, 0.0, 0.25)  # of the viewer, robot base frame
+AXES = ([230, 80, 80], [80, 190, 90], [90, 130, 240])  # colours of x, y, z
 COSTS = {
     "cost/planned": "imagined after the planned action", "cost/present": "of the present image",
 }
@@ -99,6 +100,9 @@ class RerunRecorder:
             self._log.log(axes, rr.TransformAxes3D(length), static=True)
         for name, label in COSTS.items():
             self._log.log(name, rr.SeriesLines(names=label), static=True)
+        for number, name in enumerate(ACTION):
+            line = rr.SeriesLines(names=name, colors=[AXES[number % 3]])
+            self._log.log(f"action/{name}", line, static=True)
         self._show(0, start.observation, start.info)
 
     def on_step(self, step: Step) -> None:
@@ -123,7 +127,7 @@ class RerunRecorder:
         if decision.candidates is not None:
             found = decision.candidates
             self._log.log("world/candidates", rr.Points3D(
-                found.positions, radii=0.003, colors=_by_cost(found.costs)
+                found.positions, radii=0.004, colors=_by_cost(found.costs)
             ))
         told = compose(state, decision.action)[:3]
         self._log.log("world/action", rr.Arrows3D(
@@ -148,7 +152,7 @@ class RerunRecorder:
             ))
         if "links_m" in info:
             self._log.log("world/arm", rr.LineStrips3D(
-                [info["links_m"]], radii=0.014, colors=[200, 205, 212]
+                [info["links_m"]], radii=0.008, colors=[200, 205, 212]
             ))
 
     def on_end(self) -> None:
