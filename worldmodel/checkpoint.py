@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from worldmodel.config import EncoderConfig, GoalConditionedConfig, PredictorConfig, ReadoutConfig
 from worldmodel.encoder import Encoder
+from worldmodel.files import replacing
 from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
@@ -79,15 +79,13 @@ def save_part(
     """Write one of ``PARTS`` with its configuration and the hash of the encoder it belongs to,
     replacing the file in one step; returns the file."""
     path = part_file(folder, NAMES[type(module)])
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         k: v.detach().to("cpu", dtype).contiguous() for k, v in module.state_dict().items()
     }
     config: Any = module.config
     about = {"config": json.dumps(asdict(config)), "encoder_hash": state_hash(encoder)}
-    staged = path.with_suffix(".tmp")
-    save_file(tensors, staged, about)
-    os.replace(staged, path)
+    with replacing(path) as staged:
+        save_file(tensors, staged, about)
     return path
 
 
