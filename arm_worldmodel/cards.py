@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from huggingface_hub import DatasetCardData, ModelCardData
 
 from robot_data.checks import Finding
+from worldmodel import hub
 from worldmodel.checkpoint import described
 from worldmodel.models import Models
 
@@ -46,6 +48,24 @@ def model_card(models: Models, folder: Path | None, repository: str, licence: st
         *_figures(folder), *_own_words(folder),
     ]
     return _card(about.to_yaml(), lines)
+
+
+def push_model(
+    models: Models, repository: str, licence: str = "", private: bool = False,
+    folder: Path | None = None,
+) -> tuple[str, str]:
+    """Send weights to ``owner/name``, as they are in ``folder``, where they are in one of ours, or
+    else as ``models`` holds them; returns the card and the address.  Raises ``CheckpointError``
+    where the hub refuses."""
+    card = model_card(models, folder, repository, licence)
+    with TemporaryDirectory() as staged:
+        if folder is None:
+            models.save(staged)
+        address = hub.upload(
+            repository, "model", folder or staged, card,
+            [f"{part}.safetensors" for part in models.parts], private,
+        )
+    return card, address
 
 
 def _figures(folder: Path | None) -> list[str]:

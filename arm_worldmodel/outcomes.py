@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from robot_data.files import replacing
-
 # Settings that logs may name and that are no more: what was one value is now a constant.
 RENAMED = {"policy.agent.imagined": "policy.agent.max_imagined"}
 CONSTANT = {
@@ -90,8 +88,9 @@ class OutcomeLog:
             self._write(whole)
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
-        with replacing(self.path) as staged:
-            staged.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        staged = self.path.with_suffix(".tmp")
+        staged.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        os.replace(staged, self.path)
 
     def missing(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs that have no line yet."""

@@ -20,20 +20,29 @@ import fsspec
 import zarr
 from zarr.storage import FsspecStore, LocalStore
 
-from robot_data.files import STAGING_PREFIX, sync
 from robot_data.layout import Codec, DamagedEpisode, read_group, write_group
 from robot_data.schema import DataError, Episode
+
+STAGING_PREFIX = ".tmp-"
 
 
 class DamagedEpisodeWarning(UserWarning):
     """A damaged episode was skipped."""
 
 
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _fsync_tree(root: Path) -> None:
     for folder, _, files in os.walk(root):
         for name in files:
-            sync(Path(folder) / name)
-        sync(Path(folder))
+            _fsync(Path(folder) / name)
+        _fsync(Path(folder))
 
 
 class EpisodeStore:
@@ -71,7 +80,7 @@ class EpisodeStore:
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
-        sync(self.root)
+        _fsync(self.root)
         return final
 
     def remove_staged(self) -> int:

@@ -14,11 +14,11 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.keywords import with_keywords
 from robot_data import pose as pose_math
 from robot_data.schema import check_action
 from sims import scene, tasks, waypoints
 from sims.arm_control import HOME_QPOS, ArmKinematics, JointReference
-from sims.keywords import with_keywords
 
 Array = NDArray[np.float64]
 

@@ -206,3 +206,16 @@ def test_a_name_that_is_no_repository_is_refused():
     assert hub.parse("hf://lab/arm") == ("lab/arm", None)
     with pytest.raises(CheckpointError, match="expected owner/name"):
         hub.upload("arm", "model", "nowhere", "")
+
+
+def test_a_model_is_pushed_from_python_and_comes_back(server, python, ours):
+    script = """
+import sys
+import arm_worldmodel as awm
+model = awm.load(sys.argv[1], device="cpu")
+print(model.push_to_hub("lab/python", licence="mit"))
+print(awm.load("hf://lab/python", device="cpu").models.encoder_hash == model.models.encoder_hash)
+"""
+    done = python(script, str(ours[0]), url=server.url, HF_TOKEN=hub_server.TOKEN)
+    assert done.stdout.splitlines()[-1] == "True", done.stderr
+    assert "license: mit" in server.repositories["models", "lab/python"].files["README.md"].decode()

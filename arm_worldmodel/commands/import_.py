@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from arm_worldmodel.report import write_report
+from arm_worldmodel.report import report_folder, write_report
 from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
 from robot_data.importers.assemble import FitConfig
@@ -76,11 +76,12 @@ def run(settings: Settings) -> dict[str, Any]:
         "episodes": [asdict(outcome) for outcome in outcomes],
         "seconds": time.monotonic() - began, "settings": asdict(settings),
     }
-    path = write_report(settings.out, report, "import-report.json")
+    write_report(report_folder(settings.out, "import"), report)
     noted = sum(bool(outcome.notes) for outcome in outcomes)
     print(
         f"{counts['imported']} imported, {counts['held']} already there, "
-        f"{counts['skipped']} skipped, {noted} with notes: {settings.out}; report: {path}"
+        f"{counts['skipped']} skipped, {noted} with notes; see "
+        f"{report_folder(settings.out, 'import')}/report.json"
     )
     if counts["skipped"] == len(outcomes):
         raise DataError(f"no episode could be read; the first: {outcomes[0].reason}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 
@@ -25,7 +24,6 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Returns the repository's address."""
     """Returns the address; raises ``ValueError`` for both or neither of weights and store."""
     if bool(settings.checkpoint) == bool(settings.data):
         raise ValueError("give one of checkpoint= (weights) and data= (a store of episodes)")
@@ -43,21 +41,15 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def _weights(settings: Settings) -> tuple[str, str]:
     """Card and address.  A folder of ours goes as it is, other weights as one."""
-    from arm_worldmodel.cards import model_card
-    from worldmodel import hub
+    from arm_worldmodel.cards import push_model
     from worldmodel.models import Models, find
 
     models = Models.load(settings.checkpoint, device="cpu")
     kind, folder = find(settings.checkpoint)
-    card = model_card(models, folder if kind == "ours" else None, settings.to, settings.licence)
-    with TemporaryDirectory() as staged:
-        if kind != "ours":
-            models.save(staged)
-        address = hub.upload(
-            settings.to, "model", folder if kind == "ours" else staged, card,
-            [f"{part}.safetensors" for part in models.parts], settings.private,
-        )
-    return card, address
+    return push_model(
+        models, settings.to, settings.licence, settings.private,
+        folder if kind == "ours" else None,
+    )
 
 
 def _store(settings: Settings) -> tuple[str, str]:
