@@ -19,9 +19,11 @@ from arm_worldmodel.pictures.failures import FailureKeeper, file_name, room_for
 from arm_worldmodel.report import wilson_95
 from arm_worldmodel.self_calibration import MOVES, calibrate
 from planners.agent import PlanningAgent
-from planners.calibration import CalibrationError
+from planners.calibration import Calibration, CalibrationError
 from planners.config import PolicyConfig
+from planners.hierarchy import HierarchicalAgent
 from planners.load import image_size, make_agent
+from planners.perception import Perception
 from robot_data.episodes import EpisodeStore
 from robot_data.loop import Agent, Subscriber, run_episode
 from robot_data.random_moves import STEP_M
@@ -101,15 +103,21 @@ def _agent(job: Job, env: Arm) -> Agent:
         _kept.update(agent=make_agent(loadable(policy), env), agent_key=policy)
     agent = _kept["agent"]
     if policy.calibration == "self":
-        if not isinstance(agent, PlanningAgent) or agent.readout is None:
-            raise ValueError("calibration=self needs a planner with a readout")
-        try:
-            agent.calibration = calibrate(
-                env, agent.encoder, agent.readout, MOVES, STEP_M, job.seed, quiet=True
-            )
-        except CalibrationError:  # the command would refuse it too: go on without
-            agent.calibration = None
+        if not isinstance(agent, PlanningAgent | HierarchicalAgent):
+            raise ValueError("calibration=self needs a planner")
+        agent.perception.calibrate(_own_calibration(env, agent.perception, job.seed))
     return agent
+
+
+def _own_calibration(env: Arm, perception: Perception, seed: int) -> Calibration | None:
+    if perception.readout is None:
+        raise ValueError("calibration=self needs a readout")
+    try:
+        return calibrate(
+            env, perception.encoder, perception.readout, MOVES, STEP_M, seed, quiet=True
+        )
+    except CalibrationError:  # the command would refuse it too: go on without
+        return None
 
 
 def run_job(job: Job, keep: Keep) -> Outcome:

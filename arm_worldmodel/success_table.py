@@ -199,7 +199,10 @@ def log_path(out: Path, cell: Cell) -> Path:
 
 def identity(cell: Cell) -> dict[str, Any]:
     """What must be equal for two runs' episodes to be added up (how many is not part of it)."""
-    weights = weights_hash(cell.policy.checkpoint, parts_of(cell.policy))
+    parts = parts_of(cell.policy)
+    if parts:  # a log names the predictor even where the policy does without one
+        parts = sorted({*parts, "predictor"})
+    weights = weights_hash(cell.policy.checkpoint, parts)
     side = arm_for(cell.arm, cell.task, image_size(cell.policy)).side
     same = asdict(replace(cell, episodes=0, group="", arm=replace(cell.arm, image_size=side)))
     if cell.policy.checkpoint == SHIPPED:

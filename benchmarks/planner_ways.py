@@ -22,10 +22,10 @@ from arm_worldmodel.report import write_report
 from benchmarks.measure import PeakMemory, device_of, matmul_rate, wait
 from benchmarks.plain_planner import PlainPlanner
 from benchmarks.planner import Settings
-from planners.agent import spread_actions
 from planners.cem import CEM
 from planners.config import CEMConfig
 from planners.objective import l1
+from planners.search import spread_actions
 from worldmodel.config import PREDICTORS
 from worldmodel.encoder import normalise_tokens
 from worldmodel.imagination import Imagination

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from planners.agent import PlanningAgent
-from planners.cem import Plan
-from planners.config import AgentConfig, CEMConfig
-from planners.objective import GoalObjective
+from planners.cem import CEM
+from planners.config import CEMConfig
+from planners.goals import GoalImages
+from planners.perception import Perception
 from robot_data.loop import Decision
-from worldmodel.encoder import Encoder
+from worldmodel.device import to_host
 from worldmodel.goal_conditioned import InverseDynamics
-from worldmodel.predictor import Predictor
-from worldmodel.readout import Readout
 
 
 class StandStill:
@@ -44,23 +42,37 @@ class RandomAgent:
         return Decision(action=self._rng.uniform(-self._limit, self._limit))
 
 
-class InverseDynamicsAgent(PlanningAgent):
-    """The goal-conditioned behaviour-cloning policy in the planner's place; the same images,
-    latents, sub-goal rule and action bounds, no imagination."""
+class InverseDynamicsAgent:
+    """The goal-conditioned behaviour-cloning policy (Lynch et al. 2019) in the planner's place: the
+    same images, latents, sub-goal rule and action bounds, no imagination."""
 
     def __init__(
-        self, encoder: Encoder, predictor: Predictor, readout: Readout | None,
-        policy: InverseDynamics, config: AgentConfig,
+        self, perception: Perception, goals: GoalImages, policy: InverseDynamics, cem: CEMConfig
     ) -> None:
-        super().__init__(encoder, predictor, readout, config)
-        self.policy = policy
+        self.perception, self.goals, self.policy = perception, goals, policy
+        self._bounds = CEM(cem)
 
-    def _plan(
-        self, objective: GoalObjective, tokens: Tensor, state: Tensor, began: float
-    ) -> Plan:
+    @torch.inference_mode()
+    def reset(self, goals: Sequence[Any], seed: int) -> None:
+        """Start an episode towards ``goals``, images uint8 [H, W, 3] in order."""
+        self.goals.reset(goals)
+
+    @torch.inference_mode()
+    def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
+        """One control step: observation {"image": uint8 [H, W, 3], "state": [7]} -> decision with
+        an action [7]; it has no cost.  Raises ``RuntimeError`` before ``reset`` and ``DataError``
+        for a bad observation."""
+        began = time.monotonic()
+        view = self.perception.view(observation)
+        objective, progress = self.goals.advance(view)
         assert objective.goal_tokens is not None
-        pair = torch.cat([tokens, objective.goal_tokens[None]])
+        pair = torch.cat([view.tokens, objective.goal_tokens[None]])
         features = self.policy.features(pair.float())
-        action = self.policy.action(features[:1], features[1:], state[None])
-        none = action[:0]
-        return Plan(self.cem.bounded(action), float("nan"), (), 0.0, False, none, none)
+        action = self.policy.action(features[:1], features[1:], view.state[None])
+        return Decision(
+            action=self._bounds.bounded(to_host(action))[0].double().numpy(),
+            seconds=time.monotonic() - began,
+            goal_index=self.goals.sequence.index,
+            present_cost=progress.cost,
+            finished=self.goals.sequence.finished,
+        )

@@ -13,21 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from planners.agent import PlanningAgent
-from planners.calibration import Calibration
-from planners.config import AgentConfig, HierarchyConfig
+from planners.config import HierarchyConfig
+from planners.goals import GoalImages
 from planners.objective import GoalObjective
-from planners.subgoals import Progress
+from planners.perception import Perception, View
+from planners.search import Search
+from planners.subgoals import Progress, progress_towards
 from robot_data.loop import Decision
-from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
-from worldmodel.predictor import Predictor
-from worldmodel.readout import Readout
 
 MIN_PROBABILITY = 0.7  # switch to another predicted event only at this or more (hysteresis)
 EMPTY_CLOSEDNESS = 0.9  # measured closedness of fingers that closed on nothing
@@ -68,63 +65,80 @@ def event_stages(kind: str, pose: Tensor, config: HierarchyConfig) -> list[Stage
     ]
 
 
-class HierarchicalAgent(PlanningAgent):
-    """Plans towards one goal image; of a longer sequence only the last image is used."""
+class HierarchicalAgent:
+    """Plans towards one goal image; of a longer sequence only the last image is used.
+
+    perception needs a readout, and the objective of ``search.config`` pose weights.
+    """
 
     def __init__(
-        self, encoder: Encoder, predictor: Predictor, readout: Readout,
-        subgoals: SubgoalPredictor, config: AgentConfig, hierarchy: HierarchyConfig,
-        calibration: Calibration | None = None,
+        self, perception: Perception, goals: GoalImages, search: Search,
+        subgoals: SubgoalPredictor, hierarchy: HierarchyConfig,
     ) -> None:
-        super().__init__(encoder, predictor, readout, config, calibration)
+        self.perception, self.goals, self.search = perception, goals, search
+        self.config = search.config
         self.subgoals, self.hierarchy = subgoals, hierarchy
+        self._begin(None)
 
-    @torch.inference_mode()
-    def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
-        super().reset(goals[-1:], seed)
-        tokens, _ = self._goals[0]
-        self._goal_features = self.subgoals.features(tokens[None].float())
+    def _begin(self, goal_features: Tensor | None) -> None:
+        """Nothing is decided yet; goal_features [1, F]: of the goal image."""
+        self._goal_features = goal_features
         self._stages: list[Stage] = []
         self._kind = ""
         self._events = 0
         self._steps = 0
+        self._finished = False
         self._recent: list[Tensor] = []
+        self._closedness: float | None = None  # measured, one step ago
+
+    @torch.inference_mode()
+    def reset(self, goals: Sequence[Any], seed: int) -> None:
+        """Start an episode towards the last of ``goals``, images uint8 [H, W, 3]; ``seed`` draws
+        the samples.  Raises ``DataError`` for what is no image."""
+        self.goals.reset(goals[-1:])
+        self.search.reset(seed)
+        self._begin(self.subgoals.features(self.goals[0].tokens[None].float()))
 
     @torch.inference_mode()
     def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
+        """One control step: observation {"image": uint8 [H, W, 3], "state": [7]} -> decision with
+        an action [7] and the name of the sub-goal.
+
+        Raises as ``planners.agent.PlanningAgent.act`` does.
+        """
         began = time.monotonic()
-        tokens, state, shown = self._observe(observation)
-        self._decide(tokens, state)
-        objective, progress = self._towards(tokens, state, shown)
+        view = self.perception.view(observation)
+        self._decide(view)
+        objective, progress = self._towards(view)
         if self._steps and self._stage_done(progress):
-            self._next_stage(state)
-            self._decide(tokens, state)
-            objective, progress = self._towards(tokens, state, shown)
+            self._next_stage(view)
+            self._decide(view)
+            objective, progress = self._towards(view)
         self._steps += 1
-        self._closedness = float(state[6])
-        stage = self._stages[0]
-        plan = self._plan(objective, tokens, state, began)
+        self._closedness = float(view.state[6])
+        plan = self.search.plan(objective, view, began)
         return Decision(
             action=plan.actions[0].double().numpy(),
             seconds=time.monotonic() - began,
             cost=plan.cost,
             present_cost=progress.cost,
             cost_per_iteration=plan.cost_per_iteration,
-            finished=self.sequence.finished,
-            subgoal=stage.name,
+            finished=self._finished,
+            subgoal=self._stages[0].name,
         )
 
     # -- slow level --------------------------------------------------------------------------
 
-    def _decide(self, tokens: Tensor, state: Tensor) -> None:
+    def _decide(self, view: View) -> None:
         """Choose the next event, or refine it while the hand is still on its way there."""
         if self._stages and not self._stages[0].revisable:
             return
-        features = self.subgoals.features(tokens.float())
-        seen = state[None] if self.calibration is None else self.calibration.to_model(state[None])
+        if self._goal_features is None:
+            raise RuntimeError("reset(goals, seed) must be called before act()")
+        features = self.subgoals.features(view.tokens.float())
+        seen = self.perception.states_to_model(view.state[None])
         odds, poses = self.subgoals.predict(features, self._goal_features, seen)
-        if self.calibration is not None:
-            poses = self.calibration.to_robot(poses)
+        poses = self.perception.states_to_robot(poses)
         best = int(odds[0].argmax())
         kind = EVENTS[best]
         if self._stages and kind != self._kind and odds[0, best] < MIN_PROBABILITY:
@@ -145,14 +159,14 @@ class HierarchicalAgent(PlanningAgent):
         pose[:3] = torch.stack(self._recent)[:, :3].mean(0)
         self._stages = event_stages(kind, pose, self.hierarchy)
 
-    def _next_stage(self, state: Tensor) -> None:
+    def _next_stage(self, view: View) -> None:
         """Go on; a grasp that closed on nothing goes up again with open fingers."""
         stage = self._stages.pop(0)
         self._steps = 0
         if stage.pose is None:
-            self.sequence.finished = True
+            self._finished = True
             self._stages.insert(0, stage)
-        elif stage.closes and state[6] > EMPTY_CLOSEDNESS:
+        elif stage.closes and view.state[6] > EMPTY_CLOSEDNESS:
             up = self._stages[0].pose
             assert up is not None
             up[6] = 0.0
@@ -161,28 +175,18 @@ class HierarchicalAgent(PlanningAgent):
 
     # -- fast level --------------------------------------------------------------------------
 
-    def _towards(
-        self, tokens: Tensor, state: Tensor, shown: Tensor | None
-    ) -> tuple[GoalObjective, Progress]:
+    def _towards(self, view: View) -> tuple[GoalObjective, Progress]:
         pose = self._stages[0].pose
         if pose is None:
-            objective = self._objective(0, state, shown)
+            objective = self.goals.objective(0, view)
         else:
             objective = GoalObjective(self.config.objective, None, pose)
-        return objective, self._progress(objective, tokens, state)
+        return objective, progress_towards(objective, view, self._closedness)
 
     def _stage_done(self, progress: Progress) -> bool:
-        c = self.config.subgoals
         stage = self._stages[0]
         if self._steps >= stage.max_steps:
             return True
-        if stage.pose is None and self._steps < c.min_steps:
+        if stage.pose is None and self._steps < self.config.subgoals.min_steps:
             return False
-        assert progress.position_m is not None
-        assert progress.rotation_rad is not None
-        assert progress.grip is not None
-        return (
-            progress.position_m <= c.position_tolerance_m
-            and progress.rotation_rad <= c.rotation_tolerance_rad
-            and progress.grip <= c.grip_tolerance
-        )
+        return progress.within(self.config.subgoals)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
 
 from planners.agent import PlanningAgent
 from planners.baselines import InverseDynamicsAgent, RandomAgent, StandStill
-from planners.calibration import load_calibration
-from planners.config import PolicyConfig
+from planners.calibration import Calibration, load_calibration
+from planners.config import AgentConfig, PolicyConfig
+from planners.goals import GoalImages
 from planners.hierarchy import HierarchicalAgent
-from planners.oracle import OracleAgent, Simulator
+from planners.oracle import SimulatedImages, SimulatedStates, Simulator, TrueGoals
+from planners.perception import Perception
+from planners.search import ImaginedOutcomes, Search, imagination_of
 from robot_data.loop import Agent
 from worldmodel import models
+from worldmodel.encoder import Encoder
 from worldmodel.models import MissingPart, Models
+from worldmodel.predictor import Predictor
+from worldmodel.readout import Readout
 
 OTHERWISE = {  # what goes without a part
     "readout": "plan by tokens alone: agent.objective.position_weight=0 "
@@ -31,7 +36,9 @@ def parts_of(config: PolicyConfig) -> list[str]:
     """The weights a policy uses."""
     if config.policy in ("random", "stand_still"):
         return []
-    parts = ["encoder", "predictor", "readout"]
+    parts = ["encoder", "readout"]
+    if config.policy in ("planner", "flat"):
+        parts.append("predictor")
     if config.policy == "inverse_dynamics":
         parts.append("inverse_dynamics")
     if config.policy == "planner" and config.goal == "single":
@@ -40,27 +47,54 @@ def parts_of(config: PolicyConfig) -> list[str]:
 
 
 def make_agent(config: PolicyConfig, env: Simulator | None = None) -> Agent:
-    """``env`` is needed by the agents that use the simulator as their model."""
+    """The agent of ``config.policy``; ``env`` is needed by those that plan with the simulator.
+
+    Raises ``worldmodel.models.MissingPart`` where the checkpoint lacks weights,
+    ``planners.calibration.CalibrationError`` for a calibration file that is none, and
+    ``ValueError`` for settings that do not go together.
+    """
     if config.policy == "random":
         return RandomAgent(config.agent.cem)
     if config.policy == "stand_still":
         return StandStill()
-    loaded = load_models(config)
-    parts: dict[str, Any] = {
-        "encoder": loaded.encoder, "predictor": loaded.predictor,
-        "readout": loaded.readout if loaded.has("readout") else None, "config": config.agent,
-    }
+    agent, loaded = config.agent, load_models(config)
+    encoder, readout = loaded.encoder, loaded.readout if loaded.has("readout") else None
     if config.policy == "inverse_dynamics":
-        return InverseDynamicsAgent(**parts, policy=loaded.inverse_dynamics)
+        perception = Perception(encoder, readout, bf16=agent.bf16)
+        goals = GoalImages(perception, agent)
+        return InverseDynamicsAgent(perception, goals, loaded.inverse_dynamics, agent.cem)
     if config.policy.startswith("simulator_"):
         if env is None:
             raise ValueError(f"policy={config.policy} plans with the simulator; it needs one")
-        cost = "state" if config.policy == "simulator_state" else "embedding"
-        return OracleAgent(env, cost, **parts)
-    parts["calibration"] = load_calibration(config.calibration) if config.calibration else None
+        perception = Perception(encoder, readout, bf16=agent.bf16)
+        if config.policy == "simulator_state":
+            true = TrueGoals(env, agent)
+            return PlanningAgent(perception, true, Search(SimulatedStates(env, true, agent), agent))
+        goals = GoalImages(perception, agent)
+        return PlanningAgent(perception, goals, Search(SimulatedImages(env, perception), agent))
+    calibration = load_calibration(config.calibration) if config.calibration else None
+    parts = planning_parts(encoder, loaded.predictor, readout, agent, calibration)
     if loaded.has("subgoals"):
-        return HierarchicalAgent(**parts, subgoals=loaded.subgoals, hierarchy=config.hierarchy)
-    return PlanningAgent(**parts)
+        return HierarchicalAgent(*parts, loaded.subgoals, config.hierarchy)
+    return PlanningAgent(*parts)
+
+
+def planning_parts(
+    encoder: Encoder, predictor: Predictor, readout: Readout | None, config: AgentConfig,
+    calibration: Calibration | None = None,
+) -> tuple[Perception, GoalImages, Search]:
+    """The parts of an agent that plans with the world model towards goal images.  What search
+    fits into the deadline, if there is one, is measured now.
+
+    Raises ``ValueError`` if the objective has pose weights and there is no readout.
+    """
+    perception = Perception(encoder, readout, calibration, config.bf16)
+    goals = GoalImages(perception, config)
+    imagination = imagination_of(predictor, config)
+    search = Search(ImaginedOutcomes(imagination, perception, config.cem), config)
+    if config.cem.deadline_s is not None:
+        search.fit(perception)
+    return perception, goals, search
 
 
 def load_models(config: PolicyConfig) -> Models:
@@ -82,5 +116,7 @@ def image_size(config: PolicyConfig) -> int | None:
 
 def tell_budget(agent: Agent) -> None:
     """Print what search fits into the deadline, where there is one."""
-    if isinstance(agent, PlanningAgent) and agent.config.cem.deadline_s is not None:
-        print(f"plan: {agent.budget}")
+    if not isinstance(agent, PlanningAgent | HierarchicalAgent):
+        return
+    if agent.search.config.cem.deadline_s is not None:
+        print(f"plan: {agent.search.budget}")

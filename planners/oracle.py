@@ -1,27 +1,24 @@
-"""The same CEM with the simulator itself as the world model: what a perfect model would give.
+"""The planner with the simulator itself as its model.
 
-``cost="embedding"`` encodes the rendered outcome of every sample the planner would imagine and
-compares it with the goal image: what is lost against it is the predictor's.  ``cost="state"``
-compares true states of hand and object: what the embedding loses against it is the cost's.
-Privileged, for comparison only.
+Two upper bounds.  ``SimulatedImages``: true dynamics, learned cost; the planner's gap to it is
+the predictor's error.  ``SimulatedStates`` with ``TrueGoals``: true dynamics, true cost; the gap
+between the two is the cost's error.  They read what no robot knows, for comparison only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from planners.agent import PlanningAgent
 from planners.config import AgentConfig
 from planners.objective import GoalObjective
-from worldmodel.encoder import Encoder
-from worldmodel.predictor import Predictor
-from worldmodel.readout import Readout
+from planners.perception import Perception, View
+from planners.subgoals import Progress, SubgoalSequence
 
 
 class Simulator(Protocol):
@@ -37,46 +34,81 @@ class Simulator(Protocol):
     def camera_image(self, camera: str) -> NDArray[np.uint8]: ...
 
 
-class OracleAgent(PlanningAgent):
-    """See the module docstring.  Sub-goals are switched by the same rule as the planner's."""
+def simulate(simulator: Simulator, actions: Tensor) -> Iterator[None]:
+    """Bring the simulator to where each of the actions [S, T, 7] leads, one after the other, and
+    back to where it was."""
+    saved = simulator.snapshot()
+    for sequence in actions.cpu().double().numpy():
+        for action in sequence:
+            simulator.advance(action)
+        yield
+        simulator.restore(saved)
 
-    def __init__(
-        self, simulator: Simulator, cost: Literal["embedding", "state"], encoder: Encoder,
-        predictor: Predictor, readout: Readout | None, config: AgentConfig,
-    ) -> None:
-        super().__init__(encoder, predictor, readout, config)
-        self.simulator, self.cost = simulator, cost
 
-    def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
-        super().reset(goals, seed)
-        states = self.simulator.subgoal_states[-len(goals) :]
-        self._true = [torch.from_numpy(s).float() for s in states]
+class SimulatedImages:
+    """Outcomes whose images are rendered, encoded and compared with the goal image."""
 
-    def _objective(self, index: int, state: Tensor, shown: Tensor | None) -> GoalObjective:
-        self._index = index
-        if self.cost == "state":
-            return GoalObjective(self.config.objective, None, self._true[index][:7])
-        return super()._objective(index, state, shown)
+    def __init__(self, simulator: Simulator, perception: Perception) -> None:
+        self.simulator, self.perception = simulator, perception
 
-    def _looks_ahead(self, objective: GoalObjective) -> bool:
+    def reset(self) -> None:
+        pass
+
+    def matter(self, objective: GoalObjective) -> bool:
         return True
 
-    def _outcome_cost(
-        self, objective: GoalObjective, tokens: Tensor, state: Tensor, actions: Tensor
-    ) -> Tensor:
-        saved = self.simulator.snapshot()
-        objects, images = [], []
-        for sequence in actions.double().numpy():
-            for action in sequence:
-                self.simulator.advance(action)
-            objects.append(self.simulator.object_pose[:3])
-            if self.cost == "embedding":
-                images.append(self.simulator.camera_image("exo"))
-            self.simulator.restore(saved)
-        if self.cost == "embedding":
-            return objective.token_cost(
-                self.encoder.encode_frames(torch.from_numpy(np.stack(images)))
-            )
-        place = torch.from_numpy(np.stack(objects)).float()
-        away = (place - self._true[self._index][7:]).norm(dim=-1)
-        return self.config.objective.position_weight * away
+    def cost(self, objective: GoalObjective, view: View, actions: Tensor) -> Tensor:
+        """Actions [S, T, 7] -> distances of the rendered outcomes' tokens to the goal's [S]."""
+        images = [self.simulator.camera_image("exo") for _ in simulate(self.simulator, actions)]
+        stacked = torch.from_numpy(np.stack(images)).to(self.perception.device)
+        return objective.token_cost(self.perception.encode(stacked))
+
+
+class TrueGoals:
+    """The true states of hand and object in the goal images, taken one after the other by the
+    planner's own rule."""
+
+    def __init__(self, simulator: Simulator, config: AgentConfig) -> None:
+        self.simulator, self.config = simulator, config
+        self.sequence = SubgoalSequence(config.subgoals, 1)
+        self._states: list[Tensor] = []
+
+    def reset(self, images: Sequence[Any]) -> None:
+        """Take as many true goal states as there are images; the images are not looked at."""
+        states = self.simulator.subgoal_states[-len(images) :]
+        self._states = [torch.from_numpy(s).float() for s in states]
+        self.sequence = SubgoalSequence(self.config.subgoals, len(images))
+
+    @property
+    def object_m(self) -> Tensor:
+        """Where the object is in the goal in force [3], robot base frame."""
+        return self._states[self.sequence.index][7:]
+
+    def objective(self, index: int, view: View) -> GoalObjective:
+        """The cost of a hand elsewhere than in goal state ``index``."""
+        state = self._states[index][:7].to(view.state.device)
+        return GoalObjective(self.config.objective, None, state)
+
+    def advance(self, view: View) -> tuple[GoalObjective, Progress]:
+        """One control step, as ``planners.goals.GoalImages.advance``."""
+        return self.sequence.advance(lambda index: self.objective(index, view), view)
+
+
+class SimulatedStates:
+    """Outcomes whose true object positions are compared with the goal's."""
+
+    def __init__(self, simulator: Simulator, goals: TrueGoals, config: AgentConfig) -> None:
+        self.simulator, self.goals = simulator, goals
+        self.weight = config.objective.position_weight
+
+    def reset(self) -> None:
+        pass
+
+    def matter(self, objective: GoalObjective) -> bool:
+        return True
+
+    def cost(self, objective: GoalObjective, view: View, actions: Tensor) -> Tensor:
+        """Actions [S, T, 7] -> weighted distances of the object to its goal [S]."""
+        places = [self.simulator.object_pose[:3] for _ in simulate(self.simulator, actions)]
+        place = torch.from_numpy(np.stack(places)).float()
+        return (self.weight * (place - self.goals.object_m).norm(dim=-1)).to(actions.device)

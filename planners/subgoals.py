@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from planners.config import SubgoalConfig
+from planners.objective import GoalObjective, pose_parts
+from planners.perception import View
+
+STILL = 0.02  # change of closedness in a step, below which fingers have stopped
+TOUCHING = 0.05  # closedness above which fingers that stopped hold something
 
 
 @dataclass(frozen=True)
@@ -15,6 +21,33 @@ class Progress:
     position_m: float | None = None
     rotation_rad: float | None = None
     grip: float | None = None  # closedness still to change; 0 once the fingers are stopped
+
+    def within(self, config: SubgoalConfig) -> bool:
+        """Whether the hand is known to be within the tolerances of the goal's pose."""
+        return (
+            self.position_m is not None
+            and self.rotation_rad is not None
+            and self.grip is not None
+            and self.position_m <= config.position_tolerance_m
+            and self.rotation_rad <= config.rotation_tolerance_rad
+            and self.grip <= config.grip_tolerance
+        )
+
+
+def progress_towards(
+    objective: GoalObjective, view: View, closedness_before: float | None
+) -> Progress:
+    """How ``view`` stands to ``objective``; closedness_before: measured one step ago (None: in
+    the first step)."""
+    state, goal = view.state, objective.goal_state
+    cost = objective(view.tokens, state[None]).item()
+    if goal is None:
+        return Progress(cost)
+    position, angle, grip = (part.item() for part in pose_parts(state[None], goal))
+    still = closedness_before is not None and abs(float(state[6]) - closedness_before) < STILL
+    if goal[6] > state[6] and still and state[6] > TOUCHING:
+        grip = 0.0  # the fingers are stopped by what they hold
+    return Progress(cost, position, angle, grip)
 
 
 class SubgoalSequence:
@@ -31,6 +64,21 @@ class SubgoalSequence:
         self._steps = 0
         self._lowest = float("inf")
         self._stalled = 0
+        self._closedness: float | None = None  # measured, one step ago
+
+    def advance(
+        self, objective_of: Callable[[int], GoalObjective], view: View
+    ) -> tuple[GoalObjective, Progress]:
+        """One control step: the objective to plan for now, of those that ``objective_of(index)``
+        makes, and how the present observation stands to it."""
+        index = self.index
+        objective = objective_of(index)
+        progress = progress_towards(objective, view, self._closedness)
+        if self.update(progress) != index:
+            objective = objective_of(self.index)
+            progress = progress_towards(objective, view, self._closedness)
+        self._closedness = float(view.state[6])
+        return objective, progress
 
     def update(self, progress: Progress) -> int:
         """Take note of the present observation; returns the index of the goal to plan for."""
@@ -56,12 +104,4 @@ class SubgoalSequence:
             self._stalled += 1
         if self._steps < c.min_steps:
             return False
-        reached = (
-            progress.position_m is not None
-            and progress.rotation_rad is not None
-            and progress.grip is not None
-            and progress.position_m <= c.position_tolerance_m
-            and progress.rotation_rad <= c.rotation_tolerance_rad
-            and progress.grip <= c.grip_tolerance
-        )
-        return reached or self._stalled >= c.stall_steps
+        return progress.within(c) or self._stalled >= c.stall_steps

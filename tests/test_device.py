@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from planners.config import ObjectiveConfig
+import planners.search
+from planners.config import AgentConfig, CEMConfig, ObjectiveConfig
+from planners.load import planning_parts
 from planners.objective import GoalObjective
 from worldmodel import device, diagnostics, probes, train
 from worldmodel.config import (
@@ -95,6 +97,22 @@ def test_actions_from_the_host_are_imagined_and_scored_where_the_predictor_is(ho
     cost = imagination.score(context, actions, goal.token_cost)
     assert (cost.device, cost.shape) == (META, (5,))
     assert imagination.imagine(context, actions).device == META
+
+
+def test_a_view_is_perceived_and_actions_are_judged_where_the_weights_are(monkeypatch):
+    config = AgentConfig(CEMConfig(samples=8, elites=4), max_imagined=4)
+    perception, _, search = planning_parts(
+        Encoder(ENCODER).to(META), Predictor(PREDICTOR).to(META), Readout(READOUT).to(META), config
+    )
+    image = np.zeros((40, 50, 3), np.uint8)
+    view = perception.view({"image": image, "state": np.zeros(7)})
+    assert view.read is not None
+    assert {t.device for t in (view.tokens, view.state, view.read)} == {META}
+    back = []
+    monkeypatch.setattr(planners.search, "to_host", back.append)
+    goal = GoalObjective(config.objective, view.tokens[0], view.read)
+    search.cost(goal, view)(torch.zeros(8, 1, 7))
+    assert [(cost.device, cost.shape) for cost in back] == [(META, (8,))]
 
 
 def test_energies_and_drift_are_computed_where_the_predictor_is(read_back):

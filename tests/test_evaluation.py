@@ -24,6 +24,7 @@ from arm_worldmodel.success_table import (
 from planners.agent import PlanningAgent
 from planners.config import Goal, Policy, PolicyConfig
 from planners.load import make_agent
+from planners.search import ImaginedOutcomes
 from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.lerobot import export_lerobot
@@ -180,7 +181,8 @@ def test_the_row_without_the_world_model_imagines_nothing(monkeypatch):
     def imagine(*_):
         raise AssertionError("imagined")
 
-    monkeypatch.setattr(agent.imagination, "score", imagine)
+    assert isinstance(agent.search.outcomes, ImaginedOutcomes)
+    monkeypatch.setattr(agent.search.outcomes.imagination, "score", imagine)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (2, 128, 128, 3), np.uint8)
     agent.reset(images[:1], 0)

@@ -6,6 +6,7 @@ import torch
 
 from planners.config import AgentConfig, HierarchyConfig
 from planners.hierarchy import HierarchicalAgent, event_stages
+from planners.load import planning_parts
 from robot_data.loop import run_episode
 from sims import tasks
 from sims.mujoco_arm import MujocoArm
@@ -48,9 +49,8 @@ def agent_with(env, offset=(0.0, 0.0, 0.0)):
     models = Models.load(parts=["predictor", "readout"], device="cpu")
     encoder, readout, predictor = models.encoder, models.readout, models.predictor
     events = TrueEvents(GoalConditionedConfig(image=readout.config), env, offset)
-    return HierarchicalAgent(
-        encoder, predictor, readout, events, AgentConfig(), HierarchyConfig()
-    ), events
+    parts = planning_parts(encoder, predictor, readout, AgentConfig())
+    return HierarchicalAgent(*parts, events, HierarchyConfig()), events
 
 
 class Stages:

@@ -1,4 +1,3 @@
-import copy
 import time
 from dataclasses import replace
 
@@ -11,8 +10,11 @@ from planners.budget import fit
 from planners.calibration import Calibration
 from planners.cem import CEM
 from planners.config import AgentConfig, CEMConfig, ObjectiveConfig, SubgoalConfig
+from planners.goals import encode_goals
 from planners.grip import likeliest_grip
+from planners.load import planning_parts
 from planners.objective import DISTANCES, GoalObjective, pose_parts
+from planners.perception import View
 from planners.subgoals import Progress, SubgoalSequence
 from robot_data.images import fit_square
 from robot_data.schema import DataError
@@ -190,9 +192,8 @@ def agent():
     encoder = Encoder(EncoderConfig(64, 48, 2, 4)).eval()
     predictor = Predictor(PredictorConfig(64, 16, 48, 48, 1, 4)).eval()
     readout = Readout(ReadoutConfig(48, 16, 32, 1, 2, 2)).eval()
-    return PlanningAgent(
-        encoder, predictor, readout, AgentConfig(CEMConfig(samples=16, iterations=2, elites=4))
-    )
+    config = AgentConfig(CEMConfig(samples=16, iterations=2, elites=4))
+    return PlanningAgent(*planning_parts(encoder, predictor, readout, config))
 
 
 def test_agent_is_deterministic_and_bounded(agent):
@@ -211,12 +212,11 @@ def test_agent_is_deterministic_and_bounded(agent):
 def test_a_binary_gripper_is_told_to_open_or_to_close(agent):
     rng = np.random.default_rng(1)
     goals = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(8)]
-    widths = copy.copy(agent)
-    widths.config = replace(agent.config, binary_grip=False)
     states = {}
-    for name, one in (("binary", agent), ("widths", widths)):
-        one.reset(goals, seed=0)
-        states[name] = torch.stack([state for _, state in one._goals])
+    for name, binary in (("binary", True), ("widths", False)):
+        with torch.inference_mode():
+            encoded = encode_goals(agent.perception, goals, binary)
+        states[name] = torch.stack([goal.state for goal in encoded])
     torch.testing.assert_close(states["binary"][:, :6], states["widths"][:, :6], atol=0, rtol=0)
     read = states["widths"][:, 6]
     assert ((read > 0.02) & (read < 0.98)).any()
@@ -229,18 +229,22 @@ def test_a_binary_gripper_is_told_to_open_or_to_close(agent):
 def test_near_the_goal_the_pose_read_from_it_is_corrected_less_where_calibrated(agent):
     goal = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     agent.reset([goal], seed=0)
-    read = agent._goals[0][1]
+    read = agent.goals[0].state
     state = read.clone()
     state[:3] += torch.tensor([0.02, -0.01, 0.005])  # where the hand is, the picture says: there
-    moved = agent._objective(0, state, read).goal_state[:3] - read[:3]
+
+    def corrected(state, read):
+        return agent.goals.objective(0, View(agent.goals[0].tokens[None], state, read)).goal_state
+
+    moved = corrected(state, read)[:3] - read[:3]
     torch.testing.assert_close(moved, state[:3] - read[:3])
     eye = np.eye(3)
-    agent.calibration = Calibration(eye, np.zeros(3), eye, 100, 0.02, 0.01)
-    less = agent._objective(0, state, read).goal_state[:3] - read[:3]
+    agent.perception.calibrate(Calibration(eye, np.zeros(3), eye, 100, 0.02, 0.01))
+    less = corrected(state, read)[:3] - read[:3]
     torch.testing.assert_close(less, 0.5 * moved)
     far = read.clone()
     far[:3] += 0.5  # another part of the workspace: nothing cancels there
-    kept = agent._objective(0, far + 0.02, far).goal_state
+    kept = corrected(far + 0.02, far)
     torch.testing.assert_close(kept, read)
 
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from planners.agent import spread_actions
 from planners.cem import CEM
 from planners.config import CEMConfig
 from planners.objective import l1
+from planners.search import spread_actions
 from worldmodel.config import PredictorConfig
 from worldmodel.encoder import normalise_tokens
 from worldmodel.imagination import Imagination

@@ -15,6 +15,7 @@ from planners.calibration import load_calibration
 from planners.config import AgentConfig, PolicyConfig
 from planners.load import make_agent
 from planners.objective import l1
+from planners.search import ImaginedOutcomes
 from robot_data.episodes import EpisodeStore
 from robot_data.loop import run_episode
 from robot_data.pose import diff
@@ -105,8 +106,10 @@ def test_planner_in_integers_reaches_goal_images():
     env.close()
     assert sum(r.success for r in results) >= 5
     assert isinstance(planner, PlanningAgent)
-    assert isinstance(planner.imagination, QuantisedImagination)
-    assert planner.imagination.layers  # it was prepared
+    assert isinstance(planner.search.outcomes, ImaginedOutcomes)
+    imagination = planner.search.outcomes.imagination
+    assert isinstance(imagination, QuantisedImagination)
+    assert imagination.layers  # it was prepared
 
 
 @torch.no_grad()
@@ -146,8 +149,9 @@ def test_a_turned_camera_is_calibrated_by_the_models_own_eyes():
     env = MujocoArm(config, task="reach")
     planner = agent()
     assert isinstance(planner, PlanningAgent)
-    assert planner.readout is not None
-    found = calibrate(env, planner.encoder, planner.readout, MOVES, STEP_M, seed=7_300_000)
+    eyes = planner.perception
+    assert eyes.readout is not None
+    found = calibrate(env, eyes.encoder, eyes.readout, MOVES, STEP_M, seed=7_300_000)
     env.close()
     assert found.error_after_m < 0.5 * found.error_before_m  # 5.0 of 20.0 mm in scene 0
     assert found.error_after_m < 0.009

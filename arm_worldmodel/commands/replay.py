@@ -49,7 +49,7 @@ def run(settings: Settings) -> dict[str, Any]:
     )
     from arm_worldmodel.report import write_report
     from planners.agent import PlanningAgent
-    from planners.load import load_models
+    from planners.load import load_models, planning_parts
     from robot_data.episodes import EpisodeStore
     from robot_data.recording import viewer
     from robot_data.replay import ReplayEnv
@@ -60,7 +60,8 @@ def run(settings: Settings) -> dict[str, Any]:
     cache = fill_cache(settings.data, models.encoder)
     episodes = cache.episodes()[: settings.episodes]
     env = ReplayEnv(EpisodeStore(settings.data), settings.ahead)
-    agent = PlanningAgent(models.encoder, models.predictor, readout, settings.agent)
+    parts = planning_parts(models.encoder, models.predictor, readout, settings.agent)
+    agent = PlanningAgent(*parts)
     fast = copy.deepcopy(models.predictor).to(torch.bfloat16)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)

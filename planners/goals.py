@@ -1,0 +1,107 @@
+"""The goal images of an episode: encoded, read, and taken one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from planners.config import AgentConfig
+from planners.grip import likeliest_grip
+from planners.objective import GoalObjective
+from planners.perception import Perception, View
+from planners.subgoals import Progress, SubgoalSequence
+
+# After calibration the readout's error is mostly noise, not bias, so subtracting a second reading
+# adds that reading's noise.  A gain of 0.5 had the lowest error (docs/lab-book.md, servo gain).
+CALIBRATED_SERVO = 0.5
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A goal image's tokens [N, D] and the hand state [7] read from it (None: no readout)."""
+
+    tokens: Tensor
+    state: Tensor | None
+
+
+class Goals(Protocol):
+    """What the agents need of the goals of an episode."""
+
+    @property
+    def sequence(self) -> SubgoalSequence: ...
+
+    def reset(self, images: Sequence[Any]) -> None: ...
+
+    def advance(self, view: View) -> tuple[GoalObjective, Progress]: ...
+
+
+class GoalImages:
+    """Objectives from goal images, which are followed by the rule of ``planners.subgoals``."""
+
+    def __init__(self, perception: Perception, config: AgentConfig) -> None:
+        """Raises ``ValueError`` if the objective has pose weights and there is no readout."""
+        if config.objective.uses_pose and perception.readout is None:
+            raise ValueError(
+                "the objective has pose weights but the model has no readout; train one "
+                "with `worldmodel train`, or set the pose weights to 0"
+            )
+        self.perception, self.config = perception, config
+        self.sequence = SubgoalSequence(config.subgoals, 1)
+        self._goals: list[Goal] = []
+
+    def reset(self, images: Sequence[Any]) -> None:
+        """Encode and read goal images, uint8 [H, W, 3], in order.
+
+        Raises ``DataError`` for what is no image and ``ValueError`` where there is none.
+        """
+        self.sequence = SubgoalSequence(self.config.subgoals, len(images))
+        self._goals = encode_goals(self.perception, images, self.config.binary_grip)
+
+    def __getitem__(self, index: int) -> Goal:
+        if not self._goals:
+            raise RuntimeError("reset(goals, seed) must be called before act()")
+        return self._goals[index]
+
+    def objective(self, index: int, view: View) -> GoalObjective:
+        """The cost of being elsewhere than on goal image ``index``, as it is seen from here."""
+        goal, c = self[index], self.config
+        state = goal.state
+        if state is not None and view.read is not None and c.servo:
+            calibrated = self.perception.calibration is not None
+            share = CALIBRATED_SERVO if calibrated else 1.0
+            state = servoed(state, view, share, c.servo_range_m)
+        return GoalObjective(c.objective, goal.tokens, state)
+
+    def advance(self, view: View) -> tuple[GoalObjective, Progress]:
+        """One control step: the objective of the goal image to plan for now, and how the present
+        observation stands to it.  Raises ``RuntimeError`` before ``reset``."""
+        return self.sequence.advance(lambda index: self.objective(index, view), view)
+
+
+def encode_goals(perception: Perception, images: Sequence[Any], binary_grip: bool) -> list[Goal]:
+    """Goal images, uint8 [H, W, 3], with the states read from them; ``binary_grip``: closedness
+    is 0 or 1, in the likeliest sequence (``planners.grip``)."""
+    fitted = perception.fit(images, [f"goal image {i}" for i in range(len(images))])
+    tokens = perception.encode(fitted)
+    states = perception.read(fitted, tokens)
+    if states is None:
+        return [Goal(t, None) for t in tokens]
+    if binary_grip:
+        states[:, 6] = likeliest_grip(states)
+    return [Goal(t, s) for t, s in zip(tokens, states, strict=True)]
+
+
+def servoed(goal: Tensor, view: View, share: float, range_m: float) -> Tensor:
+    """A goal state [7] read from an image, moved by ``share`` of the error of the state read from
+    the present image, the more the nearer the two are: near the goal the two images look alike,
+    and the readout errs in both alike."""
+    assert view.read is not None
+    error = view.state[:3] - view.read[:3]
+    gap = (goal[:3] - view.read[:3]).norm() / range_m
+    moved = goal.clone()
+    moved[:3] += share * error * torch.exp(-gap.square())
+    return moved

@@ -1,0 +1,120 @@
+"""From camera images to what plans are made of: latents, and where the hand is.
+
+Letters: B batch, N tokens, D encoder width.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from planners.calibration import Calibration
+from robot_data.images import fit_picture
+from robot_data.schema import check_state
+from worldmodel.encoder import Encoder
+from worldmodel.readout import Readout, read_states
+
+
+@dataclass(frozen=True)
+class View:
+    """One observation: the image's latents ``tokens`` [1, N, D], the measured ``state`` [7], and
+    the commanded state [7] that the readout reads from the image (None without a readout).
+    Both states are in the robot base frame: m, rad, closedness."""
+
+    tokens: Tensor
+    state: Tensor
+    read: Tensor | None
+
+
+class Perception:
+    """The frozen encoder, the readout of hand states, and the calibration of the camera.
+
+    Single frames are encoded as V-JEPA 2-AC does (Assran et al. 2025, section 3).  The encoder is
+    copied, into bfloat16 unless ``bf16`` is false; the readout stays as it is.
+    """
+
+    def __init__(
+        self, encoder: Encoder, readout: Readout | None = None,
+        calibration: Calibration | None = None, bf16: bool = True,
+    ) -> None:
+        self.encoder = copy.deepcopy(encoder).to(torch.bfloat16 if bf16 else torch.float32)
+        self.readout = readout
+        self.calibration = calibration
+
+    @property
+    def image_size(self) -> int:
+        """Side [pixels] of the square images that the encoder takes."""
+        return self.encoder.config.image_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and so everything that is encoded and read."""
+        return self.encoder.norm.weight.device
+
+    def calibrate(self, calibration: Calibration | None) -> None:
+        """Read states through ``calibration`` from now on; None: as the readout gives them."""
+        self.calibration = calibration
+
+    def fit(self, images: Sequence[Any], names: Sequence[str]) -> Tensor:
+        """Images of any size as the encoder takes them: uint8 [B, side, side, 3].
+
+        Raises ``robot_data.schema.DataError``, with the image's name, for what is no RGB or gray
+        uint8 image.
+        """
+        fitted = [
+            fit_picture(image, self.image_size, name)
+            for image, name in zip(images, names, strict=True)
+        ]
+        return torch.from_numpy(np.stack(fitted)).to(self.device)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images uint8 [B, side, side, 3] -> tokens [B, N, D], normalised."""
+        return self.encoder.encode_frames(images)
+
+    def read(self, images: Tensor, tokens: Tensor) -> Tensor | None:
+        """Images uint8 [B, side, side, 3] and their tokens [B, N, D] -> commanded states [B, 7]
+        in the robot base frame; None without a readout.
+
+        A calibration holds for states read from shifted images, so these are encoded anew.
+        """
+        if self.readout is None:
+            return None
+        if self.calibration is None:
+            return self.readout.state(tokens.float())
+        shift = self.calibration.shift_px
+        states, features = read_states(self.encoder, self.readout, images, shift)
+        return self.calibration.to_robot(states, features)
+
+    def view(self, observation: dict[str, NDArray[Any]]) -> View:
+        """An observation {"image": uint8 [H, W, 3], "state": [7]} encoded and read.
+
+        Raises ``DataError`` for images or states that are not of the schema.
+        """
+        images = self.fit([observation["image"]], ["image"])
+        state = torch.from_numpy(check_state(observation["state"])).float().to(self.device)
+        tokens = self.encode(images)
+        read = self.read(images, tokens)
+        return View(tokens, state, None if read is None else read[0])
+
+    # -- the frame that the models see ---------------------------------------------------------
+
+    def states_to_model(self, states: Tensor) -> Tensor:
+        """States [B, 7] of the robot base frame as the models see them."""
+        return states if self.calibration is None else self.calibration.to_model(states)
+
+    def states_to_robot(self, states: Tensor) -> Tensor:
+        """States [B, 7] that a model predicts, in the robot base frame."""
+        return states if self.calibration is None else self.calibration.to_robot(states)
+
+    def actions_to_model(self, actions: Tensor) -> Tensor:
+        """Actions [..., 7] of the robot as the models see them."""
+        if self.calibration is None:
+            return actions
+        return self.calibration.actions_to_model(actions)
