@@ -30,9 +30,10 @@ lint: setup
 	$(BIN)/pyright --warnings
 	$(BIN)/lint-imports
 
-# Fails on a broken link, on a reference to code that is not there.  (Not --quiet:
-# strict counts the warnings that are shown.)
+# Fails on a broken link, on a reference to code that is not there, on a missing docstring.  (Not
+# --quiet: strict counts the warnings that are shown.)
 docs: setup
+	$(BIN)/ruff check --quiet .
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -m mkdocs build --strict
 
 test: lint docs hil .bench/ready

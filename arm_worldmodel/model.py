@@ -65,6 +65,7 @@ class Model:
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are, and what is computed with them."""
         return self.models.encoder.norm.weight.device
 
     @torch.no_grad()

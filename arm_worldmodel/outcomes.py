@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from robot_data.files import replacing
+
 # Settings that logs may name and that are no more: what was one value is now a constant.
 RENAMED = {"policy.agent.imagined": "policy.agent.max_imagined"}
 CONSTANT = {
@@ -88,9 +90,8 @@ class OutcomeLog:
             self._write(whole)
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
-        staged = self.path.with_suffix(".tmp")
-        staged.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        os.replace(staged, self.path)
+        with replacing(self.path) as staged:
+            staged.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     def missing(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs that have no line yet."""

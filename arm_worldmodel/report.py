@@ -15,11 +15,13 @@ import fsspec
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_data.files import replacing
 
-def write_report(out: str | Path, report: dict[str, Any]) -> str:
-    """Write ``report.json`` into ``out``, a folder or an fsspec URL, in one step; adds the
-    command and the machine.  Returns where it is."""
-    path = f"{out}/report.json"
+
+def write_report(out: str | Path, report: dict[str, Any], name: str = "report.json") -> str:
+    """Write ``name`` into ``out``, a folder or an fsspec URL, in one step; adds the command and
+    the machine.  Returns where it is.  A store takes folders for episodes, not this file."""
+    path = f"{out}/{name}"
     report = {
         **report,
         "command": ["worldmodel", *sys.argv[1:]],
@@ -39,11 +41,8 @@ def write_text(path: str, text: str) -> None:
         files, where = fsspec.url_to_fs(path)
         files.pipe(where, text.encode())
         return
-    final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    staged = final.with_suffix(".tmp")
-    staged.write_text(text)
-    os.replace(staged, final)
+    with replacing(path) as staged:
+        staged.write_text(text)
 
 
 def _plain(value: Any) -> Any:
@@ -54,11 +53,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value)} in a report")
-
-
-def report_folder(out: str, name: str) -> str:
-    """Beside the episodes, in a folder that is not taken for one."""
-    return f"{name}-report" if "://" in out else f"{out}/.{name}"
 
 
 def wilson_95(successes: int, trials: int) -> tuple[float, float]:

@@ -79,6 +79,7 @@ class Result:
 
     @property
     def successes(self) -> int:
+        """How many episodes reached the goal by the environment's judgement."""
         return sum(e.success for e in self.episodes)
 
     @property

@@ -12,7 +12,6 @@ model believes things are; "robot frame" is the base frame.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from safetensors.numpy import save_file
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from worldmodel.files import replacing
 from worldmodel.pose import euler_to_matrix, matrix_to_euler
 
 FEWEST = 12  # moves; the affine map has 12 numbers
@@ -114,10 +114,10 @@ class Calibration:
         if self.residual is not None:
             tensors["support"], tensors["dual"] = self.residual.support, self.residual.dual
             numbers["scale"] = repr(self.residual.scale)
-        staged = Path(f"{path}.tmp")
         # Arrays that are not contiguous would be written wrongly, without a word.
-        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, staged, numbers)
-        os.replace(staged, path)
+        whole = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
+        with replacing(path) as staged:
+            save_file(whole, staged, numbers)
 
 
 def load_calibration(path: str | Path) -> Calibration:

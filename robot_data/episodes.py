@@ -20,29 +20,20 @@ import fsspec
 import zarr
 from zarr.storage import FsspecStore, LocalStore
 
+from robot_data.files import STAGING_PREFIX, sync
 from robot_data.layout import Codec, DamagedEpisode, read_group, write_group
 from robot_data.schema import DataError, Episode
-
-STAGING_PREFIX = ".tmp-"
 
 
 class DamagedEpisodeWarning(UserWarning):
     """A damaged episode was skipped."""
 
 
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _fsync_tree(root: Path) -> None:
     for folder, _, files in os.walk(root):
         for name in files:
-            _fsync(Path(folder) / name)
-        _fsync(Path(folder))
+            sync(Path(folder) / name)
+        sync(Path(folder))
 
 
 class EpisodeStore:
@@ -80,7 +71,7 @@ class EpisodeStore:
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
-        _fsync(self.root)
+        sync(self.root)
         return final
 
     def remove_staged(self) -> int:

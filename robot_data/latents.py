@@ -7,8 +7,6 @@ Files are written aside, fsynced and renamed.
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_data.episodes import EpisodeStore
+from robot_data.files import replacing
 from robot_data.schema import DataError
 
 
@@ -70,12 +69,8 @@ class LatentCache:
         return self.folder / f"{name}.npy"
 
     def _write(self, path, array: NDArray) -> None:
-        staged = path.with_name(f".tmp-{uuid.uuid4().hex}")
-        with open(staged, "wb") as handle:
-            np.save(handle, array, allow_pickle=False)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(staged, path)
+        with replacing(path) as staged:
+            np.save(staged, array, allow_pickle=False)
 
     def episodes(self) -> list[LatentEpisode]:
         """Every cached episode that is still in the store, memory-mapped."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 
 import fast_simplification
 import mujoco
 import numpy as np
+
+from robot_data.files import replacing
 
 KEEP = 0.1  # share of the triangles that is kept
 SMALL = 200  # meshes with fewer triangles are left alone
@@ -75,8 +76,6 @@ def _decimated(model_file: Path, keep: float) -> dict[str, np.ndarray]:
         name = model.mesh(i).name
         light[f"{name}.vert"] = np.asarray(vert, np.float32)
         light[f"{name}.face"] = np.asarray(face, np.int32)
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=cached.parent, suffix=".npz", delete=False) as tmp:
-        np.savez(tmp, **light)  # pyright: ignore[reportArgumentType]
-    os.replace(tmp.name, cached)
+    with replacing(cached) as staged:
+        np.savez(staged, **light)  # pyright: ignore[reportArgumentType]
     return light

@@ -98,9 +98,8 @@ def test_readme_names_every_folder_of_the_tree():
     assert tree is not None
     named = {line.split("/")[0] for line in tree[1].splitlines() if not line.startswith(" ")}
     inside = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."}
-    assert inside - named <= {"build", "checkpoints", "data", "dist", "outputs", "tools"} | {
-        name for name in inside if name.endswith(".egg-info") or name == "__pycache__"
-    }
+    made = {"build", "checkpoints", "data", "dist", "examples", "outputs", "tools", "__pycache__"}
+    assert {name for name in inside - named if not name.endswith(".egg-info")} <= made
     assert named <= inside
 
 

@@ -224,7 +224,8 @@ def test_forked_workers_give_the_windows_of_the_parent(tmp_path, codec):
 WRITER = """
 import sys
 from robot_data.episodes import EpisodeStore
-from tests.conftest import make_episode
+sys.path.append("tests")
+from conftest import make_episode
 store = EpisodeStore(sys.argv[1])
 episode = make_episode(24, side=64)
 i = len(store)

@@ -347,7 +347,7 @@ def test_import_command_reports_and_export_command_writes(tmp_path, capsys):
     assert main([*command, "convention.gripper=openness", "fit.image_size=64"]) == 0
     shown = capsys.readouterr()
     assert "1 imported, 0 already there, 1 skipped" in shown.out
-    report = json.loads((tmp_path / "store/.import/report.json").read_text())
+    report = json.loads((tmp_path / "store/import-report.json").read_text())
     assert [e["status"] for e in report["episodes"]] == ["imported", "skipped"]
     assert len(EpisodeStore(tmp_path / "store")) == 1
     export = ["export", "format=rosbag", f"data={tmp_path}/store", f"out={tmp_path}/bags"]

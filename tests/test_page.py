@@ -14,7 +14,7 @@ from arm_worldmodel.pictures.curves import COST_BOX, DISTANCE_BOX
 from arm_worldmodel.pictures.page import MOST_VIDEOS, read_failures, results_page
 from arm_worldmodel.pictures.video import STEP_S
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium; `sh tools/system-packages.sh tests` installs it"
 )

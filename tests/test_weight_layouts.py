@@ -300,3 +300,14 @@ def test_convert_writes_any_source_as_a_folder_of_ours(tmp_path, capsys):
     assert main(["convert", "checkpoint=shipped", f"out={out}"]) == 2  # it holds weights
     assert main(["convert", "checkpoint=shipped", f"out={tmp_path}/b", "image_size=64"]) == 2
     assert "says its sizes itself" in capsys.readouterr().err
+
+
+def test_weights_that_half_precision_cannot_hold_are_not_written(tmp_path):
+    encoder = Encoder(SMALL)
+    with torch.no_grad():
+        encoder.norm.weight[0] = 1e6
+    with pytest.raises(CheckpointError, match=r"norm\.weight .*dtype=float32"):
+        checkpoint.save_part(tmp_path, encoder, encoder)
+    assert not list(tmp_path.iterdir())
+    checkpoint.save_part(tmp_path, encoder, encoder, torch.float32)
+    assert same(Models.load(tmp_path, device="cpu").encoder, encoder)

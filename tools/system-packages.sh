@@ -7,7 +7,8 @@ for pair in libEGL.so.1:libegl1 libGL.so.1:libgl1; do
     ldconfig -p 2>/dev/null | grep -q "${pair%%:*}" || missing="$missing ${pair##*:}"
 done
 if [ "${1:-}" = tests ]; then
-    command -v chromium >/dev/null || missing="$missing chromium"
+    command -v chromium >/dev/null || command -v google-chrome >/dev/null \
+        || missing="$missing chromium"
 fi
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

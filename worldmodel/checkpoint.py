@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from worldmodel.config import EncoderConfig, GoalConditionedConfig, PredictorConfig, ReadoutConfig
 from worldmodel.encoder import Encoder
+from worldmodel.files import replacing
 from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
@@ -69,6 +69,7 @@ def files_hash(files: Mapping[str, Path]) -> str:
 
 
 def part_file(folder: str | Path, part: str) -> Path:
+    """Where a checkpoint folder keeps one of ``PARTS``, whether it is there or not."""
     """Where a part's weights are in a folder of ours."""
     return Path(folder) / f"{part}.safetensors"
 
@@ -77,17 +78,24 @@ def save_part(
     folder: str | Path, module: nn.Module, encoder: Encoder, dtype: torch.dtype = torch.float16
 ) -> Path:
     """Write one of ``PARTS`` with its configuration and the hash of the encoder it belongs to,
-    replacing the file in one step; returns the file."""
+    replacing the file in one step; returns the file.
+
+    Raises CheckpointError where a weight is not finite, or not in ``dtype``.
+    """
     path = part_file(folder, NAMES[type(module)])
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         k: v.detach().to("cpu", dtype).contiguous() for k, v in module.state_dict().items()
     }
+    bad = [k for k, v in tensors.items() if not torch.isfinite(v).all()]
+    if bad:
+        raise CheckpointError(
+            f"{path} is not written: {bad[0]} has values that are not finite in {dtype}; "
+            "convert takes dtype=float32, and training that diverged a lower learning rate"
+        )
     config: Any = module.config
     about = {"config": json.dumps(asdict(config)), "encoder_hash": state_hash(encoder)}
-    staged = path.with_suffix(".tmp")
-    save_file(tensors, staged, about)
-    os.replace(staged, path)
+    with replacing(path) as staged:
+        save_file(tensors, staged, about)
     return path
 
 

@@ -12,8 +12,9 @@ with twice the accumulation would.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
-import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -29,6 +30,7 @@ from worldmodel import distributed, interrupt
 from worldmodel.config import TrainConfig
 from worldmodel.device import device_named, device_of, to_host
 from worldmodel.encoder import Encoder, normalise_images
+from worldmodel.files import replacing
 from worldmodel.goal_conditioned import GoalConditioned
 from worldmodel.losses import PostTraining, post_training_losses
 from worldmodel.masked import MASKS, MaskedPretraining, feature_spread, visible_tokens
@@ -81,6 +83,7 @@ class Run:
             lr=config.learning_rate, betas=(0.9, 0.95),
         )
         self.state_file = self.out / f"{title}_state.pt"
+        self.recent: deque[dict[str, float]] = deque(maxlen=config.log_every)  # figures of steps
         self.first = self._resume()
 
     def _resume(self) -> int:
@@ -97,13 +100,17 @@ class Run:
             ) from error
 
     def save(self, step: int) -> None:
-        """Write weights, optimiser and step, so that the run can go on."""
+        """Write weights, optimiser and step, so that the run can go on; and, in
+        ``<title>_losses.json``, the mean figures of the last ``log_every`` steps."""
         state = distributed.whole_state(self.model, self.optimiser)
         with distributed.first_alone() as first:
             if first:
-                staged = self.state_file.with_suffix(".tmp")
-                torch.save({**state, "step": step}, staged)
-                os.replace(staged, self.state_file)
+                with replacing(self.state_file) as staged:
+                    torch.save({**state, "step": step}, staged)
+                names = self.recent[-1] if self.recent else {}
+                means = {k: sum(r[k] for r in self.recent) / len(self.recent) for k in names}
+                with replacing(self.out / f"{self.title}_losses.json") as staged:
+                    staged.write_text(json.dumps({"step": step, **means}))
 
     def weights(self) -> dict[str, Tensor]:
         """Of the whole model, once it is trained."""
@@ -158,6 +165,7 @@ class Run:
                 yield number, current, update
                 if part < share - 1:
                     continue
+                self.recent.append(dict(figures))
                 bar.update()
                 if step % config.log_every == 0:
                     for key in sorted(figures):
@@ -184,7 +192,7 @@ class Run:
     def _writer(self) -> contextlib.AbstractContextManager[SummaryWriter | None]:
         if self.rank:
             return contextlib.nullcontext()
-        return SummaryWriter(str(self.out / "tensorboard"), purge_step=self.first)
+        return SummaryWriter(str(self.out / "tensorboard" / self.title), purge_step=self.first)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """bf16 where the config asks for it."""

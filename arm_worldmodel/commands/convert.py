@@ -28,6 +28,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns what was written: parts, sizes, the encoder's hash."""
     """Returns the parts that were written; raises ``ValueError`` for sizes that do not apply."""
     import torch
 

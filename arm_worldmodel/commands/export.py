@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from arm_worldmodel.report import report_folder, write_report
+from arm_worldmodel.report import write_report
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.lerobot import Video, export_lerobot
 from robot_data.exporters.npz import export_npz
@@ -43,8 +43,11 @@ def run(settings: Settings) -> dict[str, Any]:
     names = list(
         Progress(writers[settings.format](), total=total, desc="export", unit="episode")
     )
+    seconds = time.monotonic() - began
     report = {
-        "episodes": names, "seconds": time.monotonic() - began, "settings": asdict(settings)
+        "episodes": names, "seconds": seconds, "settings": asdict(settings)
     }
-    write_report(report_folder(settings.out, "export"), report)
+    path = write_report(out, report, "export-report.json")
+    print(f"{len(names)} of {total} episodes written as {settings.format} in {seconds:.0f} s: "
+          f"{out}; report: {path}")
     return report

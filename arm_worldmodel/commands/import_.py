@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from arm_worldmodel.report import report_folder, write_report
+from arm_worldmodel.report import write_report
 from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
 from robot_data.importers.assemble import FitConfig
@@ -76,12 +76,11 @@ def run(settings: Settings) -> dict[str, Any]:
         "episodes": [asdict(outcome) for outcome in outcomes],
         "seconds": time.monotonic() - began, "settings": asdict(settings),
     }
-    write_report(report_folder(settings.out, "import"), report)
+    path = write_report(settings.out, report, "import-report.json")
     noted = sum(bool(outcome.notes) for outcome in outcomes)
     print(
         f"{counts['imported']} imported, {counts['held']} already there, "
-        f"{counts['skipped']} skipped, {noted} with notes; see "
-        f"{report_folder(settings.out, 'import')}/report.json"
+        f"{counts['skipped']} skipped, {noted} with notes: {settings.out}; report: {path}"
     )
     if counts["skipped"] == len(outcomes):
         raise DataError(f"no episode could be read; the first: {outcomes[0].reason}")

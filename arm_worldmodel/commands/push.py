@@ -24,6 +24,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
+    """Returns the repository's address."""
     """Returns the address; raises ``ValueError`` for both or neither of weights and store."""
     if bool(settings.checkpoint) == bool(settings.data):
         raise ValueError("give one of checkpoint= (weights) and data= (a store of episodes)")

@@ -54,6 +54,7 @@ class FailureKeeper:
             watcher.on_step(step)
 
     def on_end(self) -> None:
+        """Close the rerun file."""
         self._recorder.on_end()
 
     def settle(self) -> None:

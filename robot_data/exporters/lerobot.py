@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import uuid
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +25,7 @@ from PIL import Image
 
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.npz import leftovers, save_whole
+from robot_data.files import replacing
 from robot_data.importers.lerobot import SIDECAR
 from robot_data.schema import STATE_FIELDS, DataError, Episode
 
@@ -145,10 +145,8 @@ def _write_episode(
             path = out / VIDEO_PATH.format(video_key=name, **place)
             features[name]["info"] = _write_video(path, images, fps, video)
     path = out / DATA_PATH.format(**place)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".tmp-{uuid.uuid4().hex}")
-    pq.write_table(pa.table(columns), staged)
-    os.replace(staged, path)
+    with replacing(path) as staged:
+        pq.write_table(pa.table(columns), staged)
     statistics = {n: _statistics(np.asarray(v, np.float64)) for n, v in numbers.items()}
     statistics |= {n: _image_statistics(v) for n, v in views.items()}
     return {"length": len(episode), "features": features, "statistics": statistics}
@@ -175,17 +173,14 @@ def _png(image: NDArray[np.uint8]) -> bytes:
 
 def _write_video(path: Path, images: NDArray[np.uint8], fps: float, video: Video) -> dict[str, Any]:
     codec, options = ENCODERS[video]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".tmp-{uuid.uuid4().hex}.mp4")
     height, width = images.shape[1:3]
-    with av.open(str(staged), "w") as container:
+    with replacing(path) as staged, av.open(str(staged), "w") as container:
         stream: Any = container.add_stream(codec, Fraction(fps).limit_denominator(1000))
         stream.options = {**options, "g": "2"}
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for image in images:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
-    os.replace(staged, path)
     return {
         "video.height": height, "video.width": width, "video.channels": 3, "video.fps": fps,
         "video.codec": video, "video.pix_fmt": "yuv420p", "video.is_depth_map": False,
@@ -278,14 +273,10 @@ _PANDAS_INDEX = {
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".tmp-{uuid.uuid4().hex}")
-    pq.write_table(table, staged)
-    os.replace(staged, path)
+    with replacing(path) as staged:
+        pq.write_table(table, staged)
 
 
 def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".tmp-{uuid.uuid4().hex}")
-    staged.write_text(text)
-    os.replace(staged, path)
+    with replacing(path) as staged:
+        staged.write_text(text)

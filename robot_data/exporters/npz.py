@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_data.episodes import EpisodeStore
+from robot_data.files import replacing
 from robot_data.schema import Episode
 
 
@@ -51,8 +50,6 @@ def leftovers(episode: Episode) -> dict[str, NDArray[Any]]:
 
 
 def save_whole(path: Path, fields: dict[str, NDArray[Any]]) -> None:
-    """Write aside and rename, so that the file is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".tmp-{uuid.uuid4().hex}.npz")
-    np.savez(staged, **fields)  # pyright: ignore[reportArgumentType]
-    os.replace(staged, path)
+    """An ``.npz`` that is there whole or not at all."""
+    with replacing(path) as staged:
+        np.savez(staged, **fields)  # pyright: ignore[reportArgumentType]

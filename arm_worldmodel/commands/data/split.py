@@ -26,7 +26,8 @@ def run(settings: Settings) -> dict[str, Any]:
     parts = split(
         EpisodeStore(settings.data), Path(settings.out), settings.share, settings.seed
     )
-    print(", ".join(f"{len(names)} {part}" for part, names in parts.items()))
     report = {"settings": asdict(settings), **parts}
-    write_report(Path(settings.out) / ".split", report)
+    path = write_report(settings.out, report, "split-report.json")
+    counts = ", ".join(f"{len(names)} {part}" for part, names in parts.items())
+    print(f"{counts}: {settings.out}; report: {path}")
     return report
