@@ -23,9 +23,10 @@ class StandStill:
     """Never moves."""
 
     def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
-        pass
+        """Nothing to prepare."""
 
     def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
+        """The zero action."""
         return Decision(action=np.zeros(7))
 
 
@@ -36,9 +37,11 @@ class RandomAgent:
         self._limit = np.array(config.limit)
 
     def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
+        """Seed the draws."""
         self._rng = np.random.default_rng(seed)
 
     def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
+        """An action drawn uniformly within the planner's limits."""
         return Decision(action=self._rng.uniform(-self._limit, self._limit))
 
 

@@ -27,6 +27,7 @@ class Budget:
 
     @property
     def enough(self) -> bool:
+        """Whether the whole search fits."""
         return self.asked.deadline_s is None or self.seconds <= self.asked.deadline_s
 
     def __str__(self) -> str:

@@ -106,6 +106,7 @@ class Calibration:
         )
 
     def save(self, path: str | Path) -> None:
+        """Write the map as safetensors, whole or not at all."""
         tensors = {name: getattr(self, name) for name in SHAPES}
         numbers = {
             "moves": str(self.moves), "error_before_m": repr(self.error_before_m),
@@ -121,6 +122,7 @@ class Calibration:
 
 
 def load_calibration(path: str | Path) -> Calibration:
+    """Read a map; raises ``CalibrationError`` for a file that is not one."""
     try:
         with safe_open(path, "numpy") as file:
             numbers = file.metadata() or {}

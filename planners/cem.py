@@ -41,6 +41,7 @@ class CEM:
         self._previous: Tensor | None = None
 
     def reset(self, seed: int) -> None:
+        """Forget the last plan and seed the draws."""
         self.generator.manual_seed(seed)
         self._previous = None
 

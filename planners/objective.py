@@ -56,10 +56,12 @@ class GoalObjective:
 
     @property
     def uses_pose(self) -> bool:
+        """Whether the cost has a pose part."""
         return self.config.uses_pose and self.goal_state is not None
 
     @property
     def uses_tokens(self) -> bool:
+        """Whether the cost has a token part."""
         return self.goal_tokens is not None and self.config.token_weight != 0
 
     def token_cost(self, tokens: Tensor) -> Tensor:

@@ -25,13 +25,30 @@ class Simulator(Protocol):
     """What these agents need of ``sims.arm.Arm``."""
 
     @property
-    def object_pose(self) -> NDArray[np.float64]: ...
+    def object_pose(self) -> NDArray[np.float64]:
+        """Position [m] and quaternion w, x, y, z of the object [7]."""
+        ...
+
     @property
-    def subgoal_states(self) -> list[NDArray[np.float64]]: ...
-    def snapshot(self) -> Any: ...
-    def restore(self, saved: Any) -> None: ...
-    def advance(self, action: NDArray[np.float64]) -> None: ...
-    def camera_image(self, camera: str) -> NDArray[np.uint8]: ...
+    def subgoal_states(self) -> list[NDArray[np.float64]]:
+        """States [7] of the goal images, in order."""
+        ...
+
+    def snapshot(self) -> Any:
+        """Everything that ``restore`` needs."""
+        ...
+
+    def restore(self, saved: Any) -> None:
+        """Go back to a ``snapshot``."""
+        ...
+
+    def advance(self, action: NDArray[np.float64]) -> None:
+        """One control step with an action [7], without an observation."""
+        ...
+
+    def camera_image(self, camera: str) -> NDArray[np.uint8]:
+        """A camera's image uint8 [H, W, 3]."""
+        ...
 
 
 def simulate(simulator: Simulator, actions: Tensor) -> Iterator[None]:
@@ -52,9 +69,10 @@ class SimulatedImages:
         self.simulator, self.perception = simulator, perception
 
     def reset(self) -> None:
-        pass
+        """Nothing to forget."""
 
     def matter(self, objective: GoalObjective) -> bool:
+        """Always: images are compared."""
         return True
 
     def cost(self, objective: GoalObjective, view: View, actions: Tensor) -> Tensor:
@@ -102,9 +120,10 @@ class SimulatedStates:
         self.weight = config.objective.position_weight
 
     def reset(self) -> None:
-        pass
+        """Nothing to forget."""
 
     def matter(self, objective: GoalObjective) -> bool:
+        """Always: the cost is of the simulator's state."""
         return True
 
     def cost(self, objective: GoalObjective, view: View, actions: Tensor) -> Tensor:
