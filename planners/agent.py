@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from planners.goals import Goals
 from planners.perception import Perception
-from planners.search import Search
+from planners.search import Search, candidates
 from robot_data.loop import Decision
 from worldmodel.device import to_host
 
@@ -53,6 +53,7 @@ class PlanningAgent:
             cost=plan.cost,
             present_cost=progress.cost,
             cost_per_iteration=plan.cost_per_iteration,
+            candidates=candidates(plan, view.state),
             goal_state=None if objective.goal_state is None
             else to_host(objective.goal_state).double().numpy(),
             finished=self.goals.sequence.finished,

@@ -21,7 +21,7 @@ from planners.config import HierarchyConfig
 from planners.goals import GoalImages
 from planners.objective import GoalObjective
 from planners.perception import Perception, View
-from planners.search import Search
+from planners.search import Search, candidates
 from planners.subgoals import Progress, progress_towards
 from robot_data.loop import Decision
 from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
@@ -123,6 +123,7 @@ class HierarchicalAgent:
             cost=plan.cost,
             present_cost=progress.cost,
             cost_per_iteration=plan.cost_per_iteration,
+            candidates=candidates(plan, view.state),
             finished=self._finished,
             subgoal=self._stages[0].name,
         )

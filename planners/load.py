@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from planners.agent import PlanningAgent
 from planners.baselines import InverseDynamicsAgent, RandomAgent, StandStill
@@ -11,6 +11,7 @@ from planners.config import AgentConfig, PolicyConfig
 from planners.goals import GoalImages
 from planners.hierarchy import HierarchicalAgent
 from planners.oracle import SimulatedImages, SimulatedStates, Simulator, TrueGoals
+from planners.own_cost import TOKENS_ONLY, Cost, OwnGoals, OwnOutcomes
 from planners.perception import Perception
 from planners.search import ImaginedOutcomes, Search, imagination_of
 from robot_data.loop import Agent
@@ -81,17 +82,24 @@ def make_agent(config: PolicyConfig, env: Simulator | None = None) -> Agent:
 
 def planning_parts(
     encoder: Encoder, predictor: Predictor, readout: Readout | None, config: AgentConfig,
-    calibration: Calibration | None = None,
+    calibration: Calibration | None = None, cost: Cost | None = None,
 ) -> tuple[Perception, GoalImages, Search]:
-    """The parts of an agent that plans with the world model towards goal images.  What search
-    fits into the deadline, if there is one, is measured now.
+    """The parts of an agent that plans with the world model towards goal images, by the cost of
+    ``config.objective`` or an own ``cost`` (``planners.own_cost``).  What search fits into the
+    deadline, if there is one, is measured now.
 
     Raises ``ValueError`` if the objective has pose weights and there is no readout.
     """
     perception = Perception(encoder, readout, calibration, config.bf16)
-    goals = GoalImages(perception, config)
     imagination = imagination_of(predictor, config)
-    search = Search(ImaginedOutcomes(imagination, perception, config.cem), config)
+    if cost is None:
+        goals = GoalImages(perception, config)
+        outcomes = ImaginedOutcomes(imagination, perception, config.cem)
+    else:
+        config = replace(config, objective=TOKENS_ONLY)
+        goals = OwnGoals(perception, config, cost)
+        outcomes = OwnOutcomes(imagination, perception, config.cem)
+    search = Search(outcomes, config)
     if config.cem.deadline_s is not None:
         search.fit(perception)
     return perception, goals, search

@@ -17,9 +17,15 @@ from torch import Tensor
 
 from planners.calibration import Calibration
 from robot_data.images import fit_picture
-from robot_data.schema import check_state
+from robot_data.schema import DataError, check_state
 from worldmodel.encoder import Encoder
 from worldmodel.readout import Readout, read_states
+
+OBSERVATION = {
+    "image": "uint8 [H, W, 3] RGB",
+    "state": "7 numbers: x, y, z [m], roll, pitch, yaw [rad, extrinsic xyz] of the hand in the "
+    "robot base frame, closedness (0 open, 1 closed)",
+}
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,11 @@ class Perception:
     def view(self, observation: dict[str, NDArray[Any]]) -> View:
         """An observation {"image": uint8 [H, W, 3], "state": [7]} encoded and read.
 
-        Raises ``DataError`` for images or states that are not of the schema.
+        Raises ``DataError`` for images or states that are missing or not of the schema.
         """
+        for key, what in OBSERVATION.items():
+            if key not in observation:
+                raise DataError(f"the observation has no '{key}'; expected {what}")
         images = self.fit([observation["image"]], ["image"])
         state = torch.from_numpy(check_state(observation["state"])).float().to(self.device)
         tokens = self.encode(images)

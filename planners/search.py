@@ -17,6 +17,7 @@ from planners.cem import CEM, Plan
 from planners.config import AgentConfig, CEMConfig
 from planners.objective import GoalObjective
 from planners.perception import Perception, View
+from robot_data.loop import Candidates
 from worldmodel.device import to_host
 from worldmodel.imagination import Imagination
 from worldmodel.predictor import Predictor
@@ -55,13 +56,20 @@ class ImaginedOutcomes:
         return objective.uses_tokens
 
     def cost(self, objective: GoalObjective, view: View, actions: Tensor) -> Tensor:
+        return self.score(view, actions, objective.token_cost)
+
+    def score(
+        self, view: View, actions: Tensor, cost: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """``cost(tokens [s, N, D]) -> [s]`` of where actions [S, T, 7] lead from ``view``, some
+        samples at a time, in their order -> [S]."""
         seen = self.perception.states_to_model(view.state[None])
         context = self.imagination.context(view.tokens, seen)
         if not self._prepared:
             self.imagination.prepare(context, spread_actions(self.cem))
             self._prepared = True
         actions = self.perception.actions_to_model(actions)
-        return self.imagination.score(context, actions, objective.token_cost)
+        return self.imagination.score(context, actions, cost)
 
 
 def imagination_of(predictor: Predictor, config: AgentConfig) -> Imagination:
@@ -138,3 +146,12 @@ class Search:
             return to_host(total + far)
 
         return cost
+
+
+def candidates(plan: Plan, state: Tensor) -> Candidates:
+    """What ``plan`` was chosen among, from the measured ``state`` [7], as numbers on the host."""
+    ends = integrate(to_host(state), plan.elites)
+    return Candidates(
+        plan.elites.double().numpy(), plan.elite_costs.double().numpy(),
+        ends[:, :3].double().numpy(),
+    )

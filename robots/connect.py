@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from robots.driver import ArmDriver
+from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits
 from robots.link import Link
 from robots.local.camera import CameraConfig
@@ -70,3 +76,33 @@ def open_link(
     from robots.ros.link import RosLink
 
     return RosLink(topics, name)
+
+
+def connect(
+    open_driver: Callable[[], ArmDriver], camera: CameraConfig | None = None,
+    image_size: int | None = None, control_hz: float = 5.0, limits: Limits | None = None,
+    goals: Sequence[NDArray[np.uint8]] = (), fault_log: str = "outputs/robot/faults.jsonl",
+) -> FrankaEnv:
+    """An arm of one's own as an environment: its driver runs in a process of its own, behind the
+    limits, watchdogs and latch of ``robots.arm_loop``.
+
+    open_driver: a picklable callable that opens a ``robots.driver.ArmDriver``, such as its class.
+    camera: None is /dev/video0.  image_size: side of the pictures [pixels]; None is 128.
+    control_hz: rate at which the planner is expected to act.  goals: goal images uint8 [H, W, 3]
+    that ``reset`` shows.  fault_log: JSON lines, one a fault.
+
+    ``close`` brakes and ends the process.  Raises ``ConnectionError`` where arm or camera do not
+    open.
+    """
+    from robots.local.link import LocalLink
+    from robots.local.process import ArmProcessConfig
+
+    limits = limits or Limits()
+    link = LocalLink(
+        open_driver, camera or CameraConfig(),
+        ArmProcessConfig(control_hz, limits=limits, fault_log=fault_log),
+    )
+    names = [f"goal {i + 1}" for i in range(len(goals))]
+    return FrankaEnv(
+        link, FrankaEnvConfig(image_size, control_hz), limits, goals, names
+    )

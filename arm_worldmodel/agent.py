@@ -1,0 +1,116 @@
+"""The planner in Python: a model, a search, a cost; goal images in, actions out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from arm_worldmodel.model import Model
+from configs.keywords import with_keywords
+from planners.agent import PlanningAgent
+from planners.calibration import Calibration, load_calibration
+from planners.config import AgentConfig, CEMConfig, HierarchyConfig, ObjectiveConfig
+from planners.hierarchy import HierarchicalAgent
+from planners.load import planning_parts
+from planners.own_cost import Cost
+from robot_data.loop import Decision
+from worldmodel.models import MissingPart
+
+Goal = Literal["auto", "subgoals", "single"]
+UNUSED = {f.name for f in fields(ObjectiveConfig)} | {"servo", "servo_range_m", "max_imagined"}
+
+
+class Agent:
+    """Plans with ``model`` towards goal images: in every control step the search imagines what
+    many action sequences lead to, and the first action of the cheapest is taken (V-JEPA 2-AC,
+    Assran et al. 2025, section 3.2).
+    """
+
+    def __init__(
+        self, model: Model, planner: CEMConfig | None = None, cost: Cost | None = None,
+        goal: Goal = "auto", calibration: Calibration | str | os.PathLike[str] | None = None,
+        **settings: Any,
+    ) -> None:
+        """planner: search effort and bounds, ``awm.CEM(samples=200)``.
+
+        cost: ``cost(tokens [S, N, D], states [S, 7], goal) -> [S]`` for imagined tokens
+        (normalised, float32) and hand states (robot base frame: m, rad, closedness);
+        ``goal.tokens`` [N, D] are the goal image's and ``goal.state`` [7] is read from it, None
+        without a readout.  It is given some of the samples at a time, so each one's cost must
+        depend on it alone.  ``awm.token_distance`` is V-JEPA 2-AC's.  None: distances of tokens and
+        of hand poses (``planners.config.ObjectiveConfig``), which needs a readout.
+
+        goal: "subgoals" takes goal images one after the other; "single" takes the last alone and
+        sets sub-goals of its own, which needs the part ``subgoals``; "auto" is "single" where one
+        image is given and the model can, else "subgoals".
+
+        calibration: of the camera, or a file of ``worldmodel calibrate``.  settings: fields of
+        ``planners.config.AgentConfig`` and of what is in it, by name (``memory_mb=2000``).
+
+        Raises ``MissingPart`` for weights that are needed and not there, and ``ValueError`` for
+        settings that do not exist, do not fit or have no effect.
+        """
+        self.model, self.cost, self.goal = model, cost, goal
+        if goal not in ("auto", "subgoals", "single"):
+            raise ValueError(f"unknown goal '{goal}'; valid: auto, subgoals, single")
+        config = AgentConfig(cem=planner or CEMConfig())
+        self.config = config = with_keywords(config, settings)
+        poses = config.objective.uses_pose and cost is None
+        parts = model.models
+        if poses and not parts.has("readout"):
+            raise MissingPart(
+                parts.source, "readout", parts.parts,
+                "plan by tokens alone: awm.Agent(model, cost=awm.token_distance)",
+            )
+        if cost is not None:
+            self._check_own_cost(settings)
+        if calibration is not None and not isinstance(calibration, Calibration):
+            calibration = load_calibration(os.fspath(calibration))
+        readout = parts.readout if parts.has("readout") else None
+        made = planning_parts(parts.encoder, parts.predictor, readout, config, calibration, cost)
+        self._images = PlanningAgent(*made)
+        self._alone: HierarchicalAgent | None = None
+        if goal != "subgoals" and poses and (goal == "single" or parts.has("subgoals")):
+            self._alone = HierarchicalAgent(*made, parts.subgoals, HierarchyConfig())
+        elif goal == "single":
+            raise ValueError("goal='single' sets sub-goals as hand poses; give pose weights")
+        self._agent: PlanningAgent | HierarchicalAgent = self._images
+
+    def _check_own_cost(self, settings: Mapping[str, Any]) -> None:
+        idle = UNUSED & settings.keys()
+        if idle:
+            raise ValueError(f"{', '.join(sorted(idle))}: no effect with a cost of your own")
+        if self.goal == "single":
+            raise ValueError("goal='single' plans towards hand poses; leave out cost")
+
+    def reset(self, goals: Any, seed: int = 0) -> None:
+        """Start an episode towards ``goals``: images in order, or one image, each a PIL image or an
+        array uint8 [h, w, 3] of any size; ``seed`` draws the samples.
+
+        Raises ``DataError`` for what is no image.
+        """
+        if isinstance(goals, Image.Image) or (
+            isinstance(goals, np.ndarray) and goals.ndim in (2, 3)
+        ):
+            goals = [goals]
+        images: Sequence[Any] = list(goals)
+        alone = self._alone is not None and (self.goal == "single" or len(images) == 1)
+        self._agent = self._alone if alone and self._alone is not None else self._images
+        self._agent.reset(images, seed)
+
+    def act(self, observation: Mapping[str, Any]) -> Decision:
+        """One control step: {"image": a picture as for ``reset``, "state": 7 numbers} -> decision
+        with ``action`` [7] (m, rad, closedness; robot base frame), ``cost``, ``candidates``.
+
+        Raises ``RuntimeError`` before ``reset`` and ``DataError`` for a bad observation.
+        """
+        return self._agent.act(dict(observation))
+
+    def __repr__(self) -> str:
+        cost = "" if self.cost is None else f", cost={getattr(self.cost, '__name__', self.cost)}"
+        return f"Agent({self.model!r}, planner={self.config.cem}{cost}, goal={self.goal!r})"
