@@ -15,7 +15,7 @@ from robots.realtime import prefer_this_process
 ROOT = Path(__file__).parents[1]
 SCENE = ROOT / "tools/hil/franky_scene.py"
 INTERPRETER = ROOT / ".hil/franky/bin/python"
-START_S = 30.0
+START_S = 120.0  # most a process may take to start, on a busy machine
 
 
 class Processes:

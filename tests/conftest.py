@@ -32,7 +32,7 @@ FAILED = pytest.StashKey[bool]()  # of an item: whether its test failed
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("realtime"):
-            item.add_marker(pytest.mark.flaky(reruns=2, condition=this_machine.was_late))
+            item.add_marker(pytest.mark.flaky(reruns=3, condition=this_machine.was_late))
 
 
 @pytest.hookimpl(wrapper=True)

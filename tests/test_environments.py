@@ -1,6 +1,5 @@
 """One contract for every environment, and what each task promises."""
 
-import tempfile
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -16,7 +15,7 @@ import sims.make
 from arm_worldmodel.simulated_arm import SIM_HZ, SimulatedArm
 from robot_data import pose
 from robot_data.schema import DataError, check_image, check_state
-from robots.franka_env import FrankaEnv
+from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.local.camera import CameraConfig
 from robots.local.link import LocalLink
 from robots.local.process import ArmProcessConfig
@@ -40,23 +39,38 @@ STILL = np.zeros(7)
 TEST_CARD = CameraConfig("smptebars=size=320x240:rate=15,realtime", "lavfi")
 
 
-def make(name, task="reach"):
-    """An environment; "franka" is a real arm's, here with a simulated arm behind its loop and a
-    test card as its camera."""
-    if name != "franka":
-        return gymnasium.make(name, task=task).unwrapped
-    folder = tempfile.mkdtemp()
-    link = LocalLink(
-        partial(SimulatedArm, "mujoco", arm_for(ArmConfig(), task), 100_000, folder), TEST_CARD,
-        ArmProcessConfig(tick_hz=SIM_HZ, fault_log=f"{folder}/faults.jsonl"),
-    )
-    card = np.full((128, 128, 3), 99, np.uint8)
-    return FrankaEnv(link, goals=[card], goal_names=["card"])
+@pytest.fixture
+def make(tmp_path, request):
+    """Makes an environment; "franka" is a real arm's, here with a simulated arm behind its loop
+    and a test card as its camera.  All are closed when the test ends."""
+    made = []
+
+    def open_franka(task):
+        machine = request.getfixturevalue("machine")
+        machine.fault_logs.append(tmp_path / "faults.jsonl")
+        link = LocalLink(
+            partial(SimulatedArm, "mujoco", arm_for(ArmConfig(), task), 100_000, tmp_path),
+            TEST_CARD,
+            ArmProcessConfig(tick_hz=SIM_HZ, fault_log=str(tmp_path / "faults.jsonl")),
+        )
+        patient = FrankaEnvConfig(step_timeout_s=machine.seconds(20))
+        card = np.full((128, 128, 3), 99, np.uint8)
+        return FrankaEnv(link, patient, goals=[card], goal_names=["card"])
+
+    def make(name, task="reach"):
+        made.append(
+            open_franka(task) if name == "franka" else gymnasium.make(name, task=task).unwrapped
+        )
+        return made[-1]
+
+    yield make
+    for env in made:
+        env.close()
 
 
 @pytest.mark.parametrize("name", [*SIMULATORS, FRANKA])
 class TestContract:
-    def test_gymnasium_checker_passes(self, name):
+    def test_gymnasium_checker_passes(self, make, name):
         env = make(name)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*action space.*")
@@ -67,10 +81,9 @@ class TestContract:
                 env.step(STILL)
             else:
                 check_env(env, skip_render_check=True)
-        env.close()
 
     @pytest.mark.parametrize("task", list(tasks.TASKS))
-    def test_observation_fits_the_schema_and_goals_are_images(self, name, task):
+    def test_observation_fits_the_schema_and_goals_are_images(self, make, name, task):
         env = make(name, task)
         observation, info = env.reset(seed=3)
         check_image(observation["image"])
@@ -81,21 +94,19 @@ class TestContract:
             check_image(image)
         np.testing.assert_array_equal(info["goal_image"], info["subgoal_images"][-1])
         assert not info["success"]
-        env.close()
 
-    def test_bad_actions_are_refused(self, name):
+    def test_bad_actions_are_refused(self, make, name):
         env = make(name)
         env.reset(seed=0, options={"goal": False})
         with pytest.raises(DataError, match="finite"):
             env.step(np.full(7, np.nan))
         with pytest.raises(DataError, match="shape"):
             env.step(np.zeros(6))
-        env.close()
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
 class TestSimulatorContract:
-    def test_same_seed_same_episode_bit_for_bit(self, name):
+    def test_same_seed_same_episode_bit_for_bit(self, make, name):
         def record(env):
             observation, info = env.reset(seed=11)
             frames = [observation["image"], info["goal_image"]]
@@ -113,10 +124,8 @@ class TestSimulatorContract:
         for a, b in zip(record(one), record(two), strict=True):
             for x, y in zip(a, b, strict=True):
                 np.testing.assert_array_equal(x, y)
-        one.close()
-        two.close()
 
-    def test_restore_comes_back_as_often_as_asked(self, name):
+    def test_restore_comes_back_as_often_as_asked(self, make, name):
         env = make(name, "grasp")
         env.reset(seed=4)
         saved = env.snapshot()
@@ -128,7 +137,6 @@ class TestSimulatorContract:
             reached.append(np.r_[env.state, env.commanded, env.object_pose])
         np.testing.assert_allclose(reached[0], reached[1], atol=1e-5)
         np.testing.assert_allclose(reached[0], reached[2], atol=1e-5)
-        env.close()
 
 
 def test_keywords_name_settings_and_the_time_limit_truncates():

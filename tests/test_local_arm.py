@@ -1,20 +1,22 @@
-"""An arm's loop and driver in a process of their own, without ROS: what holds, and what is told."""
+"""An arm's loop and driver in a process of their own, without ROS: what holds, and what is told.
+
+What depends on time is in tests/test_arm_process.py, where the tests own the clock.
+"""
 
 import json
 import signal
 import subprocess
 import sys
-import threading
-import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 
 from arm_worldmodel.simulated_arm import SIM_HZ, SimulatedArm
 from robots.fault_log import FaultLog
-from robots.franka_env import FrankaEnv
+from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits, SafetyError
 from robots.local.camera import Camera, CameraConfig
 from robots.local.link import LocalLink
@@ -25,7 +27,6 @@ from sims.make import arm_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.realtime]
 CARD = "smptebars=size=320x240:rate=15"
-STOP_S = 1.5  # most an arm at full speed may take to rest
 STEP = np.array([0.02, 0.0, 0.01, 0.0, 0.0, 0.05, 0.2])
 
 
@@ -81,17 +82,29 @@ def open_link(folder, kind=SimulatedArm, card=f"{CARD},realtime", limits=None):
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path, machine):
     envs = []
+    machine.fault_logs.append(tmp_path / "faults.jsonl")
+    patient = FrankaEnvConfig(step_timeout_s=machine.seconds(20))
 
     def begin(**options):
-        envs.append(FrankaEnv(open_link(tmp_path, **options)))
+        envs.append(FrankaEnv(open_link(tmp_path, **options), patient))
         envs[-1].reset()
         return envs[-1]
 
     yield begin
     for env in envs:
         env.close()
+
+
+def recover(env, machine):
+    """As an operator does: once the arm no longer brakes."""
+    def recovered():
+        done, why = env.link.call("recover")
+        assert done or "braking" in why, why
+        return done
+
+    machine.until("recovery", recovered)
 
 
 def faults(folder):
@@ -126,38 +139,37 @@ def test_a_stop_holds_until_recover(start, tmp_path):
     assert faults(tmp_path) == ["stopped"]
 
 
-def test_a_camera_that_ends_holds_the_arm(start, tmp_path):
+def test_a_camera_that_ends_holds_the_arm(start, machine, tmp_path):
     env = start(card=f"{CARD}:duration=3,realtime")
     with pytest.raises(SafetyError) as error:
-        env.link.inbox.wait("nothing", lambda: False, 10.0)
+        env.link.inbox.wait("nothing", lambda: False, machine.seconds(20))
     assert error.value.code == "camera_lost"
-    time.sleep(Limits().stale_s + 0.1)
+    last = env.link.inbox.image_stamp
+    machine.until("an old picture", lambda: env.link.now() - last > Limits().stale_s)
     done, why = env.link.call("recover")
     assert not done
     assert "image" in why
     assert faults(tmp_path) == ["camera_lost"]
 
 
-def test_a_reflex_is_held_and_recovered_in_the_driver_too(start, tmp_path):
+def test_a_reflex_is_held_and_recovered_in_the_driver_too(start, machine, tmp_path):
     env = start(kind=Trips)
     *_, truncated, info = env.step(STEP)
     assert truncated
     assert info["fault_code"] == "reflex"
-    time.sleep(STOP_S)
-    assert env.link.call("recover") == (True, "ready")
+    recover(env, machine)
     env.reset()
     assert not env.step(STEP)[3]
     assert faults(tmp_path) == ["reflex"]
 
 
-def test_a_gripper_that_refuses_holds_the_arm_until_recovered(start, tmp_path):
+def test_a_gripper_that_refuses_holds_the_arm_until_recovered(start, machine, tmp_path):
     env = start(kind=Refuses)
     *_, truncated, info = env.step(STEP)
     assert truncated
     assert info["fault_code"] == "gripper_refused"
     assert "not homed" in info["fault"]
-    time.sleep(STOP_S)
-    assert env.link.call("recover") == (True, "ready")
+    recover(env, machine)
     env.reset()
     observation, _, _, truncated, _ = env.step(STEP)
     assert not truncated
@@ -191,45 +203,31 @@ def test_camera_options_are_ffmpegs():
         CameraConfig(options="640x480")
 
 
-def test_a_planner_killed_in_the_middle_of_a_motion_leaves_an_arm_at_rest(tmp_path):
-    planner = subprocess.Popen(
-        [sys.executable, "-c", f"""
+PLANNER = f"""
 import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
 import time; from pathlib import Path; import test_local_arm as t
 if __name__ == "__main__":
-    link = t.open_link(Path({str(tmp_path)!r}))
+    link = t.open_link(Path(sys.argv[1]))
     link.inbox.wait("the arm", lambda: link.inbox.latest is not None and
-                    link.inbox.image_stamp is not None, 20.0)
+                    link.inbox.image_stamp is not None, 60.0)
+    start = link.inbox.latest.state[0]
     link.send(t.np.r_[0.07, t.np.zeros(6)], link.now())
+    link.inbox.wait("a motion", lambda: link.inbox.latest.state[0] > start + 0.01, 60.0)
     print(link._process.pid, flush=True)
-    time.sleep(60)
-"""],
-        stdout=subprocess.PIPE, text=True,
-    )
-    assert planner.stdout is not None
-    arm = int(planner.stdout.readline())
-    time.sleep(0.25)
-    planner.send_signal(signal.SIGKILL)
-    planner.wait()
-    planner.stdout.close()
-    until = time.monotonic() + 10
-    while Path(f"/proc/{arm}").exists() and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{arm}").exists()  # it braked and ended by itself
-    assert faults(tmp_path) == ["planner_gone"]
+    time.sleep(600)
+"""
 
 
-def test_a_planner_that_does_not_read_does_not_stop_the_loop(start):
-    env = start()
-    before, take, goes_on = env.link.inbox.latest.stamp, env.link._take, threading.Event()
-    env.link._take = lambda _: goes_on.wait()
-    time.sleep(8.0)  # 400 states, more than the connection holds
-    env.link._take = take
-    goes_on.set()
-    env.link.inbox.wait("the newest", lambda: env.link.now() - env.link.inbox.latest.stamp < 0.2,
-                        15.0)
-    assert env.link.inbox.latest.stamp > before
-    assert env.link.inbox.fault is None
+def test_a_planner_killed_in_the_middle_of_a_motion_leaves_an_arm_at_rest(tmp_path, machine):
+    machine.fault_logs.append(tmp_path / "faults.jsonl")
+    command = [sys.executable, "-c", PLANNER, str(tmp_path)]
+    with processes.started(command, stdout=subprocess.PIPE, text=True) as planner:
+        assert planner.stdout is not None
+        arm = Path(f"/proc/{int(planner.stdout.readline())}")
+        planner.send_signal(signal.SIGKILL)
+        planner.wait()
+        machine.until("the end of the arm's process", lambda: not arm.exists())
+    assert faults(tmp_path) == ["planner_gone"]  # it braked and ended by itself
 
 
 def test_faults_are_told_even_if_the_disk_does_not_take_them(tmp_path):

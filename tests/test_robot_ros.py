@@ -82,7 +82,7 @@ def patient(machine) -> FrankaEnvConfig:
 def robot_run(cell: Cell, *settings: str, before=()) -> subprocess.CompletedProcess[str]:
     wait_s = patient(cell.machine).step_timeout_s
     return cell.run("robot", "run", "goals=outputs/robot/sim/goal", f"env.step_timeout_s={wait_s}",
-                    *settings, before=before)
+                    "agent.cem.deadline_s=1.5", *settings, before=before)
 
 
 def repeat(cell: Cell, publish, *codes: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 Two watchers, one with real-time priority where that is permitted, sleep and write down how late
 they wake.  A real-time test that fails while the machine was late, or while a cell was held for
-lateness, has proved nothing: conftest.py runs it again, at most twice, and says so.  A defect
+lateness, has proved nothing: conftest.py runs it again, a few times, and says so.  A defect
 fails every time.  Run as a program, this file is such a watcher.
 """
 

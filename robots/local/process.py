@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -42,12 +42,32 @@ class ArmProcessConfig:
     fault_log: str = "outputs/robot/faults.jsonl"
 
 
+class Clock(Protocol):
+    """What the process asks of the module ``time``."""
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds; not set back when the time of day is."""
+        ...
+
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""
+        ...
+
+
 class ArmProcess:
     """Loop and driver in a process of their own, beside the planner."""
 
-    def __init__(self, wire: socket.socket, driver: ArmDriver, config: ArmProcessConfig) -> None:
+    def __init__(
+        self, wire: socket.socket, driver: ArmDriver, config: ArmProcessConfig,
+        clock: Clock = time,
+    ) -> None:
         wire.setblocking(False)
         self.wire, self.driver, self.limits = wire, driver, config.limits
+        self.clock = clock
         self.loop = ArmLoop(config.limits, config.control_hz, config.tick_hz)
         self.ending = False
         self._faults = FaultLog(config.fault_log)
@@ -57,18 +77,18 @@ class ArmProcess:
 
     def run(self) -> None:
         """Until the planner's end closes, or ``ending`` is set; brakes before it returns."""
-        due, until = time.monotonic(), float("inf")
-        while time.monotonic() < until:
+        due, until = self.clock.monotonic(), float("inf")
+        while self.clock.monotonic() < until:
             self._receive()
             if self.ending and until == float("inf"):
-                until = time.monotonic() + BRAKE_S
+                until = self.clock.monotonic() + BRAKE_S
                 self.loop.brake()
             self._step()
             if self.ending and not self._moving():
                 return
             # After a stall, go on from now: set points must not come in a burst.
-            due = max(due + self.loop.period_s, time.monotonic() - self.loop.period_s)
-            time.sleep(max(0.0, due - time.monotonic()))
+            due = max(due + self.loop.period_s, self.clock.monotonic() - self.loop.period_s)
+            self.clock.sleep(max(0.0, due - self.clock.monotonic()))
 
     def _moving(self) -> bool:
         follower = self.loop.interpolator
@@ -78,14 +98,14 @@ class ArmProcess:
 
     def _sense(self) -> None:
         pose, closedness = self.driver.sense()
-        now = time.time()
+        now = self.clock.time()
         turn = Rotation.from_euler("xyz", pose[3:6]).as_quat()
         self.loop.pose(pose[:3], turn, self.limits.frame, now, now)
         self.loop.gripper(closedness, now, now)
 
     def _step(self) -> None:
         self._sense()
-        now = time.time()
+        now = self.clock.time()
         reflex = self.driver.reflex()
         if reflex and not self.loop.latch:
             self.loop.fault("reflex", reflex, now)
@@ -119,7 +139,7 @@ class ArmProcess:
         """Raises ``SafetyError`` with the reason if the arm is not ready."""
         self.driver.recover()
         self._sense()
-        self.loop.recover(time.time())
+        self.loop.recover(self.clock.time())
 
     # -- the planner -------------------------------------------------------------------------
 
@@ -133,13 +153,15 @@ class ArmProcess:
                 data = b""
             if not data:
                 if not self.ending:
-                    self.loop.fault("planner_gone", "the planner's process ended", time.time())
+                    self.loop.fault(
+                        "planner_gone", "the planner's process ended", self.clock.time()
+                    )
                 self.ending = True
                 return
             self._take(json.loads(data))
 
     def _take(self, message: dict[str, Any]) -> None:
-        now = time.time()
+        now = self.clock.time()
         match message["kind"]:
             case "action":
                 self.loop.action(message["action"], message["planned_on"], now)
@@ -163,7 +185,7 @@ class ArmProcess:
 
     def _answer(self, done: bool, text: str) -> None:
         self._told = None  # the status goes first
-        self._tell(time.time())
+        self._tell(self.clock.time())
         self._send(kind="answer", done=done, text=text)
 
     def _tell(self, now: float) -> None:

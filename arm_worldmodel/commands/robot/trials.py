@@ -31,7 +31,7 @@ def run(settings: Settings) -> dict[str, Any]:
     open_ros("localhost")
     import numpy as np
 
-    from arm_worldmodel.hil import start_hil
+    from arm_worldmodel.hil import START_S, start_hil
     from arm_worldmodel.report import wilson_95, write_report
     from arm_worldmodel.trials import LIFT_M, REACH_M, Table, grasps, reach
     from planners.load import image_size, make_agent, policy_of
@@ -46,7 +46,7 @@ def run(settings: Settings) -> dict[str, Any]:
     try:
         link = RosLink(Topics())
         env, table = FrankaEnv(link, look), Table(link)
-        link.inbox.wait("the arm", lambda: link.inbox.latest is not None, 30.0)
+        link.inbox.wait("the arm", lambda: link.inbox.latest is not None, START_S)
         rng = np.random.default_rng(settings.seed)
         bar = Progress(range(settings.reaches), desc="reach", unit="episode")
         reached = []
