@@ -129,6 +129,7 @@ def go_home(robot) -> None:
 
 
 def move_home(robot) -> None:
+    """The way itself, gently.  Raises ``pylibfranka.ControlException`` on a reflex."""
     control = robot.start_joint_position_control(pylibfranka.ControllerMode.JointImpedance)
     state, _ = control.readOnce()
     otg, given, out = Ruckig(7, CYCLE_S), InputParameter(7), OutputParameter(7)
