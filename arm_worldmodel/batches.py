@@ -1,6 +1,6 @@
 """Batches for the training loops: numpy windows and latents become torch tensors.
 
-Every feed gives the same batch for the same step (``worldmodel.train``).
+Every feed gives the same batch for the same step (``worldmodel.run``).
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from worldmodel.config import PredictorConfig, TrainConfig
 from worldmodel.losses import PostTraining
 from worldmodel.models import Models
 from worldmodel.predictor import Predictor
-from worldmodel.train import TrainingError, post_train
+from worldmodel.run import TrainingError
+from worldmodel.train import post_train
 
 TESTS = Path(__file__).parent
 AC = PredictorConfig(64, 16, 24, 48, 2, 4, residual=True, action_scale=20.0)

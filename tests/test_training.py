@@ -10,7 +10,8 @@ from worldmodel.losses import post_training_losses
 from worldmodel.masked import MASKS, MaskedPretraining, visible_tokens
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout, decode, readout_loss
-from worldmodel.train import TrainingError, learning_rate, post_train, pretrain
+from worldmodel.run import TrainingError, learning_rate
+from worldmodel.train import post_train, pretrain
 
 AC = PredictorConfig(64, 16, 24, 48, 2, 4, residual=True, action_scale=20.0)
 

@@ -13,7 +13,7 @@ from worldmodel.config import ReadoutConfig, TrainConfig
 from worldmodel.device import device_of, to_host
 from worldmodel.pose import euler_to_matrix
 from worldmodel.readout import Readout
-from worldmodel.train import Run
+from worldmodel.run import Run
 
 TARGETS = (
     "object_x_m", "object_y_m", "object_z_m", "hand_x_m", "hand_y_m", "hand_z_m",
