@@ -98,6 +98,12 @@ class OutcomeLog:
         done = {(o.seed, o.planner_seed) for o in self.outcomes}
         return [job for job in jobs if (job.seed, job.planner_seed) not in done]
 
+    def of(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """What is there of the jobs, each once."""
+        done = {(o.seed, o.planner_seed): o for o in self.outcomes}
+        keys = [(job.seed, job.planner_seed) for job in jobs]
+        return [done[key] for key in keys if key in done]
+
     def append(self, outcome: Outcome) -> None:
         """Add one line and have it on the disk."""
         self.outcomes.append(outcome)

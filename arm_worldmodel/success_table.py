@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -208,6 +210,15 @@ def identity(cell: Cell) -> dict[str, Any]:
     if cell.policy.checkpoint == SHIPPED:
         same["policy"]["checkpoint"] = None  # as logs of before it had a name
     return {**same, "weights": weights}
+
+
+def unfinished(out: Path, cell: Cell) -> OutcomeLog:
+    """The episodes of one row, until its run ends; with other settings or weights the file has
+    another name."""
+    same = identity(cell)
+    text = json.dumps(same, sort_keys=True, default=str)
+    name = f"unfinished-{hashlib.sha256(text.encode()).hexdigest()[:12]}.jsonl"
+    return OutcomeLog(out / name, same, DEFAULTS)
 
 
 # -- what is written --------------------------------------------------------------------------

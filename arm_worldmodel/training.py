@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -43,6 +46,18 @@ def _trained(kind: type[M], source: str) -> M:
     module = Models.load(source, [part], "cpu").part(part)
     assert isinstance(module, kind)
     return module.requires_grad_(True)
+
+
+def last_losses(out: str, part: str) -> dict[str, float]:
+    """Mean losses and figures of the last steps that trained ``part``, as its run wrote them."""
+    title = "train" if part == "predictor" else part
+    figures = json.loads((Path(out) / f"{title}_losses.json").read_text())
+    return {name: value for name, value in figures.items() if math.isfinite(value)}
+
+
+def told(figures: dict[str, float]) -> str:
+    """Figures for a line on the terminal."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 
 def train_predictor(

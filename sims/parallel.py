@@ -48,10 +48,10 @@ def run_parallel(
             for done in as_completed(pending):
                 yield done.result()
         except BaseException:  # their jobs are not waited for
-            executor.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
                 if process not in others:
                     process.kill()
+            executor.shutdown(cancel_futures=True)
             raise
 
 

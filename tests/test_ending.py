@@ -1,64 +1,73 @@
 """Commands that are ended by a signal: nobody is left behind, what was done stays, and the same
 command goes on where it stopped."""
 
-import contextlib
+import json
+import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+import processes
 import psutil
 import pytest
+import torch
+from conftest import make_episode
+from this_machine import measured
 
 from robot_data.episodes import EpisodeStore
+from sims.parallel import run_parallel
 
-GONE_S = 5.0
-START_S = 120.0  # on a machine that does other things, too
+pytestmark = pytest.mark.realtime
+GONE_S, START_S = 5.0, 60.0  # on an idle machine
 
 
 class Command:
-    """A command in a session of its own, with its messages in a file."""
+    """A command in a process group of its own, with its messages in a file."""
 
     def __init__(self, folder: Path, *words: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / f"log-{time.monotonic_ns()}"
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "arm_worldmodel", *words], stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL, start_new_session=True, cwd=folder,
+            self.process = processes.start(
+                [*processes.WORLDMODEL, *words], stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, cwd=folder,
             )
-        self.family = [psutil.Process(self.process.pid)]
+        self.itself = psutil.Process(self.process.pid)
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")
 
     def wait_until(self, done) -> None:
-        until = time.monotonic() + START_S
-        while not done():
+        def ready():
             assert self.process.poll() is None, self.said()
-            assert time.monotonic() < until, self.said()
-            time.sleep(0.01)
+            return done()
+
+        measured().until(f"the middle of {self.process.args}", ready, START_S)
 
     def send(self, number: int, group: bool = False) -> int:
-        """Its exit code, once it and all that descend from it are gone, which takes a moment."""
-        self.family += self.family[0].children(recursive=True)
+        """Its exit code, once it and all that descend from it are gone."""
+        family = self.itself.children(recursive=True)
         (os.killpg if group else os.kill)(self.process.pid, number)
-        _, alive = psutil.wait_procs(self.family[1:], timeout=GONE_S)
-        code = self.process.wait(GONE_S)
-        assert not alive, alive
+        until = time.monotonic() + measured().seconds(GONE_S)
+        code = self.process.wait(until - time.monotonic())
+        while alive := [process for process in family if lives(process)]:
+            assert time.monotonic() < until, alive
+            time.sleep(0.02)
         return code
 
     def finish(self) -> str:
-        assert self.process.wait(START_S) == 0, self.said()
+        assert self.process.wait(measured().seconds(START_S)) == 0, self.said()
         return self.said()
 
-    def end(self) -> None:
-        for process in self.family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        self.process.wait()
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it has not ended; nobody may have asked yet how it did."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.fixture
@@ -72,13 +81,12 @@ def start(tmp_path):
 
     yield begin
     for command in begun:
-        command.end()
+        processes.end(command.process)
 
 
 COLLECT = ("collect", "episodes=12", "workers=2", "arm.image_size=32", "collect.frames=6")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "group", "code"),
     [
@@ -104,3 +112,79 @@ def test_collect_takes_its_workers_along_and_goes_on(start, tmp_path, number, gr
     assert len(list(store.episodes())) == 12
     assert all((store.read(name).images == kept[name].images).all() for name in names)
     assert not list(store.root.glob(".tmp-*"))
+
+
+EVALUATE = ("evaluate", "task=reach", "policy=random", "episodes=8", "workers=2", "max_steps=6",
+            "arm.image_size=32")
+
+
+def test_evaluate_takes_its_workers_along_and_goes_on(start, tmp_path):
+    def told():
+        lines = [p.read_text().splitlines()[1:] for p in tmp_path.glob("out/unfinished-*.jsonl")]
+        return [json.loads(line) for log in lines for line in log]
+
+    first = start(*EVALUATE, f"out={tmp_path / 'out'}")
+    first.wait_until(lambda: len(told()) >= 2)
+    assert first.send(signal.SIGTERM) == 143
+    assert "Traceback" not in first.said()
+    kept = told()
+    assert 2 <= len(kept) < 8
+    said = start(*EVALUATE, f"out={tmp_path / 'out'}").finish()
+    assert f"{len(kept)} episodes are of a run that was ended" in said
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    found = {e["seed"]: e for e in report["per_episode"]}
+    assert len(report["per_episode"]) == len(found) == 8
+    assert all(found[e["seed"]] == e for e in kept)
+    assert not told()  # a run that is done begins anew the next time
+
+
+def test_training_keeps_the_step_it_was_ended_in_and_goes_on(start, tmp_path):
+    store = EpisodeStore(tmp_path / "data")
+    for number in range(3):
+        store.write(f"ep-{number}", make_episode(8, number, side=32))
+    out = tmp_path / "out"
+    words = (
+        "pretrain", f"data={store.url}", f"out={out}", "encoder.image_size=32", "device=cpu",
+        "encoder.embed_dim=48", "encoder.depth=1", "encoder.num_heads=4", "train.batch_size=4",
+        "train.log_every=1", "train.checkpoint_every=1000000",
+    )
+
+    def step():
+        state = torch.load(out / "pretrain_state.pt", map_location="cpu", weights_only=True)
+        return state["step"]
+
+    first = start(*words, "train.steps=1000000")
+    first.wait_until(lambda: any(out.glob("tensorboard/pretrain/*")))
+    time.sleep(1.0)
+    assert first.send(signal.SIGTERM) == 143
+    assert "Traceback" not in first.said()
+    done = step()  # between checkpoints, and still there
+    assert 1 <= done < 1_000_000
+    said = start(*words, f"train.steps={done + 3}").finish()
+    assert step() == done + 3
+    assert "loss" in said.splitlines()[-1]
+    assert (out / "encoder.safetensors").is_file()
+
+
+def test_the_bridge_leaves_when_it_is_asked_to(start, monkeypatch):
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    from cell import domain
+
+    with domain() as number:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
+        serve = start("robot", "serve")
+        # Its node is open once the middleware has its sockets.
+        serve.wait_until(lambda: serve.itself.net_connections("udp"))
+        time.sleep(1.0)
+        assert serve.send(signal.SIGTERM) == 143
+    assert serve.said().splitlines()[-1] == "worldmodel robot serve: ended by SIGTERM"
+    assert "Traceback" not in serve.said()
+
+
+def test_work_is_not_waited_for_when_its_results_are_not():
+    results = run_parallel(time.sleep, [0.0, 600.0, 600.0], workers=2)
+    next(results)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    results.close()
+    assert not any(worker.is_alive() for worker in workers)

@@ -9,7 +9,7 @@ from typing import Any
 from arm_worldmodel.report import write_report
 from robot_data.episodes import EpisodeStore
 from sims.arm import ArmConfig
-from sims.collect import collect
+from sims.collect import collect, episode_name
 from sims.experts import CollectConfig
 from sims.parallel import Pool
 from worldmodel.progress import Progress
@@ -35,9 +35,12 @@ def run(settings: Settings) -> dict[str, Any]:
         raise ValueError(f"episodes={settings.episodes}; record at least 1")
     began, frames = time.monotonic(), 0
     seeds = range(settings.first_seed, settings.first_seed + settings.episodes)
-    held = len(EpisodeStore(settings.out))
+    names = set(EpisodeStore(settings.out).names())
+    held, there = len(names), sum(episode_name(seed) in names for seed in seeds)
     recorded = 0
-    with Progress(total=settings.episodes, desc="collect", unit="episode") as bar:
+    with Progress(
+        total=settings.episodes, initial=there, desc="collect", unit="episode"
+    ) as bar:
         for count in collect(
             settings.arm, settings.collect, settings.out, seeds, settings.workers, settings.pool
         ):
@@ -49,5 +52,11 @@ def run(settings: Settings) -> dict[str, Any]:
         "seconds": seconds, "frames_per_second": frames / seconds,
         "settings": asdict(settings),
     }
-    write_report(settings.out, report)
+    path = write_report(settings.out, report)
+    done = (
+        f"{recorded} episodes recorded, {there} were there: {frames} frames, "
+        f"{frames / seconds:.0f} a second" if recorded
+        else f"all {settings.episodes} episodes were there already"
+    )
+    print(f"{done}: {settings.out}; report: {path}")
     return report

@@ -34,4 +34,7 @@ def run(settings: Settings) -> dict[str, Any]:
         "episodes": len(caches[0].episodes()), "seconds": time.monotonic() - began,
     }
     once(write_report, settings.out, report)
+    once(print, f"latents of {report['episodes']} episodes and {settings.variants} variants of "
+                f"each in {report['seconds']:.0f} s: {caches[0].folder}; report: "
+                f"{settings.out}/report.json")
     return report

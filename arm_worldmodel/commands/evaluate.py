@@ -16,7 +16,7 @@ from sims.parallel import Pool
 class Settings(PolicyConfig):
     """Success over many seeds, of one task or of every row of the success table.
 
-    The table goes on where it stopped when started again with the same ``out``.
+    What was ended goes on where it stopped when started again with the same ``out``.
     """
 
     task: str = "pick_and_place"  # reach, grasp, reach_with_object or pick_and_place
@@ -51,7 +51,7 @@ def run_cell(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.evaluation import Cell, Keep, Outcome, jobs_of, loadable, run_jobs, summary
     from arm_worldmodel.pictures.failures import forget_failures
     from arm_worldmodel.report import write_report
-    from arm_worldmodel.success_table import write_page
+    from arm_worldmodel.success_table import unfinished, write_page
     from planners.load import make_agent, policy_of
     from worldmodel.progress import Progress
 
@@ -65,16 +65,27 @@ def run_cell(settings: Settings) -> dict[str, Any]:
     if not settings.policy.startswith("simulator_"):
         make_agent(loadable(cell.policy))
     jobs = jobs_of(cell, settings.first_seed, settings.planner_seeds)
-    failures = None
+    failures = log = None
+    outcomes: list[Outcome] = []
     if "://" not in settings.out:
         failures = str(Path(settings.out).resolve() / "failures")
-        forget_failures(Path(failures), cell.name)
-    outcomes: list[Outcome] = []
-    with Progress(total=len(jobs), desc=f"evaluate {settings.task}", unit="episode") as bar:
+        log = unfinished(Path(settings.out), cell)
+        outcomes = log.of(jobs)
+        if outcomes:
+            print(f"{len(outcomes)} episodes are of a run that was ended; to begin anew delete "
+                  f"{log.path}", flush=True)
+        else:
+            forget_failures(Path(failures), cell.name)
+    missing = log.missing(jobs) if log else jobs
+    with Progress(
+        total=len(jobs), initial=len(outcomes), desc=f"evaluate {settings.task}", unit="episode"
+    ) as bar:
         for outcome in run_jobs(
-            jobs, settings.workers, settings.pool, Keep(failures, settings.record)
+            missing, settings.workers, settings.pool, Keep(failures, settings.record)
         ):
             outcomes.append(outcome)
+            if log:
+                log.append(outcome)
             bar.update()
             bar.set_postfix(success=f"{np.mean([o.success for o in outcomes]):.0%}")
     outcomes.sort(key=lambda o: o.seed)
@@ -88,6 +99,8 @@ def run_cell(settings: Settings) -> dict[str, Any]:
     row = {"name": cell.name, "group": "", "task": cell.task, **summary(outcomes)}
     page = write_page(settings.out, f"worldmodel evaluate: {cell.name}", [row],
                       {cell.name: outcomes}, [row])
+    if log:
+        log.path.unlink(missing_ok=True)
     low, high = report["wilson_95"]
     print(
         f"{cell.name}: {report['successes']}/{len(outcomes)} = {report['success_rate']:.0%} "

@@ -46,5 +46,5 @@ def run(settings: Settings) -> dict[str, Any]:
     except Exception as error:  # a report of what does not work here
         report["rendering"] = str(error)
     print(f"  rendering: {report['rendering']}")
-    write_report(settings.out, report)
+    print(f"report: {write_report(settings.out, report)}")
     return report

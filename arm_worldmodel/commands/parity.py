@@ -36,6 +36,6 @@ def run(settings: Settings) -> dict[str, Any]:
         "predictor": asdict(predictor.config),
         "not_compared": [k for k in given if k in NOT_COMPARED],
     }
-    write_report(settings.out, report)
-    print(f"max_abs_diff {report['max_abs_diff']:.3e}")
+    path = write_report(settings.out, report)
+    print(f"max_abs_diff {report['max_abs_diff']:.3e}; report: {path}")
     return report

@@ -28,6 +28,7 @@ def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.batches import ClipFeed
     from arm_worldmodel.encoding import once
     from arm_worldmodel.report import write_report
+    from arm_worldmodel.training import last_losses, told
     from robot_data.episodes import EpisodeStore
     from worldmodel import checkpoint
     from worldmodel.encoder import Encoder
@@ -42,9 +43,12 @@ def run(settings: Settings) -> dict[str, Any]:
     torch.manual_seed(train.seed)
     encoder = pretrain(Encoder(settings.encoder), feed, train, settings.out, settings.device)
     once(checkpoint.save_part, settings.out, encoder, encoder)
+    losses = last_losses(settings.out, "pretrain")
     report = {
-        "encoder_hash": checkpoint.state_hash(encoder),
+        "losses": losses, "encoder_hash": checkpoint.state_hash(encoder),
         "seconds": time.monotonic() - began, "settings": asdict(settings),
     }
     once(write_report, settings.out, report)
+    once(print, f"encoder after {train.steps} steps: {told(losses)}: {settings.out}; report: "
+                f"{settings.out}/report.json")
     return report

@@ -51,5 +51,6 @@ def run(settings: Settings) -> dict[str, Any]:
             f"  {name:12}{row['r2']:8.3f}{row['median_error']:14.4f}"
             for name, row in report[kind].items()
         ]
-    print("\n".join(rows))
+    once(print, "\n".join(rows))
+    once(print, f"probes of encoder {models.encoder_hash}: {settings.out}/report.json")
     return report

@@ -60,7 +60,13 @@ def run(settings: Settings) -> dict[str, Any]:
     """Returns the report of every part; resumes what ``out`` holds."""
     from arm_worldmodel.encoding import fill_cache, fill_caches, once
     from arm_worldmodel.report import write_report
-    from arm_worldmodel.training import train_goal_network, train_predictor, train_state_readout
+    from arm_worldmodel.training import (
+        last_losses,
+        told,
+        train_goal_network,
+        train_predictor,
+        train_state_readout,
+    )
     from worldmodel.checkpoint import part_file, save_part
     from worldmodel.models import Models, find, parts_in
 
@@ -111,6 +117,14 @@ def run(settings: Settings) -> dict[str, Any]:
     if kept:
         once(Models.load(settings.checkpoint, kept, "cpu").save, settings.out)
         print(f"{settings.out} has from {settings.checkpoint}: {', '.join(kept)}")
+    report["losses"] = {part: last_losses(settings.out, part) for part in settings.parts}
     report["seconds"] = time.monotonic() - began
     once(write_report, settings.out, report)
+    held = {"predictor": report.get("validation", {}), "readout": report.get("readout", {})}
+    for part in settings.parts:
+        checked = held.get(part, report.get(part))
+        once(print, f"{part}: {told(report['losses'][part])}"
+                    + (f"; validation: {told(checked)}" if checked else ""))
+    once(print, f"{len(settings.parts)} parts in {report['seconds'] / 60:.1f} min: "
+                f"{settings.out}; report: {settings.out}/report.json")
     return report

@@ -70,5 +70,5 @@ def run(settings: Settings) -> dict[str, Any]:
     }
     write_report(out, report)
     print(f"reach {report['reached']} of {len(reached)}, scripted grasp {report['scripted']} of "
-          f"{len(scripted)}, planned grasp {report['planned']} of {len(planned)}")
+          f"{len(scripted)}, planned grasp {report['planned']} of {len(planned)}: {out}")
     return report
