@@ -82,6 +82,36 @@ def test_train_reports_validation_and_readout(weights):
     assert {"teacher_forcing", "rollout", "copy", "shuffled_actions"} <= set(found["validation"])
     assert found["readout"]["position_median_m"] > 0
     assert (weights / "tensorboard").is_dir()
+    assert {"predictor", "readout", "subgoals", "inverse_dynamics"} == set(found["losses"])
+    assert all(figures["loss"] > 0 for figures in found["losses"].values())
+    runs = {p.name for p in (weights / "tensorboard").iterdir()}  # they share the tag "loss"
+    assert {"pretrain", "train", "readout", "subgoals", "inverse_dynamics"} <= runs
+
+
+def test_a_finished_collect_says_that_all_is_there(data, capsys):
+    command = ["collect", f"out={data / 'train'}", "episodes=4", "workers=1", "collect.frames=12"]
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("all 4 episodes were there already")
+    assert "collect: 4/4" in shown.err
+
+
+def test_commands_end_with_what_they_made_and_where(data, weights, tmp_path, capsys):
+    store, out = data / "train", tmp_path / "out"
+    for command, figure, where in (
+        (["encode", f"data={store}", f"checkpoint={weights}"], "4 episodes", ".latents"),
+        (["export", "format=npz", f"data={store}"], "4 of 4 episodes", str(out)),
+        (["data", "split", f"data={store}", "share=0.5"], "validation", str(out)),
+        (["train", f"data={store}", f"checkpoint={weights}", "parts=[readout]", "readout.dim=32",
+          "readout.depth=1", "readout.num_heads=4", "readout_train.steps=2"], "1 parts", str(out)),
+    ):
+        assert main([*command, f"out={out}"]) == 0
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert figure in last
+        assert where in last
+        report_file = last.rpartition("report: ")[2]
+        assert json.loads(Path(report_file).read_text())
+    assert not [p for p in out.iterdir() if p.name.startswith(".")]
 
 
 def test_train_makes_every_part_and_reports_it(weights):
