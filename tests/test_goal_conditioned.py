@@ -90,7 +90,7 @@ def test_weights_round_trip_and_another_encoder_is_refused(tmp_path):
         for a, b in zip(network.parameters(), back.parameters(), strict=True):
             assert torch.equal(a, b)
         with pytest.raises(checkpoint.CheckpointError, match="was trained on encoder"):
-            checkpoint.load_part(tmp_path, part, checkpoint.state_hash(other))
+            checkpoint.load_part(tmp_path, part, checkpoint.encoder_hashes(other))
 
 
 def test_the_trunk_of_a_trained_readout_is_taken_over():

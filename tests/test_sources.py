@@ -142,6 +142,17 @@ def test_released_weights_diagnose_replay_and_plan_by_tokens_alone(run, place, t
     assert frames.shape[1:] == (256, 256, 3)  # rendered as the model takes them
 
 
+def test_evaluate_renders_as_the_model_takes_pictures(run, tmp_path):
+    code, said = run(
+        "evaluate", META, "task=reach", "episodes=1", "first_seed=50000000", "max_steps=1",
+        "workers=1", f"out={tmp_path}", f"record={tmp_path}/store", *TOKENS_ONLY, *FEW,
+    )
+    assert code == 0, said
+    (name,) = EpisodeStore(tmp_path / "store").names()
+    assert EpisodeStore(tmp_path / "store").read(name).images.shape[1:] == (256, 256, 3)
+    assert "resized" not in said
+
+
 def test_a_camera_of_another_size_is_fitted_to_the_model(run, tmp_path):
     code, said = run(
         "plan", "shipped", "task=reach", "arm.image_size=160", "max_steps=1", "seed=50000000",

@@ -3,6 +3,7 @@
 import pickle
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -311,3 +312,30 @@ def test_weights_that_half_precision_cannot_hold_are_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
     checkpoint.save_part(tmp_path, encoder, encoder, torch.float32)
     assert same(Models.load(tmp_path, device="cpu").encoder, encoder)
+
+
+def test_the_same_weights_with_other_heads_or_images_are_another_encoder(tmp_path):
+    encoder = Encoder(SMALL)
+    others = [Encoder(replace(SMALL, num_heads=2)), Encoder(replace(SMALL, image_size=128))]
+    for other in others:
+        other.load_state_dict(encoder.state_dict())
+    assert len({checkpoint.state_hash(e) for e in (encoder, *others)}) == 3
+    checkpoint.save_part(tmp_path, Predictor(SMALL_AC), encoder)
+    checkpoint.save_part(tmp_path, others[0], others[0])
+    with pytest.raises(CheckpointError, match="trained on encoder"):
+        Models.load(tmp_path, device="cpu")
+
+
+def test_parts_that_carry_the_hash_of_the_weights_alone_still_load(tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    encoder = Encoder(SMALL)
+    checkpoint.save_part(tmp_path, encoder, encoder)
+    path = checkpoint.save_part(tmp_path, Predictor(SMALL_AC), encoder)
+    with safe_open(path, "pt") as handle:
+        about = handle.metadata()
+    about["encoder_hash"] = checkpoint.encoder_hashes(encoder)[1]
+    assert about["encoder_hash"] != checkpoint.state_hash(encoder)
+    save_file(load_file(path), path, about)
+    assert Models.load(tmp_path, device="cpu").has("predictor")

@@ -44,16 +44,29 @@ PARTS: dict[str, tuple[type[nn.Module], Callable[..., Any]]] = {  # and how conf
     "subgoals": (SubgoalPredictor, _goal_config),
     "inverse_dynamics": (InverseDynamics, _goal_config),
 }
+UNSEEN = ("image_size", "num_heads", "layer_norm_eps")  # an encoder's sizes that no shape shows
 NAMES = {kind: name for name, (kind, _) in PARTS.items()}
 
 
-def state_hash(module: nn.Module) -> str:
-    """First 16 hex digits of the SHA-256 over names, shapes and fp16 values of the weights."""
+def state_hash(encoder: Encoder) -> str:
+    """Names an encoder: the first 16 hex digits of the SHA-256 over names, shapes and fp16 values
+    of its weights, and over ``UNSEEN`` where they are not the default."""
+    return encoder_hashes(encoder)[0]
+
+
+def encoder_hashes(encoder: Encoder) -> tuple[str, str]:
+    """What parts trained on an encoder may carry: its ``state_hash``, or that of the weights alone,
+    which parts carried when the hash had no ``UNSEEN``."""
     digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
+    for name, value in sorted(encoder.state_dict().items()):
         digest.update(f"{name}{tuple(value.shape)}".encode())
         digest.update(value.detach().half().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    weights = digest.hexdigest()[:16]
+    for name in UNSEEN:
+        value = getattr(encoder.config, name)
+        if value != getattr(EncoderConfig(), name):
+            digest.update(f"{name}={value}".encode())
+    return digest.hexdigest()[:16], weights
 
 
 def files_hash(files: Mapping[str, Path]) -> str:
@@ -99,19 +112,21 @@ def save_part(
     return path
 
 
-def load_part(folder: str | Path, part: str, encoder_hash: str | None = None) -> nn.Module:
-    """One of ``PARTS`` on the CPU, in float32; with ``encoder_hash`` only if it was trained on
-    that encoder.
+def load_part(
+    folder: str | Path, part: str, hashes: tuple[str, ...] | None = None
+) -> nn.Module:
+    """One of ``PARTS`` on the CPU, in float32; with ``hashes``, the ``encoder_hashes`` of an
+    encoder, only if it was trained on that encoder.
 
     Raises CheckpointError where the file is missing, unreadable, not ours, of other shapes than
     its configuration says, or trained on another encoder.
     """
     path = part_file(folder, part)
     fields, trained_on = _about(path)
-    if encoder_hash not in (None, trained_on):
+    if hashes is not None and trained_on not in hashes:
         raise CheckpointError(
             f"{path} was trained on encoder {trained_on}, but the encoder here is "
-            f"{encoder_hash}; use the encoder beside it or train again with `worldmodel train`"
+            f"{hashes[0]}; use the encoder beside it or train again with `worldmodel train`"
         )
     kind, config = PARTS[part]
     try:

@@ -85,7 +85,7 @@ class Models:
         wanted = set(PARTS if parts is None else parts)
         models = cls(source, _load(source, wanted - ({"readout"} if readout else set()), sizes))
         if readout is not None:
-            models.parts["readout"] = _readout(readout, models.encoder_hash)
+            models.parts["readout"] = _readout(readout, models.encoder)
         for part in sorted(wanted if parts is not None else ()):
             models.part(part)
         for module in models.parts.values():
@@ -229,12 +229,13 @@ def _load(source: str | Path, wanted: set[str], sizes: Sizes | None) -> dict[str
         return meta_parts(where, wanted, sizes or Sizes())
     encoder = checkpoint.load_part(where, "encoder")
     there = [p for p in parts_in(where) if p in wanted and p != "encoder"]
-    belongs_to = checkpoint.state_hash(encoder) if there else None
+    assert isinstance(encoder, Encoder)
+    hashes = checkpoint.encoder_hashes(encoder) if there else None
     return {
-        "encoder": encoder, **{p: checkpoint.load_part(where, p, belongs_to) for p in there}
+        "encoder": encoder, **{p: checkpoint.load_part(where, p, hashes) for p in there}
     }
 
 
-def _readout(source: str | Path, encoder_hash: str) -> nn.Module:
+def _readout(source: str | Path, encoder: Encoder) -> nn.Module:
     """The readout of another source, which needs no encoder of its own."""
-    return checkpoint.load_part(_place(source), "readout", encoder_hash)
+    return checkpoint.load_part(_place(source), "readout", checkpoint.encoder_hashes(encoder))
