@@ -5,10 +5,13 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from arm_worldmodel.commands import NAMES, module_of
 from configs.settings import SettingsError, load
+from robot_data.episodes import EpisodeStore
+from robot_data.schema import Episode
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "worldmodel/weights/README.md", *sorted(
@@ -120,3 +123,17 @@ def test_tables_say_what_the_report_of_the_table_says(page):
         tasks = TASKS if len(cells) == 4 else TASKS[-1:]
         told = {t: c.replace("*", "") for t, c in zip(tasks, cells, strict=True) if c}
         assert told == {task: rates[f"{name}/{task}"] for task in told}, begin
+
+
+def test_python_of_the_python_page_runs(tmp_path, monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.S)
+    assert len(blocks) >= 3
+    images = np.zeros((3, 64, 64, 3), np.uint8)
+    states, actions = np.zeros((3, 7)), np.zeros((3, 7))
+    EpisodeStore(tmp_path / "data/lab").write(
+        "a", Episode(images, states, actions, commanded_closedness=np.zeros(3))
+    )
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        exec(compile(block, "docs/python.md", "exec"), {})
+    assert (tmp_path / "outputs/down.webp").exists()
