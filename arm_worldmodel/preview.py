@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from robot_data.images import fit_picture, fit_square
 from robots.checkup import Finding, judge_view
 from robots.safety import check_pose
+from worldmodel.device import device_of, to_host
 from worldmodel.models import Models
 
 
@@ -36,7 +37,8 @@ def find_hand(
 ) -> Finding:
     """Judge the state [7] that the readout reads from ``image`` against the arm's own."""
     frame = torch.from_numpy(fit_picture(image, models.image_size)[None])
+    frame = frame.to(device_of(models.encoder))
     with torch.inference_mode():
         tokens = models.encoder.encode_frames(frame).float()
-        read = models.readout.state(tokens)[0].double().numpy()
+        read = to_host(models.readout.state(tokens)[0]).double().numpy()
     return judge_view(read, np.r_[check_pose(*pose), closedness])

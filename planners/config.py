@@ -143,5 +143,6 @@ class PolicyConfig:
     calibration: str | None = None
     # source of another readout, fine-tuned for another arm or camera; null: the checkpoint's
     readout: str | None = None
+    device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
     agent: AgentConfig = field(default_factory=AgentConfig)
     hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)

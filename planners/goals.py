@@ -14,6 +14,7 @@ from planners.grip import likeliest_grip
 from planners.objective import GoalObjective
 from planners.perception import Perception, View
 from planners.subgoals import Progress, SubgoalSequence
+from worldmodel.device import to_host
 
 # After calibration the readout's error is mostly noise, not bias, so subtracting a second reading
 # adds that reading's noise.  A gain of 0.5 had the lowest error (docs/lab-book.md, servo gain).
@@ -91,7 +92,7 @@ def encode_goals(perception: Perception, images: Sequence[Any], binary_grip: boo
     if states is None:
         return [Goal(t, None) for t in tokens]
     if binary_grip:
-        states[:, 6] = likeliest_grip(states)
+        states[:, 6] = likeliest_grip(to_host(states)).to(states.device)
     return [Goal(t, s) for t, s in zip(tokens, states, strict=True)]
 
 

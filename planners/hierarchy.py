@@ -24,6 +24,7 @@ from planners.perception import Perception, View
 from planners.search import Search, candidates
 from planners.subgoals import Progress, progress_towards
 from robot_data.loop import Decision
+from worldmodel.device import to_host
 from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
 
 MIN_PROBABILITY = 0.7  # switch to another predicted event only at this or more (hysteresis)
@@ -115,7 +116,7 @@ class HierarchicalAgent:
             self._decide(view)
             objective, progress = self._towards(view)
         self._steps += 1
-        self._closedness = float(view.state[6])
+        self._closedness = view.closedness
         plan = self.search.plan(objective, view, began)
         return Decision(
             action=plan.actions[0].double().numpy(),
@@ -140,9 +141,10 @@ class HierarchicalAgent:
         seen = self.perception.states_to_model(view.state[None])
         odds, poses = self.subgoals.predict(features, self._goal_features, seen)
         poses = self.perception.states_to_robot(poses)
-        best = int(odds[0].argmax())
+        likely = to_host(odds[0])
+        best = int(likely.argmax())
         kind = EVENTS[best]
-        if self._stages and kind != self._kind and odds[0, best] < MIN_PROBABILITY:
+        if self._stages and kind != self._kind and likely[best] < MIN_PROBABILITY:
             kind = self._kind
         if kind != self._kind and kind != "none":
             self._events += 1
@@ -167,7 +169,7 @@ class HierarchicalAgent:
         if stage.pose is None:
             self._finished = True
             self._stages.insert(0, stage)
-        elif stage.closes and view.state[6] > EMPTY_CLOSEDNESS:
+        elif stage.closes and view.closedness > EMPTY_CLOSEDNESS:
             up = self._stages[0].pose
             assert up is not None
             up[6] = 0.0

@@ -110,7 +110,7 @@ def load_models(config: PolicyConfig) -> Models:
     poses = config.agent.objective.uses_pose or config.readout is not None
     needed = [p for p in parts_of(config) if poses or p not in ("readout", "subgoals")]
     try:
-        return Models.load(config.checkpoint, needed, "cpu", config.readout)
+        return Models.load(config.checkpoint, needed, config.device, config.readout)
     except MissingPart as missing:
         raise MissingPart(
             missing.source, missing.part, missing.has, OTHERWISE.get(missing.part, "")

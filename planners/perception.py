@@ -18,6 +18,7 @@ from torch import Tensor
 from planners.calibration import Calibration
 from robot_data.images import fit_picture
 from robot_data.schema import DataError, check_state
+from worldmodel.device import to_host
 from worldmodel.encoder import Encoder
 from worldmodel.readout import Readout, read_states
 
@@ -37,6 +38,11 @@ class View:
     tokens: Tensor
     state: Tensor
     read: Tensor | None
+
+    @property
+    def closedness(self) -> float:
+        """Of the gripper, as measured."""
+        return to_host(self.state[6]).item()
 
 
 class Perception:

@@ -104,7 +104,9 @@ class Search:
                          View(tokens, state, None))
 
         def look() -> None:
-            perception.read(image, perception.encode(image))
+            seen = perception.encode(image)
+            read = perception.read(image, seen)
+            to_host(seen if read is None else read)  # a device may still be at it
 
         def evaluate(samples: int) -> None:
             cost(torch.zeros(samples, cem.horizon, 7))

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from planners.config import SubgoalConfig
 from planners.objective import GoalObjective, pose_parts
 from planners.perception import View
+from worldmodel.device import to_host
 
 STILL = 0.02  # change of closedness in a step, below which fingers have stopped
 TOUCHING = 0.05  # closedness above which fingers that stopped hold something
@@ -40,14 +43,15 @@ def progress_towards(
     """How ``view`` stands to ``objective``; closedness_before: measured one step ago (None: in
     the first step)."""
     state, goal = view.state, objective.goal_state
-    cost = objective(view.tokens, state[None]).item()
+    cost = objective(view.tokens, state[None])
     if goal is None:
-        return Progress(cost)
-    position, angle, grip = (part.item() for part in pose_parts(state[None], goal))
-    still = closedness_before is not None and abs(float(state[6]) - closedness_before) < STILL
-    if goal[6] > state[6] and still and state[6] > TOUCHING:
+        return Progress(to_host(cost).item())
+    parts = torch.cat([cost, *pose_parts(state[None], goal), goal[6:], state[6:]])
+    told, position, angle, grip, wanted, measured = to_host(parts).tolist()
+    still = closedness_before is not None and abs(measured - closedness_before) < STILL
+    if wanted > measured and still and measured > TOUCHING:
         grip = 0.0  # the fingers are stopped by what they hold
-    return Progress(cost, position, angle, grip)
+    return Progress(told, position, angle, grip)
 
 
 class SubgoalSequence:
@@ -77,7 +81,7 @@ class SubgoalSequence:
         if self.update(progress) != index:
             objective = objective_of(self.index)
             progress = progress_towards(objective, view, self._closedness)
-        self._closedness = float(view.state[6])
+        self._closedness = view.closedness
         return objective, progress
 
     def update(self, progress: Progress) -> int:

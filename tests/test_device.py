@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-import planners.search
-from planners.config import AgentConfig, CEMConfig, ObjectiveConfig
+from planners import agent as planning_agent
+from planners import baselines, goals, hierarchy, perception, search, subgoals
+from planners.agent import PlanningAgent
+from planners.baselines import InverseDynamicsAgent
+from planners.calibration import Calibration
+from planners.config import AgentConfig, CEMConfig, HierarchyConfig, ObjectiveConfig
+from planners.goals import GoalImages
+from planners.hierarchy import HierarchicalAgent
 from planners.load import planning_parts
 from planners.objective import GoalObjective
+from planners.perception import Perception
 from worldmodel import device, diagnostics, probes, train
 from worldmodel.config import (
     EncoderConfig,
@@ -57,7 +64,10 @@ def read_back(monkeypatch):
         reads.append(values.device.type)
         return torch.zeros(values.shape, dtype=values.dtype)
 
-    for module in (device, train, diagnostics, probes):
+    for module in (
+        device, train, diagnostics, probes, planning_agent, baselines, goals, hierarchy,
+        perception, search, subgoals,
+    ):
         monkeypatch.setattr(module, "to_host", zeros)
     return reads
 
@@ -97,22 +107,6 @@ def test_actions_from_the_host_are_imagined_and_scored_where_the_predictor_is(ho
     cost = imagination.score(context, actions, goal.token_cost)
     assert (cost.device, cost.shape) == (META, (5,))
     assert imagination.imagine(context, actions).device == META
-
-
-def test_a_view_is_perceived_and_actions_are_judged_where_the_weights_are(monkeypatch):
-    config = AgentConfig(CEMConfig(samples=8, elites=4), max_imagined=4)
-    perception, _, search = planning_parts(
-        Encoder(ENCODER).to(META), Predictor(PREDICTOR).to(META), Readout(READOUT).to(META), config
-    )
-    image = np.zeros((40, 50, 3), np.uint8)
-    view = perception.view({"image": image, "state": np.zeros(7)})
-    assert view.read is not None
-    assert {t.device for t in (view.tokens, view.state, view.read)} == {META}
-    back = []
-    monkeypatch.setattr(planners.search, "to_host", back.append)
-    goal = GoalObjective(config.objective, view.tokens[0], view.read)
-    search.cost(goal, view)(torch.zeros(8, 1, 7))
-    assert [(cost.device, cost.shape) for cost in back] == [(META, (8,))]
 
 
 def test_energies_and_drift_are_computed_where_the_predictor_is(read_back):
@@ -191,3 +185,62 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are():
 @pytest.mark.parametrize("energy", [0.0, 0.2746])
 def test_a_model_that_does_not_listen_ranks_the_true_action_in_the_middle(energy):
     assert diagnostics.rank_among(energy, torch.full((100,), energy)) == 0.5
+
+
+# -- an agent's whole step ------------------------------------------------------------------------
+
+
+def planning(objective, single=False, calibration=None, deadline_s=None):
+    """An agent whose models are on ``meta``."""
+    config = AgentConfig(
+        cem=CEMConfig(samples=20, iterations=2, elites=4, horizon=2, deadline_s=deadline_s),
+        objective=objective,
+    )
+    encoder, predictor, readout = (
+        module.to(META) for module in (Encoder(ENCODER), Predictor(PREDICTOR), Readout(READOUT))
+    )
+    parts = planning_parts(encoder, predictor, readout, config, calibration)
+    if not single:
+        return PlanningAgent(*parts)
+    events = SubgoalPredictor(GoalConditionedConfig(image=READOUT, hidden=16)).to(META)
+    return HierarchicalAgent(*parts, events, HierarchyConfig())
+
+
+TURNED = Calibration(np.eye(3), np.zeros(3), np.eye(3), 12, 0.02, 0.01, shift_px=4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"objective": ObjectiveConfig()},
+        {"objective": ObjectiveConfig(position_weight=0, rotation_weight=0, grip_weight=0)},
+        {"objective": ObjectiveConfig(), "single": True},
+        {"objective": ObjectiveConfig(), "calibration": TURNED},
+        {"objective": ObjectiveConfig(), "single": True, "calibration": TURNED},
+        {"objective": ObjectiveConfig(), "deadline_s": 5.0},
+    ],
+    ids=["planner", "tokens", "single goal", "calibrated", "single, calibrated", "deadline"],
+)
+def test_an_agent_plans_where_its_models_are(options, read_back):
+    agent = planning(**options)
+    images = np.zeros((3, 40, 32, 3), np.uint8)
+    agent.reset(list(images[:2]), seed=0)
+    state = np.array([0.5, 0, 0.2, 3.1, 0, 0, 0.0])
+    for _ in range(3):
+        decision = agent.act({"image": images[2], "state": state})
+    assert decision.action.shape == (7,)
+    assert set(read_back) == {"meta"}
+
+
+def test_the_policy_that_does_not_plan_acts_where_its_models_are(read_back):
+    readout, network = Readout(READOUT), InverseDynamics(
+        GoalConditionedConfig(image=READOUT, hidden=16)
+    )
+    perception = Perception(Encoder(ENCODER).to(META), readout.to(META))
+    agent = InverseDynamicsAgent(
+        perception, GoalImages(perception, AgentConfig()), network.to(META), CEMConfig()
+    )
+    image = np.zeros((32, 32, 3), np.uint8)
+    agent.reset([image], seed=0)
+    assert agent.act({"image": image, "state": np.zeros(7)}).action.shape == (7,)
+    assert set(read_back) == {"meta"}

@@ -27,6 +27,7 @@ class Settings:
     checkpoint: str = "shipped"
     # source of another readout, fine-tuned for this cell; null: the checkpoint's
     readout: str | None = None
+    device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
     transport: Transport = field(default_factory=Transport)
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)
@@ -41,7 +42,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
     sees = settings.readout is not None or "readout" in parts_in(settings.checkpoint)
     parts = ["readout"] if sees else []
-    models = Models.load(settings.checkpoint, parts, "cpu", settings.readout)
+    models = Models.load(settings.checkpoint, parts, settings.device, settings.readout)
     heard = _listen(settings)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
