@@ -31,6 +31,7 @@ class EpisodeWriter:
     def __init__(self, store: EpisodeStore, name: str, meta: dict[str, Any]) -> None:
         self.store, self.name, self.meta = store, name, meta
         self._frames: list[tuple[NDArray[Any], NDArray[Any], float]] = []
+        self._wrist: list[NDArray[np.uint8]] = []  # where there is such a camera
         self._stamps: list[float] = []
         self._actions: list[NDArray[np.float64]] = []
 
@@ -51,6 +52,8 @@ class EpisodeWriter:
         if np.isnan(told):
             told = float(observation["state"][6])
         self._frames.append((observation["image"], observation["state"], told))
+        if "wrist_image" in observation:
+            self._wrist.append(observation["wrist_image"])
         if "stamp" in info:  # seconds, of a real camera
             self._stamps.append(float(info["stamp"]))
 
@@ -68,6 +71,7 @@ class EpisodeWriter:
                 actions=np.stack([*self._actions, np.zeros(7)]),
                 commanded_closedness=np.asarray(told, np.float64), meta=self.meta,
                 timestamps_ns=stamps if stamped else None,
+                cameras={"wrist": np.stack(self._wrist)} if self._wrist else {},
             ),
         )
 

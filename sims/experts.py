@@ -86,10 +86,12 @@ def record_episode(env: Arm, config: CollectConfig, seed: int) -> Episode:
     noise = rng.choice([0.0, 1.0]) * rng.uniform(0.2, 1.0) * config.noise_m
     waypoints = script(env, config, rng)
     waypoint, used = next(waypoints), 0
-    images, states, actions = [], [], []
+    images, states, actions, wrist = [], [], [], []
     commanded, objects = [], []
     for t in range(config.frames):
         images.append(observation["image"])
+        if env.config.wrist_camera:
+            wrist.append(observation["wrist_image"])
         states.append(observation["state"])
         commanded.append(info["commanded"][6])
         objects.append(info["object_pose"])
@@ -112,6 +114,7 @@ def record_episode(env: Arm, config: CollectConfig, seed: int) -> Episode:
         states=np.stack(states),
         actions=np.stack(actions),
         commanded_closedness=np.asarray(commanded),
+        cameras={"wrist": np.stack(wrist)} if wrist else {},
         privileged={"object_pose": np.stack(objects)},
         meta={
             "seed": seed,

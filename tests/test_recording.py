@@ -8,6 +8,9 @@ from rerun.chunk import RrdReader
 from robot_data.episodes import EpisodeStore
 from robot_data.loop import Candidates, Decision, run_episode
 from robot_data.recording import EpisodeWriter, RerunRecorder, viewer
+from sims.arm import ArmConfig
+from sims.experts import CollectConfig, make_recorder, record_episode
+from sims.mujoco_arm import MujocoArm
 
 
 class Scripted:
@@ -40,6 +43,20 @@ def test_what_was_run_is_in_the_store(env, tmp_path):
     np.testing.assert_array_equal(episode.actions[0], [0.01, 0, 0, 0, 0, 0.02, 0.3])
     np.testing.assert_array_equal(episode.images[-1], env.camera_image("exo"))
     assert episode.commanded_closedness[-1] == 1.0
+
+
+def test_the_wrist_camera_is_recorded_beside_the_other(tmp_path):
+    arm = ArmConfig(image_size=32, wrist_camera=True)
+    episode = record_episode(make_recorder(arm, "box"), CollectConfig(frames=6), 0)
+    store, env = EpisodeStore(tmp_path), MujocoArm(arm)
+    run_episode(env, Scripted(), 5, 2, "single", [EpisodeWriter(store, "run", {})])
+    for found in (episode, store.read("run")):
+        assert found.cameras["wrist"].shape == found.images.shape
+        assert (found.cameras["wrist"] != found.images).any()
+    np.testing.assert_array_equal(
+        store.read("run").cameras["wrist"][-1], env.camera_image("wrist")
+    )
+    env.close()
 
 
 def test_what_was_recorded_survives_an_error(env, tmp_path):
