@@ -26,6 +26,10 @@ class Settings:
     peer: bool = True  # transformers' VJEPA2Model of the same shape too, where it is installed
     seed: int = 0  # draws frames and random weights
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        return {"depth": "the shipped model is taken whole"} if self.model == "shipped" else {}
+
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns frames per second of every way."""

@@ -29,6 +29,13 @@ class Settings:
     growth: bool = True  # how time grows with samples and horizon
     seed: int = 0  # draws samples and random weights
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        found = {"cem.warm_start": "every plan is the first of an episode"}
+        if self.model == "shipped":
+            found["depth"] = "the shipped model is taken whole"
+        return found
+
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns seconds, memory and cost of every way to plan."""

@@ -30,6 +30,13 @@ class Settings:
     processes: tuple[int, ...] = (1, 2)
     seed: int = 0  # draws pictures and random weights
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        return dict.fromkeys(
+            ("predictor.image_size", "predictor.patch_size", "predictor.embed_dim"),
+            "it is the encoder's",
+        )
+
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns windows per second with cached latents and with the encoder in the loop."""

@@ -120,6 +120,12 @@ def idle_settings(settings: Any) -> dict[str, str]:
     return found
 
 
+def idle_but(part: Any, prefix: str, used: Iterable[str], why: str) -> dict[str, str]:
+    """For an ``idle`` method: every field of the nested ``part`` except those ``used``."""
+    names = {field.name for field in dataclasses.fields(part)} - set(used)
+    return {f"{prefix}.{name}": why for name in sorted(names)}
+
+
 def _refuse_idle(settings: Any, keys: Iterable[str]) -> None:
     for key in keys:
         for idle, why in idle_settings(settings).items():

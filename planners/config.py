@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from configs.settings import idle_but
+
 Distance = Literal["l1", "squared"]
 
 
@@ -35,6 +37,15 @@ class CEMConfig:
         if self.deadline_s is not None and self.deadline_s <= 0:
             raise ValueError(f"deadline_s {self.deadline_s} must be positive, or null for none")
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        found = {}
+        if self.horizon == 1:
+            found["warm_start"] = "horizon=1 leaves no later actions to begin with"
+        if self.iterations == 1:
+            found.update(dict.fromkeys(("momentum_mean", "momentum_std"), "iterations=1"))
+        return found
+
     @property
     def limit(self) -> list[float]:
         """Largest action [7]: m, m, m, rad, rad, rad, closedness."""
@@ -61,6 +72,10 @@ class ObjectiveConfig:
         if self.distance not in valid:
             raise ValueError(f"unknown distance '{self.distance}'; valid: {', '.join(valid)}")
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        return {} if self.token_weight else {"distance": "token_weight=0"}
+
     @property
     def uses_pose(self) -> bool:
         return any((self.position_weight, self.rotation_weight, self.grip_weight))
@@ -86,6 +101,16 @@ class SubgoalConfig:
     grip_tolerance: float = 0.15  # difference in closedness that counts as reached
     stall_steps: int = 3  # steps without progress before the next image
     stall_gain: float = 0.01  # relative fall of the cost that counts as progress
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        if self.switching == "auto":
+            return {"fixed_steps": "it belongs to switching=fixed"}
+        return dict.fromkeys(
+            ("min_steps", "max_steps", "last_steps", "position_tolerance_m",
+             "rotation_tolerance_rad", "grip_tolerance", "stall_steps", "stall_gain"),
+            "it belongs to switching=auto",
+        )
 
 
 @dataclass(frozen=True)
@@ -118,6 +143,27 @@ class AgentConfig:
     compile: bool = False
     int8: bool = False  # imagine with 8-bit integer products, on CPUs that have them
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        found = {}
+        if not self.servo:
+            found["servo_range_m"] = "servo=false"
+        if not self.objective.uses_pose:
+            found["max_imagined"] = "without pose weights all samples are imagined"
+        if not self.objective.token_weight:
+            found.update(dict.fromkeys(
+                ("max_imagined", *ENGINE), "objective.token_weight=0 imagines nothing"
+            ))
+        return found
+
+
+ENGINE = ("memory_mb", "compile", "int8")  # of AgentConfig: how the predictor computes
+READS = (  # of AgentConfig: what needs a pose read from the images
+    "servo", "servo_range_m", "binary_grip", "subgoals.position_tolerance_m",
+    "subgoals.rotation_tolerance_rad", "subgoals.grip_tolerance",
+)
+BOUNDS = ("max_move_m", "max_turn_rad", "max_grip")  # of CEMConfig
+
 Policy = Literal[
     "planner", "flat", "random", "stand_still", "inverse_dynamics", "simulator_embedding",
     "simulator_state",
@@ -146,3 +192,51 @@ class PolicyConfig:
     device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
     agent: AgentConfig = field(default_factory=AgentConfig)
     hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
+
+    @property
+    def reads_poses(self) -> bool:
+        """Whether a readout is loaded."""
+        return self.agent.objective.uses_pose or self.readout is not None
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        why, cem = f"policy={self.policy}", self.agent.cem
+        found = {}
+        if self.policy in ("random", "stand_still"):
+            found.update(dict.fromkeys(
+                ("checkpoint", "calibration", "readout", "hierarchy"), why
+            ))
+            if self.policy == "stand_still":
+                return {**found, "agent": why}
+            found.update(idle_but(self.agent, "agent", ("cem",), why))
+            return {**found, **idle_but(cem, "agent.cem", BOUNDS, why)}
+        if self.policy not in ("planner", "flat"):  # no world model imagines
+            found["calibration"] = why
+            found.update({f"agent.{name}": why for name in ENGINE})
+        if self.policy == "inverse_dynamics":
+            found["agent.max_imagined"] = why
+            found.update(idle_but(cem, "agent.cem", (*BOUNDS, "grip_threshold"), why))
+        if self.policy == "simulator_state":
+            found.update(dict.fromkeys(
+                ("readout", "agent.servo", "agent.servo_range_m", "agent.binary_grip",
+                 "agent.bf16", "agent.objective.distance", "agent.objective.token_weight"), why,
+            ))
+        elif not self.reads_poses:
+            found.update({f"agent.{name}": "no pose is read with pose weights 0" for name in READS})
+        if self.policy == "planner" and self.goal == "single" and self.reads_poses:
+            found.update(dict.fromkeys(
+                ("agent.subgoals.switching", "agent.subgoals.fixed_steps",
+                 "agent.subgoals.max_steps", "agent.subgoals.stall_steps",
+                 "agent.subgoals.stall_gain"),
+                "the planner sets its own sub-goals with goal=single",
+            ))
+        else:
+            found["hierarchy"] = "it belongs to policy=planner with goal=single"
+            if self.goal == "single":
+                found["agent.subgoals.max_steps"] = "goal=single has no image before the last"
+        return found
+
+    @property
+    def samples(self) -> bool:
+        """Whether the agent draws random numbers."""
+        return self.policy not in ("stand_still", "inverse_dynamics")

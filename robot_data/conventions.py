@@ -55,6 +55,10 @@ class StateConvention:
     gripper: GripperForm = "closedness"
     max_width_m: float = 0.0  # gap of the open fingers, for gripper=width [m]
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        return {} if self.gripper == "width" else {"max_width_m": "it belongs to gripper=width"}
+
     def __post_init__(self) -> None:
         for value, kind in (
             (self.position, LengthUnit), (self.rotation, RotationForm), (self.gripper, GripperForm)

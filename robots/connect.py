@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.settings import idle_but
 from robots.driver import ArmDriver
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits
@@ -52,6 +53,24 @@ class Transport:
     camera: CameraConfig = field(default_factory=CameraConfig)
     realtime: bool = True  # require a real-time kernel; false only for a simulated arm
     fault_log: str = "outputs/robot/faults.jsonl"  # file of JSON lines, one a fault
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        used = {
+            "ros2": ("discovery",), "rosbridge": ("host", "port", "allow_remote"),
+            "fci": ("host", "camera", "realtime", "fault_log"),
+        }[self.kind]
+        names = {f.name for f in fields(self)} - {"kind", *used}
+        return {name: f"transport.kind={self.kind} does not take it" for name in sorted(names)}
+
+    def idle_for_planner(self, topics: Topics, limits: Limits) -> dict[str, str]:
+        """The same of ``topics`` and ``limits`` where a planner, or a camera, is all there is."""
+        if self.kind == "fci":
+            return {"topics": "transport.kind=fci has no topics"}
+        bridge = "it is the bridge's: worldmodel robot serve"
+        return {
+            **idle_but(topics, "topics", ("image", "compressed"), bridge), "limits": bridge,
+        }
 
 
 def open_link(

@@ -75,6 +75,12 @@ class Limits:
                 )
 
 
+# of Limits: what the arm's side of the bridge checks set points by (``robots.resample``)
+FOLLOWED = (
+    "frame", "speed_m_s", "acceleration_m_s2", "turn_speed_rad_s", "turn_acceleration_rad_s2",
+)
+
+
 def loosened(limits: Limits) -> Iterator[str]:
     """What is looser than the defaults, for the operator to read at start."""
     default = Limits()

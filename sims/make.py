@@ -51,6 +51,19 @@ def arm_for(arm: ArmConfig, task: str, image_size: int | None = None) -> ArmConf
     return replace(arm, task=named, image_size=arm.image_size or image_size)
 
 
+def idle_arm(simulator: Simulator, arm: ArmConfig) -> dict[str, str]:
+    """Settings of ``arm`` without effect for one task and object, and why
+    (``configs.settings``)."""
+    found = {
+        "arm.task.name": "the task is task=",
+        "arm.wrist_camera": "no agent and no store takes its pictures",
+        **{f"arm.scene.{name}": why for name, why in arm.scene.other_objects().items()},
+    }
+    if simulator == "pybullet":
+        found["arm.fast_rendering"] = "it belongs to simulator=mujoco"
+    return found
+
+
 def make_env(simulator: Simulator, arm: ArmConfig) -> Arm:
     """The arm of ``simulator``; raises ``ImportError`` where PyBullet is not installed."""
     if simulator == "mujoco":

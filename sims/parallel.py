@@ -21,6 +21,13 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
+def idle_workers(pool: Pool) -> dict[str, str]:
+    """Settings without effect in that pool, and why (``configs.settings``)."""
+    if pool == "ray" and os.environ.get("RAY_ADDRESS"):
+        return {"workers": "a Ray cluster runs one job a core (RAY_ADDRESS is set)"}
+    return {}
+
+
 def run_parallel(
     work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None,
     pool: Pool = "processes", use_threads: Callable[[int], None] | None = None,

@@ -83,6 +83,26 @@ class SceneConfig:
     # look-at point and distance change by up to this, once an episode [m]
     camera_jitter_m: float = 0.0
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        found = {}
+        if not self.randomise_colour:
+            found["palette"] = "randomise_colour=false"
+        if not self.randomise_light:
+            found["light"] = "randomise_light=false"
+        if not self.randomise_table and self.table != "varied":  # which has floors too
+            found["table"] = "randomise_table=false"
+        return found
+
+    def other_objects(self) -> dict[str, str]:
+        """Sizes of objects that are not there, and why."""
+        sizes = ("box_half_m", "cup_radius_m", "cup_height_m", "cylinder_radius_m",
+                 "cylinder_height_m")
+        return {
+            name: f"the object is {self.object}" for name in sizes
+            if not name.startswith(self.object)
+        }
+
 
 @dataclass(frozen=True)
 class SceneDraw:

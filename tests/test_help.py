@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
 import resource
@@ -16,7 +17,7 @@ from arm_worldmodel.cli import main
 from arm_worldmodel.commands import HERE, NAMES, file_of, module_of
 from arm_worldmodel.help import WIDTH, command_help
 from configs.describe import first_sentence, groups, meaning
-from configs.settings import SettingsError, load
+from configs.settings import SettingsError, idle_settings, load
 
 ROOT = Path(__file__).parents[1]
 
@@ -130,3 +131,103 @@ def test_a_misspelled_setting_is_answered_with_the_nearest(name):
         for setting in group.settings:
             with pytest.raises(SettingsError, match=f"Did you mean '{re.escape(setting.key)}'"):
                 load(kind, [f"{setting.key}x=1"])
+
+
+# -- settings without effect --------------------------------------------------------------------
+
+# What may change what has an effect, beside every choice of a fixed list.
+SWITCHES = {
+    "agent.cem.horizon": "3", "agent.cem.iterations": "1", "agent.objective.token_weight": "0",
+    "suite": "table", "data": "x", "collect.cup_fraction": "0", "start_from": "x",
+    "validation": "x", "env.image_size": "128", "gripper.kind": "franka_msgs", "readout": "x",
+    "model": "ac_tiny", "agent.servo": "false", "execute": "true",
+    "arm.scene.randomise_colour": "false", "arm.scene.randomise_table": "false",
+    "arm.scene.randomise_light": "false", "goal": "single",
+}
+TOGETHER = (
+    ["agent.objective.position_weight=0", "agent.objective.rotation_weight=0",
+     "agent.objective.grip_weight=0"],
+    ["parts=[predictor]"], ["parts=[readout]", "validation=x"], ["parts=[subgoals]"],
+    ["policy=random", "goal=single"], ["policy=planner", "goal=single"],
+)
+
+
+def needed(kind: type) -> dict[str, str]:
+    """The settings of a command that must be given."""
+    return {f.name: "npz" if f.name == "format" else "x" for f in dataclasses.fields(kind)
+            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
+
+
+def variants(kind: type) -> list[list[str]]:
+    """Overrides of one command: the defaults, each choice of each list, each switch."""
+    keys = {s.key: s for g in groups(kind) for s in g.settings}
+    found = [[]]
+    for key, setting in keys.items():
+        if re.fullmatch(r"[\w]+( \| [\w]+)+", setting.kind) and setting.kind.islower():
+            choices = [c for c in setting.kind.split(" | ") if c not in ("str", "int", "float")]
+            found += [[f"{key}={choice}"] for choice in choices if choice != "null"]
+        if key in SWITCHES:
+            found.append([f"{key}={SWITCHES[key]}"])
+    found += [list(t) for t in TOGETHER if all(o.split("=")[0] in keys for o in t)]
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_without_effect_exists_and_is_refused_by_name(name):
+    kind = module_of(name).Settings
+    keys = {s.key: s.default for g in groups(kind) for s in g.settings}
+    for overrides in variants(kind):
+        values = needed(kind) | dict(o.split("=", 1) for o in overrides)
+        given = [f"{k}={v}" for k, v in values.items()]
+        try:
+            settings = load(kind, given)
+        except ValueError as error:  # the variant itself has no effect, or needs another setting
+            if "has no effect" in str(error) or "needs" in str(error):
+                continue
+            raise
+        for idle, why in idle_settings(settings).items():
+            inside = [k for k in keys if k == idle or k.startswith(f"{idle}.")]
+            assert inside or idle.split(".")[0] in ("convention", "columns"), f"{idle}: {why}"
+            for key in inside:
+                with pytest.raises(SettingsError, match=f"'{key}' has no effect here: "):
+                    load(kind, [*given, f"{key}={keys[key] or 'x'}"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["evaluate", "arm.task.name=grasp"], "the task is task="),
+        (["plan", "policy=inverse_dynamics", "calibration=x"], "policy=inverse_dynamics"),
+        (["plan", "policy=random", "checkpoint=x"], "policy=random"),
+        (["train", "data=x", "out=x", "predictor.embed_dim=999"], "the encoder's"),
+        (["plan", "simulator=pybullet", "arm.fast_rendering=false"], "simulator=mujoco"),
+        (["evaluate", "suite=table", "task=reach"], "each row"),
+        (["evaluate", "only=camera"], "suite=table"),
+        (["export", "format=npz", "data=x", "out=x", "video=h264"], "format=lerobot"),
+        (["import", "format=npz", "src=x", "out=x", "topics.pose=/p"], "no topics"),
+        (["robot", "run", "goals=x", "max_steps=3"], "execute=true"),
+        (["robot", "run", "goals=x", "limits.step_m=0.01"], "the bridge's"),
+        (["robot", "serve", "limits.force_n=10"], "robot arm"),
+        (["collect", "out=x", "arm.wrist_camera=true"], "one camera"),
+        (["robot", "goal", "transport.kind=fci", "transport.port=1"], "fci does not take it"),
+    ],
+)
+def test_a_setting_without_effect_is_refused_by_name(words, message, capsys):
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert f"'{words[-1].split('=')[0]}' has no effect here: " in error
+    assert message in error
+
+
+def test_every_setting_is_read_somewhere():
+    read = set()
+    for package in ("arm_worldmodel", "benchmarks", "planners", "robot_data", "robots", "sims",
+                    "worldmodel"):
+        for path in (ROOT / package).rglob("*.py"):
+            read |= {
+                node.attr for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+            }
+    for name in NAMES:
+        for kind in classes(module_of(name).Settings):
+            assert not {f.name for f in dataclasses.fields(kind)} - read

@@ -8,7 +8,7 @@ from typing import Any
 
 from robot_data.random_moves import STEP_M
 from sims.arm import ArmConfig
-from sims.make import Simulator, arm_for, make_env
+from sims.make import Simulator, arm_for, idle_arm, make_env
 
 MOVES = 240  # 48 s at 5 Hz
 
@@ -35,6 +35,16 @@ class Settings:
     # weights: shipped; a folder; Meta's .pt; a Hugging Face folder; or hf://owner/name[@revision]
     checkpoint: str = "shipped"
     arm: ArmConfig = field(default_factory=ArmConfig)
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        if self.data is not None:
+            return dict.fromkeys(("simulator", "step_m", "seed", "arm"), "the moves are data='s")
+        found = idle_arm(self.simulator, self.arm)
+        return {
+            **found, "arm.task.name": "calibration moves the arm by itself",
+            "arm.task.subgoals": "there is no goal",
+        }
 
 
 def run(settings: Settings) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from robot_data.episodes import EpisodeStore
 from sims.arm import ArmConfig
 from sims.collect import collect, episode_name
 from sims.experts import CollectConfig
-from sims.parallel import Pool
+from sims.parallel import Pool, idle_workers
 from worldmodel.progress import Progress
 
 
@@ -27,6 +27,22 @@ class Settings:
     pool: Pool = "processes"  # processes of this machine, or the Ray cluster that RAY_ADDRESS names
     arm: ArmConfig = field(default_factory=ArmConfig)
     collect: CollectConfig = field(default_factory=CollectConfig)
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        found = {
+            **idle_workers(self.pool),
+            "arm.task.name": "collect records its own motions",
+            "arm.task.subgoals": "there is no goal image",
+            "arm.scene.object": "set collect.cup_fraction; an episode has a cup or a box",
+            "arm.scene.cylinder_radius_m": "an episode has a cup or a box",
+            "arm.scene.cylinder_height_m": "an episode has a cup or a box",
+            "arm.wrist_camera": "a store of simulated episodes holds one camera",
+        }
+        if self.collect.cup_fraction == 0:
+            found["arm.scene.cup_radius_m"] = "collect.cup_fraction=0"
+            found["arm.scene.cup_height_m"] = "collect.cup_fraction=0"
+        return found
 
 
 def run(settings: Settings) -> dict[str, Any]:

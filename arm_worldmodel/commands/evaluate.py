@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from planners.config import PolicyConfig
 from sims.arm import ArmConfig
-from sims.make import Simulator, arm_for
-from sims.parallel import Pool
+from sims.make import Simulator, arm_for, idle_arm
+from sims.parallel import Pool, idle_workers
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,23 @@ class Settings(PolicyConfig):
     pool: Pool = "processes"  # processes of this machine, or the Ray cluster that RAY_ADDRESS names
     record: str | None = None  # store that every episode is written into; null: none
     arm: ArmConfig = field(default_factory=ArmConfig)
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        found = idle_workers(self.pool)
+        if self.suite is not None:
+            found.update(dict.fromkeys(
+                ("task", "simulator", "policy", "goal", "calibration", "readout", "max_steps",
+                 "arm.task.name"), "each row of suite=table has its own",
+            ))
+            return {**found, "arm.wrist_camera": "no agent and no store takes its pictures"}
+        found.update({**super().idle(), **idle_arm(self.simulator, self.arm)})
+        found["only"] = "it belongs to suite=table"
+        if not self.samples:
+            found["planner_seeds"] = f"policy={self.policy} draws no samples"
+        if self.goal == "single":
+            found["arm.task.subgoals"] = "goal=single takes the last image only"
+        return found
 
 
 def run(settings: Settings) -> dict[str, Any]:

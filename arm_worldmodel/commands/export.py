@@ -27,6 +27,15 @@ class Settings:
     fps: float | None = None  # rate of episodes that do not state theirs [Hz]
     video: Video = "none"  # none keeps images bit for bit; h264 and av1 are smaller (lerobot)
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        found = {}
+        if self.format != "lerobot":
+            found["video"] = "it belongs to format=lerobot"
+        if self.format == "npz":
+            found["fps"] = "npz files hold times, not a rate"
+        return found
+
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns what was written; raises ``DataError`` for what the format cannot hold."""

@@ -52,6 +52,21 @@ class Settings:
     topics: TopicConfig = field(default_factory=TopicConfig)
     fit: FitConfig = field(default_factory=FitConfig)
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        why = f"format={self.format} "
+        found = {}
+        if self.format in ("droid", "npz", "rosbag"):
+            found["columns"] = why + "has no table of columns"
+        if self.format != "rosbag":
+            found["topics"] = why + "has no topics"
+        else:
+            found["convention.position"] = why + "has poses in metres"
+            found["convention.rotation"] = why + "has quaternions"
+        if self.format not in ("rosbag", "droid"):
+            found["fit.max_offset_s"] = why + "matches camera frames by number"
+        return found
+
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns what became of each recording; raises ``DataError`` if there is none."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from planners.config import PolicyConfig
 from sims.arm import ArmConfig
-from sims.make import Simulator, arm_for, make_env
+from sims.make import Simulator, arm_for, idle_arm, make_env
 from sims.tasks import MAX_STEPS
 
 
@@ -24,6 +24,15 @@ class Settings(PolicyConfig):
     record: str | None = None  # store that the episode is written into; null: none
     max_steps: int | None = None  # most control steps; null: the task's
     arm: ArmConfig = field(default_factory=ArmConfig)
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        found = {**super().idle(), **idle_arm(self.simulator, self.arm)}
+        if not self.samples:
+            found["planner_seed"] = f"policy={self.policy} draws no samples"
+        if self.goal == "single":
+            found["arm.task.subgoals"] = "goal=single takes the last image only"
+        return found
 
 
 def run(settings: Settings) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from arm_worldmodel.config import DiagnosisConfig
-from planners.config import AgentConfig, PolicyConfig
+from planners.config import READS, AgentConfig, PolicyConfig
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,14 @@ class Settings(DiagnosisConfig):
     ahead: int = 1  # frames between a window's first frame and its goal
     shown: int = 2  # episodes written for rerun
     agent: AgentConfig = field(default_factory=AgentConfig)
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        one = "every window is one decision towards one image"
+        found = {"agent.subgoals": one, "agent.cem.warm_start": one}
+        if not self.agent.objective.uses_pose:
+            found.update({f"agent.{name}": "no pose is read with pose weights 0" for name in READS})
+        return found
 
 
 def run(settings: Settings) -> dict[str, Any]:

@@ -55,6 +55,38 @@ class Settings:
         )
     )
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        encoder = "it is the encoder's"
+        found: dict[str, str] = dict.fromkeys(
+            ("predictor.image_size", "predictor.patch_size", "predictor.embed_dim",
+             "readout.embed_dim", "readout.tokens"), encoder,
+        )
+        found.update(dict.fromkeys(
+            ("readout_train.parallel", "goal_train.parallel"), "these small networks take ddp"
+        ))
+        if self.start_from is not None:
+            found.update(dict.fromkeys(
+                ("predictor", "readout", "goal_hidden"), "start_from= has the sizes"
+            ))
+        goals = {"subgoals", "inverse_dynamics"}
+        for part, names in {
+            "predictor": ("predictor", "train", "window", "strides", "rollout_steps",
+                          "checkpoint_activations", "frozen_blocks"),
+            "readout": ("readout", "readout_train"),
+        }.items():
+            if part not in self.parts:
+                found.update(dict.fromkeys(names, f"parts= leaves {part} out"))
+        if not goals & set(self.parts):
+            found.update(dict.fromkeys(
+                ("goal_hidden", "goal_train"), "parts= leaves subgoals and inverse_dynamics out"
+            ))
+        if self.validation is None:
+            found["validation_batches"] = "validation= is not given"
+        elif not {"predictor", *goals} & set(self.parts):
+            found["validation_batches"] = "the readout is judged on 2,000 frames"
+        return found
+
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns the report of every part; resumes what ``out`` holds."""

@@ -63,6 +63,14 @@ class GripperConfig:
     max_effort: float = 20.0  # force of a grasp [N]
     action: str = "/fr3_gripper"  # name of the action server; for franka_msgs of its namespace
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        if self.kind == "position":
+            return dict.fromkeys(
+                ("max_effort", "action"), "they belong to kind=control_msgs and franka_msgs"
+            )
+        return {}
+
     def __post_init__(self) -> None:
         if self.kind not in ("position", "control_msgs", "franka_msgs"):
             raise ValueError(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from configs.settings import idle_but
 from robots.connect import Discovery, open_ros
-from robots.limits import Limits
+from robots.limits import FOLLOWED, Limits
 from robots.realtime import prefer_this_process
 from robots.ros.topics import GripperConfig, Topics
 
@@ -24,6 +25,16 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)
     gripper: GripperConfig = field(default_factory=GripperConfig)
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        bridge = "it is the bridge's: worldmodel robot serve"
+        return {
+            **idle_but(self.limits, "limits", (*FOLLOWED, "force_n", "torque_nm"), bridge),
+            **idle_but(self.gripper, "gripper", ("open_value", "closed_value"), bridge),
+            **dict.fromkeys(("topics.driver_diagnostics", "topics.driver_recover"), bridge),
+            **dict.fromkeys(("topics.image", "topics.compressed"), "the arm has no camera"),
+        }
 
 
 def run(settings: Settings) -> None:

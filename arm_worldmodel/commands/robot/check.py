@@ -33,6 +33,18 @@ class Settings:
     topics: Topics = field(default_factory=Topics)
     gripper: GripperConfig = field(default_factory=GripperConfig)
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        if self.transport.kind == "fci":
+            return dict.fromkeys(("topics", "gripper"), "transport.kind=fci has no topics")
+        found: dict[str, str] = dict.fromkeys(
+            ("topics.driver_diagnostics", "topics.driver_recover", "gripper.max_effort",
+             "gripper.action"), "nothing is commanded or recovered here",
+        )
+        if self.gripper.kind != "position":
+            found["topics.gripper_command"] = f"gripper.kind={self.gripper.kind} has no topic"
+        return found
+
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns what is ready and what is not."""

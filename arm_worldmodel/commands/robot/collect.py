@@ -37,6 +37,13 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        found = self.transport.idle_for_planner(self.topics, self.limits)
+        if self.env.image_size is not None:
+            found["checkpoint"] = "env.image_size is given"
+        return found
+
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns the report; raises ``ValueError`` without ``execute=true``."""

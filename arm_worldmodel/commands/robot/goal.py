@@ -31,6 +31,10 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        return self.transport.idle_for_planner(self.topics, self.limits)
+
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns the goal pictures' files, in order."""

@@ -38,6 +38,21 @@ class Settings(PolicyConfig):
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        found = {
+            **super().idle(), **self.transport.idle_for_planner(self.topics, self.limits),
+        }
+        if not self.samples:
+            found["seed"] = f"policy={self.policy} draws no samples"
+        if self.execute:
+            found["dry_steps"] = "execute=true"
+        else:
+            found.update(dict.fromkeys(
+                ("max_steps", "record", "env.settle"), "nothing moves without execute=true"
+            ))
+        return found
+
 
 class DryRun(FrankaEnv):
     """Looks and plans; sends nothing."""

@@ -21,6 +21,14 @@ class Settings:
     topics: Topics = field(default_factory=Topics)
     gripper: GripperConfig = field(default_factory=GripperConfig)
 
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        control = "it is the arm's own: worldmodel robot arm"
+        found = {"limits.force_n": control, "limits.torque_nm": control}
+        if self.gripper.kind != "position":
+            found["topics.gripper_command"] = f"gripper.kind={self.gripper.kind} has no topic"
+        return found
+
 
 def run(settings: Settings) -> None:
     """Runs the bridge until it is stopped."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from configs.settings import idle_but
 from robots.connect import Discovery, open_ros
-from robots.limits import Limits
+from robots.limits import FOLLOWED, Limits
 from robots.realtime import prefer_this_process
 from robots.ros.topics import GripperConfig, Topics
 from sims.arm import ArmConfig
-from sims.make import Simulator, arm_for
+from sims.make import Simulator, arm_for, idle_arm
 
 SIM_DELAY_S = 0.33  # machines may be busy; at full speed less than the 10 cm that are a fault
 
@@ -29,6 +30,17 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)
     gripper: GripperConfig = field(default_factory=GripperConfig)
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        bridge = "it is the bridge's: worldmodel robot serve"
+        return {
+            **idle_arm(self.simulator, self.arm),
+            **idle_but(self.limits, "limits", FOLLOWED, bridge),
+            **idle_but(self.gripper, "gripper", ("open_value", "closed_value"), bridge),
+            **dict.fromkeys(("topics.driver_diagnostics", "topics.driver_recover"), bridge),
+            "topics.compressed": "the simulated camera is not compressed",
+        }
 
 
 def run(settings: Settings) -> None:
