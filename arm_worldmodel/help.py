@@ -13,7 +13,7 @@ WIDTH, COLUMN = 100, 40  # of a line, and where the meaning of a setting begins
 GRAMMAR = """\
 Settings are written key=value, in any order: seed=3 agent.cem.samples=300 record=null
 A list is written [a,b], true and false in lower case.
-recipe=FILE.yaml reads settings from a file; what the command line says wins."""
+recipe=FILE.yaml reads settings from a file (docs/train.md); the command line wins over it."""
 
 
 def usage() -> str:

@@ -148,3 +148,18 @@ def test_a_missing_recipe_is_named(tmp_path):
 def test_a_recipe_is_not_evaluated(tmp_path):
     (tmp_path / "plain.yaml").write_text("name: ${oc.env:HOME}")
     assert settings.load(Tuned, [f"recipe={tmp_path / 'plain.yaml'}"]).name == "${oc.env:HOME}"
+
+
+@pytest.mark.parametrize("path", sorted(settings.RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_our_recipes_fit_their_command_and_say_what_the_defaults_do_not(path):
+    _, program, command, *given = path.read_text().splitlines()[0].split()
+    assert program == "worldmodel"
+    assert f"recipe={path.stem}" in given
+    kind = module_of(command).Settings
+    without = settings.load(kind, [g for g in given if not g.startswith("recipe=")])
+    for key, value in settings.read_recipe(path.stem).items():
+        part = without
+        for name in key.split("."):
+            part = getattr(part, name)
+        assert part != value, f"{key} is the default"
+    assert settings.load(kind, given) != without
