@@ -78,6 +78,7 @@ class ObjectiveConfig:
 
     @property
     def uses_pose(self) -> bool:
+        """Whether any pose weight is above 0."""
         return any((self.position_weight, self.rotation_weight, self.grip_weight))
 
 

@@ -33,11 +33,17 @@ class Goals(Protocol):
     """What the agents need of the goals of an episode."""
 
     @property
-    def sequence(self) -> SubgoalSequence: ...
+    def sequence(self) -> SubgoalSequence:
+        """Which goal image is in force, and whether the last one is reached."""
+        ...
 
-    def reset(self, images: Sequence[Any]) -> None: ...
+    def reset(self, images: Sequence[Any]) -> None:
+        """Start towards ``images``, uint8 [H, W, 3] in order."""
+        ...
 
-    def advance(self, view: View) -> tuple[GoalObjective, Progress]: ...
+    def advance(self, view: View) -> tuple[GoalObjective, Progress]:
+        """What to plan towards from here, and how near it is."""
+        ...
 
 
 class GoalImages:

@@ -54,6 +54,7 @@ class OwnGoals(GoalImages):
         self.cost = cost
 
     def objective(self, index: int, view: View) -> OwnObjective:
+        """The own cost towards goal image ``index``."""
         return OwnObjective(self.cost, self[index])
 
 
@@ -61,6 +62,7 @@ class OwnOutcomes(ImaginedOutcomes):
     """Imagined tokens and states, judged together by the objective, some samples at a time."""
 
     def cost(self, objective: GoalObjective, view: View, actions: Tensor) -> Tensor:
+        """Costs [S] of what actions [S, T, 7] lead to, by the own cost."""
         states = integrate(view.state, actions)  # [S, 7], robot base frame
         begin = 0
 

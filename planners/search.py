@@ -50,12 +50,15 @@ class ImaginedOutcomes:
         self._prepared = False
 
     def reset(self) -> None:
+        """Forget the last episode."""
         self._prepared = False
 
     def matter(self, objective: GoalObjective) -> bool:
+        """Whether the cost needs outcomes to be imagined."""
         return objective.uses_tokens
 
     def cost(self, objective: GoalObjective, view: View, actions: Tensor) -> Tensor:
+        """Costs [S] of what actions [S, T, 7] lead to, beyond the hand pose."""
         return self.score(view, actions, objective.token_cost)
 
     def score(
