@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import sys
 
 PRIORITY = 20  # of SCHED_FIFO; above ordinary work, below the kernel's own threads
+MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # of mlockall(2)
 
 
 def prefer_this_process() -> bool:
@@ -17,4 +20,16 @@ def prefer_this_process() -> bool:
         print("no real-time priority (see docs/robot.md): the loop may be late on a busy machine",
               file=sys.stderr)
         return False
+    if not _stay_in_memory():
+        print("memory is not locked (see docs/robot.md): the loop may wait for the disk",
+              file=sys.stderr)
     return True
+
+
+def _stay_in_memory() -> bool:
+    """Keep what this process has used from being paged out, code too, so that a part of the loop
+    that has long been idle does not wait for the disk; whether the system permits it."""
+    # Under a limit, memory asked for beyond it would be refused: only without one.
+    if os.geteuid() and resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY:
+        return False
+    return ctypes.CDLL(None).mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0

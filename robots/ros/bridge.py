@@ -233,6 +233,7 @@ class Bridge(Node):
         values = {
             "state": status.state, "code": status.code, "accepted": status.accepted,
             "capped": status.capped, "refused": status.refused, "faults": self.loop.latch.count,
+            "planners": self.count_publishers(f"/{NODE}/action"),
         }
         told.values = [KeyValue(key=k, value=str(v)) for k, v in values.items()]
         message.status = [told]

@@ -63,6 +63,7 @@ class RosbridgeLink:
             raise ConnectionError(
                 f"no rosbridge answers at {host}:{port} ({error}): is rosbridge_server running?"
             ) from error
+        self._found = threading.Event()  # the bridge counts a planner
         self._offset_s = 0.0  # of the robot's clock, from the stamps of its states
         image = "CompressedImage" if topics.compressed else "Image"
         self._listening = [
@@ -91,6 +92,10 @@ class RosbridgeLink:
         status = message["status"][0]
         values = {v["key"]: v["value"] for v in status["values"]}
         self.inbox.status(values["code"], status["message"], values["state"] == "fault")
+        if values.get("planners", "0") != "0":
+            self._found.set()
+        else:
+            self._found.clear()
 
     def _on_image(self, message: dict[str, Any]) -> None:
         def decode() -> NDArray[np.uint8]:
@@ -110,7 +115,7 @@ class RosbridgeLink:
             self._alive = roslibpy.Topic(self._ros, f"/{NODE}/alive", "std_msgs/Empty")
             self._action.advertise()
             self._alive.advertise()
-            time.sleep(0.5)  # rosbridge does not say when the other side has found it
+            self._wait_for_bridge()
         self._action.publish(roslibpy.Message({
             "header": {
                 "stamp": {"sec": int(planned_on), "nanosec": int(1e9 * (planned_on % 1))},
@@ -119,6 +124,11 @@ class RosbridgeLink:
             "name": list(ACTION_FIELDS), "position": [float(v) for v in action],
             "velocity": [], "effort": [],
         }))
+
+    def _wait_for_bridge(self) -> None:
+        """An action published before the bridge has found its planner is lost; its diagnostics
+        say when it has."""
+        self._found.wait(ANSWER_S)
 
     def alive(self) -> None:
         """Tell the loop that the planner lives."""
