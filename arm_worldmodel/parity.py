@@ -69,15 +69,15 @@ def load_golden(prefix: str) -> tuple[Encoder, Predictor, dict[str, Tensor]]:
 def compute(encoder: Encoder, predictor: Predictor, given: dict[str, Tensor]) -> dict[str, Tensor]:
     """Everything the reference has, from its inputs, with our code."""
     actions, states = given["actions"], given["states"]
-    outside = given["extrinsics"] if predictor.config.use_extrinsics else None
+    extrinsics = given["extrinsics"] if predictor.config.use_extrinsics else None
     steps = actions.shape[1]
     frames = given["video"][:, :, :steps].transpose(1, 2)  # [B, T, 3, H, W]
     twice = frames.flatten(0, 1)[:, :, None].expand(-1, -1, encoder.config.tubelet_size, -1, -1)
     raw = encoder(twice).reshape(*frames.shape[:2], -1, encoder.config.embed_dim)
     tokens = encoder.encode_frames(frames)
-    predicted = predictor(tokens, actions, states, outside)
-    rolled, rolled_states = rollout(predictor, tokens[:, :1], states[:, :1], actions, outside)
-    forced, rolled_loss = post_training_losses(predictor, tokens, actions, states, outside)
+    predicted = predictor(tokens, actions, states, extrinsics)
+    rolled, rolled_states = rollout(predictor, tokens[:, :1], states[:, :1], actions, extrinsics)
+    forced, rolled_loss = post_training_losses(predictor, tokens, actions, states, extrinsics)
     return {
         "video_tokens": encoder(given["video"]).flatten(1, 2),
         "frame_tokens": raw,

@@ -112,7 +112,7 @@ def _seconds_of_rank(settings: Settings) -> float:
     """Median seconds of a step, in one of the processes."""
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
-    model = distributed.spread(_model(settings), "ddp", torch.device("cpu"))
+    model = distributed.wrap(_model(settings), "ddp", torch.device("cpu"))
     optimiser, row = _optimiser(model), _Row()
     shape = ENCODERS[settings.encoder]
     latents = torch.randn(settings.batch_size, settings.window, shape.tokens_per_frame,

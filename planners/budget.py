@@ -17,23 +17,22 @@ MARGIN = 0.9  # share of the deadline that is planned for
 
 @dataclass(frozen=True)
 class Budget:
-    """cem: the search that fits.  seconds: expected for one decision; of them ``looking`` for the
-    picture.  enough: whether even the smallest search fits."""
+    """What search fits into the deadline; ``str()`` tells it in a line."""
 
-    cem: CEMConfig
-    seconds: float
-    looking: float
-    asked: CEMConfig
+    cem: CEMConfig  # the search that fits
+    expected_s: float  # time of one decision [s]
+    encode_s: float  # the part of it spent on encoding the image [s]
+    asked: CEMConfig  # the search as configured
 
     @property
     def enough(self) -> bool:
-        """Whether the whole search fits."""
-        return self.asked.deadline_s is None or self.seconds <= self.asked.deadline_s
+        """Whether the smallest search fits."""
+        return self.asked.deadline_s is None or self.expected_s <= self.asked.deadline_s
 
     def __str__(self) -> str:
         c, a = self.cem, self.asked
-        told = (f"{c.samples} samples x {c.iterations} iterations in about {self.seconds:.2f} s "
-                f"({self.looking:.2f} s to encode)")
+        told = (f"{c.samples} samples x {c.iterations} iterations in about {self.expected_s:.2f} s "
+                f"({self.encode_s:.2f} s to encode)")
         if a.deadline_s is None:
             return told
         told += f"; deadline {a.deadline_s} s"
@@ -47,18 +46,18 @@ def fit(
 ) -> Budget:
     """look(): one picture through the encoder; evaluate(samples): one iteration's costs.  Takes
     away iterations first, then samples."""
-    looking = _seconds(look)
+    encode_s = _seconds(look)
     samples, one = cem.samples, _seconds(partial(evaluate, cem.samples))
     iterations = cem.iterations
     if cem.deadline_s is not None:
-        left = MARGIN * cem.deadline_s - looking
+        left = MARGIN * cem.deadline_s - encode_s
         least = min(LEAST_ITERATIONS, iterations)
         iterations = min(iterations, max(least, int(left / one)))
         while iterations * one > left and samples > 2 * cem.elites:
             samples = max(2 * cem.elites, samples // 2)
             one = _seconds(partial(evaluate, samples))
     fitted = replace(cem, samples=samples, iterations=iterations)
-    return Budget(fitted, looking + iterations * one, looking, cem)
+    return Budget(fitted, encode_s + iterations * one, encode_s, cem)
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -27,10 +27,12 @@ from worldmodel.files import replacing
 from worldmodel.pose import euler_to_matrix, matrix_to_euler
 
 FEWEST = 12  # moves; the affine map has 12 numbers
-RIDGE, WIDTH = 0.01, 3.0  # of the kernel; its width in median squared distances of features
+RIDGE = 0.01  # added to the kernel's diagonal
+WIDTH = 3.0  # kernel bandwidth, as a multiple of the median squared feature distance
 SHAPES = {"matrix": (3, 3), "turn": (3, 3), "offset": (3,)}
-# In an unfamiliar picture the readout follows the hand by a quarter of its way, and the rest can
-# still be learned; singular values beyond this, or below its inverse, have no useful inverse.
+# In an unfamiliar view the readout may show only a quarter of the true motion; that is still
+# correctable.  A map whose singular values leave [1/10, 10] is refused: its inverse amplifies noise
+# too much.
 LONGEST_STRETCH = 10.0
 FARTHEST_M = 0.03  # median error after calibration with which nothing can be gripped
 

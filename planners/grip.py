@@ -15,8 +15,9 @@ from torch import Tensor
 from planners.objective import pose_parts
 
 SAME_PLACE_M, SAME_TURN_RAD = 0.03, 0.3  # a hand that has not moved, read twice
-STAYS_IN_PLACE, STAYS_MOVING = 0.02, 0.8  # how often the gripper is as in the image before
-SUREST = 6.0  # logit: no single picture is surer than one in four hundred
+# P(gripper unchanged since the previous goal image), of a hand in place and of a hand that moved.
+STAYS_IN_PLACE, STAYS_MOVING = 0.02, 0.8
+SUREST = 6.0  # logits are clamped to this (p >= 0.0025): no single image outvotes its neighbours
 
 
 def likeliest_grip(states: Tensor) -> Tensor:

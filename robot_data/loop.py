@@ -121,7 +121,7 @@ def run_episode(
     if isinstance(goals, str) and goals not in ("subgoals", "single"):
         raise ValueError(f"goal '{goals}' is unknown; valid: subgoals, single, or goal images")
     observation, info = env.reset(seed=seed)
-    shown = info.get("goal_reached", True)
+    goal_reached = bool(info.get("goal_reached", True))
     _judgement(info)
     images, names = _goals(goals, info)
     agent.reset(images, 1_000_003 * planner_seed + seed)
@@ -145,7 +145,7 @@ def run_episode(
             ended = finished or terminated or truncated
         success, distance_m = _judgement(info)
         return EpisodeResult(
-            seed, success, distance_m, len(seconds), tuple(seconds), finished, bool(shown)
+            seed, success, distance_m, len(seconds), tuple(seconds), finished, goal_reached
         )
 
 

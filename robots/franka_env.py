@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from robot_data.images import fit_square
 from robot_data.pose import diff
 from robot_data.schema import check_action, check_image, check_state
+from robot_data.spaces import action_space, observation_space
 from robots.limits import Limits, SafetyError
 from robots.link import Link
 from robots.safety import cap_action
@@ -66,13 +67,8 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
         self.limits = limits or Limits()
         self.render_mode = "rgb_array"
         self.goals, self.goal_names = list(goals), list(goal_names)
-        side = self.config.side
-        self.observation_space = gymnasium.spaces.Dict({
-            "image": gymnasium.spaces.Box(0, 255, (side, side, 3), np.uint8),
-            "state": gymnasium.spaces.Box(-np.inf, np.inf, (7,), np.float64),
-        })
-        limit = np.array([0.1, 0.1, 0.1, 0.35, 0.35, 0.35, 1.0])
-        self.action_space = gymnasium.spaces.Box(-limit, limit, dtype=np.float64)
+        self.observation_space = observation_space(self.config.side)
+        self.action_space = action_space()
         self._seen: dict[str, NDArray[Any]] | None = None
         self._stamp = float("-inf")
         self._due = 0.0  # when the present control step ends, where steps have a fixed length

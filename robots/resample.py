@@ -20,8 +20,10 @@ from robots.limits import Limits, SafetyError
 Array = NDArray[np.float64]
 START_M, START_RAD, START_S = 0.03, 0.15, 1.0  # a first set point this far off is eased into
 BRAKE = 4.0  # times the acceleration limit, when set points fail
-SLACK = 3.0  # times the acceleration limit, by which the velocity may change, plus
-JITTER_S = 0.004  # of stamps: as a share of the period, the velocity may seem to change by that
+# A set point is a jump if its velocity changes by more than SLACK x acceleration limit x dt +
+# (JITTER_S / dt) x speed limit; the second term allows for 4 ms of jitter of the stamps.
+SLACK = 3.0
+JITTER_S = 0.004
 
 
 class _Point:

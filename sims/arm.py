@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from configs.keywords import with_keywords
 from robot_data import pose as pose_math
 from robot_data.schema import check_action
+from robot_data.spaces import action_space, observation_space
 from sims import scene, tasks, waypoints
 from sims.arm_control import HOME_QPOS, ArmKinematics, JointReference
 
@@ -96,17 +97,8 @@ class Arm(gymnasium.Env[Any, Any]):
         self._substeps = max(1, round(1.0 / (config.control_hz * config.timestep_s)))
         self._look: scene.SceneDraw | None = None
         self.subgoal_states: list[Array] = []  # see the class docstring
-        side = config.side
-        image = gymnasium.spaces.Box(0, 255, (side, side, 3), np.uint8)
-        spaces: dict[str, gymnasium.Space[Any]] = {
-            "image": image,
-            "state": gymnasium.spaces.Box(-np.inf, np.inf, (7,), np.float64),
-        }
-        if config.wrist_camera:
-            spaces["wrist_image"] = gymnasium.spaces.Box(0, 255, (side, side, 3), np.uint8)
-        self.observation_space = gymnasium.spaces.Dict(spaces)
-        limit = np.array([0.1, 0.1, 0.1, 0.35, 0.35, 0.35, 1.0])
-        self.action_space = gymnasium.spaces.Box(-limit, limit, dtype=np.float64)
+        self.observation_space = observation_space(config.side, config.wrist_camera)
+        self.action_space = action_space()
 
     # -- gymnasium ---------------------------------------------------------------------------
 

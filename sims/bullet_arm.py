@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from sims import scene
+from sims import scene, shapes
 from sims.arm import CLOSED_DRIVER_RAD, Arm, ArmConfig, Array
 from sims.arm_control import ARM_JOINTS
 from sims.bullet_model import FINGER_JOINTS, bullet_urdf
@@ -139,7 +139,7 @@ class BulletArm(Arm):
                 pybullet.GEOM_CYLINDER, radius=radius, length=height, rgbaColor=[*rgb, 1.0]
             )
         else:
-            pos, quat, half = scene.cup_parts(*size_m)
+            pos, quat, half = shapes.cup_parts(*size_m)
             shape = {
                 "shapeTypes": [pybullet.GEOM_BOX] * len(pos),
                 "halfExtents": half.tolist(),

@@ -18,11 +18,11 @@ import mujoco
 import numpy as np
 
 from sims.meshes import decimate_visuals
+from sims.shapes import CUP_WALLS, resize_object
 from sims.textures import COUNT, table_textures
 
 ObjectKind = Literal["box", "cup", "cylinder"]
 Look = Literal["train", "unseen"]
-CUP_WALLS = 12
 WRIST_FOVY_DEG = 56.74  # of the rig's wrist camera
 TEXTURES = ("plain", "checker", "speckle")
 CONTRAST = "contrast"  # a checker that is never in training data
@@ -225,7 +225,9 @@ def _add_object(spec: mujoco.MjSpec, kind: str, name: str, mass_kg: float) -> No
 
 def draw(config: SceneConfig, rng: np.random.Generator) -> SceneDraw:
     """Draw one episode's look; always consumes the same amount of randomness."""
-    extra = rng.spawn(1)[0]  # for what came later, so that the rest stays as it was
+    # A second stream for options added after the weights were trained: draws of the first stream,
+    # hence old seeds, stay reproducible.
+    extra = rng.spawn(1)[0]
     if config.object == "box":
         half = float(rng.uniform(*config.box_half_m))
         size = (half, half)
@@ -246,7 +248,7 @@ def draw(config: SceneConfig, rng: np.random.Generator) -> SceneDraw:
     for _ in range(config.distractors):
         side = rng.choice([-1.0, 1.0])
         places.append((rng.uniform(0.35, 0.65), side * rng.uniform(0.22, 0.3), rng.uniform(-3, 3)))
-    # -- what training never shows; drawn last, so that the rest stays as it is
+    # -- what training never shows; drawn last, so that the draws before it stay reproducible
     if config.table == "unseen":
         table, texture = rng.uniform(0.1, 0.95, 3), CONTRAST
     if config.light == "unseen":
@@ -322,61 +324,3 @@ def exo_camera_pose(
     right /= np.linalg.norm(right)
     turn = np.stack([right, np.cross(right, forward), -forward], axis=1)
     return np.asarray(lookat_m) - distance_m * forward, turn
-
-
-def resize_object(model: mujoco.MjModel, name: str, kind: str, size_m: tuple[float, float]) -> None:
-    """Set the size of an object: box (half edge, unused), cup and cylinder (radius, height).
-
-    The body origin is the centre of the object.
-    """
-    body = model.body(name).id
-    start, count = model.body_geomadr[body], model.body_geomnum[body]
-    pos, quat, half = cup_parts(*size_m) if kind == "cup" else _single_part()
-    if kind == "box":
-        half = half * size_m[0]
-    elif kind == "cylinder":
-        half = np.array([[size_m[0], size_m[1] / 2, 0.0]])
-    model.geom_pos[start : start + count] = pos
-    model.geom_quat[start : start + count] = quat
-    model.geom_size[start : start + count] = half
-    if kind == "cylinder":
-        half = np.array([[size_m[0], size_m[0], size_m[1] / 2]])  # its bounding box
-    model.geom_rbound[start : start + count] = np.linalg.norm(half, axis=1)
-    model.geom_aabb[start : start + count, :3] = 0.0
-    model.geom_aabb[start : start + count, 3:] = half
-    extent = (np.abs(pos) + np.linalg.norm(half, axis=1, keepdims=True)).max(axis=0)
-    bvh = model.body_bvhadr[body]
-    if bvh >= 0:  # generous bounds: only the broad phase reads them
-        for node in range(bvh, bvh + model.body_bvhnum[body]):
-            model.bvh_aabb[node, :3] = 0.0
-            model.bvh_aabb[node, 3:] = extent
-    mass = model.body_mass[body]
-    if kind == "box":
-        inertia = np.full(3, mass * (2 * size_m[0]) ** 2 / 6.0)
-    else:
-        radius, height = size_m
-        side = mass * (radius**2 / 2 + height**2 / 12)
-        inertia = np.array([side, side, mass * radius**2])
-    model.body_inertia[body] = inertia
-    model.body_ipos[body] = 0.0
-    model.body_iquat[body] = [1.0, 0.0, 0.0, 0.0]
-
-
-def _single_part():
-    return np.zeros((1, 3)), np.array([[1.0, 0.0, 0.0, 0.0]]), np.ones((1, 3))
-
-
-def cup_parts(radius_m: float, height_m: float):
-    """Centres [G, 3], quaternions [G, 4] and half sizes [G, 3] of a ring of walls and a floor."""
-    wall = 0.0025
-    angle = 2 * np.pi * np.arange(CUP_WALLS) / CUP_WALLS
-    middle = radius_m - wall
-    pos = np.stack([middle * np.cos(angle), middle * np.sin(angle), 0 * angle], axis=1)
-    quat = np.stack([np.cos(angle / 2), 0 * angle, 0 * angle, np.sin(angle / 2)], axis=1)
-    chord = radius_m * np.tan(np.pi / CUP_WALLS)
-    half = np.tile([wall, chord, height_m / 2], (CUP_WALLS, 1))
-    inner = radius_m * 0.72
-    pos = np.vstack([pos, [0.0, 0.0, -height_m / 2 + wall]])
-    quat = np.vstack([quat, [1.0, 0.0, 0.0, 0.0]])
-    half = np.vstack([half, [inner, inner, wall]])
-    return pos, quat, half

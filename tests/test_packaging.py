@@ -18,6 +18,8 @@ NAMES = [
     "arm_worldmodel", "worldmodel", "planners", "sims", "robots", "robot_data", "configs"
 ]
 
+LONGEST = 350  # lines of a module
+
 
 def run(*command, cwd, **environment):
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONSAFEPATH")}
@@ -38,6 +40,15 @@ def wheel(tmp_path_factory):
         "--no-build-isolation", "-w", folder, ".", cwd=folder / "source",
     )
     return next(folder.glob("*.whl"))
+
+
+def test_every_module_can_be_read_in_one_sitting():
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for name in [*NAMES, "benchmarks"] for path in (ROOT / name).rglob("*.py")
+        if (lines := len(path.read_text().splitlines())) > LONGEST
+    }
+    assert not long, f"modules over {LONGEST} lines: {long}"
 
 
 def test_installed_top_level_names_belong_to_this_distribution(tmp_path):

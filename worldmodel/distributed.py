@@ -55,8 +55,9 @@ def first_alone() -> Iterator[bool]:
             dist.barrier()
 
 
-def spread(module: nn.Module, parallel: Parallel, device: torch.device) -> nn.Module:
-    """``module`` for use in all processes; itself where there is one."""
+def wrap(module: nn.Module, parallel: Parallel, device: torch.device) -> nn.Module:
+    """``module`` wrapped for training in all processes, in DDP or FSDP2; itself where there is
+    only one."""
     if world()[1] == 1:
         return module
     if parallel == "fsdp":
@@ -85,7 +86,7 @@ def synchronised(model: nn.Module, now: bool) -> Iterator[None]:
 
 
 def mean(value: float) -> float:
-    """Of all processes."""
+    """Mean of ``value`` over all processes."""
     if not dist.is_initialized():
         return value
     total = torch.tensor(value, dtype=torch.float64)

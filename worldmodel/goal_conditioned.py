@@ -93,10 +93,10 @@ class SubgoalPredictor(GoalConditioned):
         judged = kind >= 0
         right = ((output[:, :3].argmax(-1) == kind) & judged).sum() / judged.sum()
         miss = (decode(output.detach()[:, 3:])[:, :3] - pose[:, :3]).norm(dim=-1)
-        shown = {
+        figures = {
             "accuracy": right, "event_mm": 1000 * miss.where(happens, torch.nan).nanmedian()
         }
-        return 0.5 * classes + place + turn, shown
+        return 0.5 * classes + place + turn, figures
 
 
 class InverseDynamics(GoalConditioned):

@@ -91,7 +91,7 @@ class Imagination:
 
     @property
     def tokens_per_frame(self) -> int:
-        """N, the tokens of one frame."""
+        """K + N: conditioning tokens and patches of one frame."""
         return self.config.grid**2 + self.predictor.conditioning_tokens
 
     def sample_bytes(self, frames: int) -> int:
@@ -123,8 +123,10 @@ class Imagination:
         return -(-samples // chunks)  # of equal size, or nearly
 
     def prepare(self, context: Context, actions: Tensor) -> None:
-        """Told of every episode's first frame, and a few ``actions`` [S, H, 7] as they will be
-        asked for.  Floating point needs nothing of it (``quantised`` does)."""
+        """Hook, called once an episode with its first context and sample ``actions`` [S, H, 7].
+
+        Does nothing here; ``worldmodel.quantised`` calibrates its scales in it.
+        """
 
     # -- what is known -----------------------------------------------------------------------
 
@@ -148,8 +150,8 @@ class Imagination:
         cache = None
         for t in range(frames - 1):
             assert actions is not None
-            outside = None if extrinsics is None else extrinsics[t : t + 1]
-            x = self._embed(tokens[t : t + 1], states[t : t + 1], actions[t : t + 1], outside)
+            there = None if extrinsics is None else extrinsics[t : t + 1]
+            x = self._embed(tokens[t : t + 1], states[t : t + 1], actions[t : t + 1], there)
             _, new = self._blocks(x, self._table(t), cache)
             cache = _join(cache, new)
         last = None if extrinsics is None else extrinsics[-1:].to(self.device)
@@ -204,15 +206,16 @@ class Imagination:
     def _embed(
         self, tokens: Tensor, state: Tensor, action: Tensor, extrinsics: Tensor | None
     ) -> Tensor:
-        """Input tokens [S, K + N, P]; ``tokens`` [1 or S, N, D] are embedded as often."""
+        """Input tokens [S, K + N, P]; ``tokens`` [1, N, D] are embedded once and
+        broadcast to all S samples, [S, N, D] one by one."""
         p, c, count = self.predictor, self.config, len(action)
         parts = [
             p.action_encoder((action * c.action_scale).to(self.device, self.dtype))[:, None],
             p.state_encoder((state * c.state_scale).to(self.device, self.dtype))[:, None],
         ]
         if extrinsics is not None:
-            outside = p.extrinsics_encoder(extrinsics.to(self.device, self.dtype))
-            parts.append(outside[:, None].expand(count, -1, -1))
+            embedded = p.extrinsics_encoder(extrinsics.to(self.device, self.dtype))
+            parts.append(embedded[:, None].expand(count, -1, -1))
         parts.append(p.predictor_embed(tokens).expand(count, -1, -1))
         return torch.cat(parts, dim=1)
 

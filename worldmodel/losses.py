@@ -25,8 +25,8 @@ def post_training_losses(
 
     def predict(x: Tensor) -> Tensor:
         t = x.shape[1]
-        outside = None if extrinsics is None else extrinsics[:, :t]
-        return normalise_tokens(predictor(x, actions[:, :t], states[:, :t], outside))
+        seen_from = None if extrinsics is None else extrinsics[:, :t]
+        return normalise_tokens(predictor(x, actions[:, :t], states[:, :t], seen_from))
 
     forced = predict(tokens[:, :-1])
     teacher_forcing = (forced - tokens[:, 1:]).abs().mean()

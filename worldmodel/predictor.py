@@ -53,7 +53,7 @@ class Predictor(nn.Module):
                 part.requires_grad_(False)
 
     def rotary_table(self, steps: int, device: torch.device) -> Tensor:
-        """Of the tokens of ``steps`` frames [2, T * (K + N), width of a head], computed once."""
+        """Rotary table [2, T * (K + N), width of a head] for ``steps`` frames, computed once."""
         if steps not in self._tables or self._tables[steps].device != device:
             extra, grid = self.conditioning_tokens, self.config.grid
             frame = torch.cartesian_prod(torch.arange(grid), torch.arange(grid))

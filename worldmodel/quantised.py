@@ -32,10 +32,12 @@ from worldmodel.imagination import (
 )
 from worldmodel.predictor import Predictor
 
-MARGIN = 1.15  # largest value that can be told, of the largest that ``prepare`` saw
+MARGIN = 1.15  # headroom: representable are values up to this times the calibrated maximum
 ZERO = 128  # uint8 that stands for 0
 LEAST_GELU = -0.17  # its minimum
-SAFE_SCORE = 40.0  # even of twice that, exp and its inverse are numbers in bf16 and float32
+# Below this bound exp() neither overflows nor underflows in bf16 and float32, so the maximum of a
+# row of scores need not be subtracted.
+SAFE_SCORE = 40.0
 
 
 def multiplies_integers(device: torch.device) -> bool:
@@ -222,7 +224,9 @@ class QuantisedImagination(Imagination):
             scores = q @ keys.transpose(-1, -2)  # the table scales
             if not layer.safe:
                 scores -= scores.amax(-1, keepdim=True)
-            weights = scores.exp_()  # softmax; its sums divide what comes out, which is smaller
+            # Softmax, not normalised: to divide the [.., width] output is cheaper than to divide
+            # the [.., tokens] weights.
+            weights = scores.exp_()
             total = weights.sum(-1, keepdim=True)
             y = self._merge(weights @ values, total, layer.proj.scale)
             x, y = self._add_and_normalise(

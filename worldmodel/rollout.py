@@ -31,10 +31,10 @@ def rollout(
             f"least as many actions (got {actions.shape[1]})"
         )
     for step in range(context, actions.shape[1] + 1):
-        outside = None if extrinsics is None else extrinsics[:, :step]
+        seen_from = None if extrinsics is None else extrinsics[:, :step]
         dtype = tokens.dtype
         predicted = predictor(
-            tokens, actions[:, :step].to(dtype), states.to(dtype), outside
+            tokens, actions[:, :step].to(dtype), states.to(dtype), seen_from
         )[:, -1:]
         tokens = torch.cat([tokens, normalise_tokens(predicted)], dim=1)
         states = torch.cat([states, compose(states[:, -1:], actions[:, step - 1 : step])], dim=1)

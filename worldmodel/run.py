@@ -65,7 +65,7 @@ class Run:
         module.to(self.device).train()
         if config.compile:
             module.compile()
-        self.model = distributed.spread(module, config.parallel, self.device)
+        self.model = distributed.wrap(module, config.parallel, self.device)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         decayed = [p for p in trained if p.ndim > 1]
         plain = [p for p in trained if p.ndim <= 1]
@@ -135,12 +135,12 @@ class Run:
                 step, part = self.first + place // share, place % share
 
                 def update(
-                    loss: Tensor, shown: dict[str, Tensor], step: int = step, part: int = part
+                    loss: Tensor, named: dict[str, Tensor], step: int = step, part: int = part
                 ) -> bool:
                     if part == 0:
                         self.optimiser.zero_grad(set_to_none=True)
                         figures.clear()
-                    values = to_host(torch.stack([loss, *shown.values()]).float()).tolist()
+                    values = to_host(torch.stack([loss, *named.values()]).float()).tolist()
                     if not math.isfinite(values[0]):
                         raise TrainingError(
                             f"{self.title}: loss is {values[0]} at step {step}; the last good "
@@ -149,7 +149,7 @@ class Run:
                     last = part == share - 1
                     with distributed.synchronised(self.model, last):
                         (loss / share).backward()
-                    for name, value in zip(("loss", *shown), values, strict=True):
+                    for name, value in zip(("loss", *named), values, strict=True):
                         figures[name] = figures.get(name, 0.0) + value / share
                     if last:
                         figures["grad_norm"] = self._descend(step)
