@@ -18,7 +18,7 @@ from planners.hierarchy import HierarchicalAgent
 from planners.load import planning_parts
 from planners.objective import GoalObjective
 from planners.perception import Perception
-from worldmodel import device, diagnostics, probes, train
+from worldmodel import device, diagnostics, probes, run, train
 from worldmodel.config import (
     EncoderConfig,
     GoalConditionedConfig,
@@ -65,7 +65,7 @@ def read_back(monkeypatch):
         return torch.zeros(values.shape, dtype=values.dtype)
 
     for module in (
-        device, train, diagnostics, probes, planning_agent, baselines, goals, hierarchy,
+        device, run, train, diagnostics, probes, planning_agent, baselines, goals, hierarchy,
         perception, search, subgoals,
     ):
         monkeypatch.setattr(module, "to_host", zeros)
