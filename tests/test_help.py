@@ -93,7 +93,10 @@ def test_a_misspelled_setting_and_help_need_no_heavy_import():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("words", [["plan", "sead=1"], ["evaluate", "--help"], ["--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [["plan", "sead=1"], ["robot", "collect", "sead=1"], ["evaluate", "--help"], ["--help"]],
+)
 def test_a_misspelled_setting_is_answered_within_a_second(words):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(

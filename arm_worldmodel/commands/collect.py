@@ -6,10 +6,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from arm_worldmodel.report import write_report
-from robot_data.episodes import EpisodeStore
 from sims.arm import ArmConfig
-from sims.collect import collect, episode_name
 from sims.experts import CollectConfig
 from sims.parallel import Pool, idle_workers
 from worldmodel.progress import Progress
@@ -47,6 +44,10 @@ class Settings:
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns the report; raises ``ValueError`` for fewer than one episode."""
+    from arm_worldmodel.report import write_report
+    from robot_data.episodes import EpisodeStore
+    from sims.collect import collect, episode_name
+
     if settings.episodes < 1:
         raise ValueError(f"episodes={settings.episodes}; record at least 1")
     began, frames = time.monotonic(), 0

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from robot_data.episodes import EpisodeStore
 from robot_data.loop import Decision, Start, Step
 from robot_data.random_moves import STEP_M, RandomMoves
-from robot_data.recording import EpisodeWriter
 from robots.connect import Transport, open_link
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits, SafetyError
 from robots.ros.topics import Topics
 from worldmodel.progress import Progress
+
+if TYPE_CHECKING:
+    from robot_data.episodes import EpisodeStore
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def run(settings: Settings) -> dict[str, Any]:
     """Returns the report; raises ``ValueError`` without ``execute=true``."""
     if not settings.execute:
         raise ValueError("this moves the arm: clear its workspace, then add execute=true")
+    from robot_data.episodes import EpisodeStore
     from worldmodel.models import image_size
 
     look = settings.env
@@ -77,6 +79,8 @@ def run(settings: Settings) -> dict[str, Any]:
 def _episode(
     env: FrankaEnv, store: EpisodeStore, settings: Settings, seed: int, bar: Any
 ) -> None:
+    from robot_data.recording import EpisodeWriter
+
     meta = {"task": "random moves", "source": env.source, "control_hz": settings.env.control_hz}
     writer = EpisodeWriter(store, time.strftime("%Y%m%d-%H%M%S"), meta)
     observation, info = env.reset(seed=seed)
