@@ -211,7 +211,7 @@ def test_every_setting_without_effect_exists_and_is_refused_by_name(name):
         (["robot", "run", "goals=x", "max_steps=3"], "execute=true"),
         (["robot", "run", "goals=x", "limits.step_m=0.01"], "the bridge's"),
         (["robot", "serve", "limits.force_n=10"], "robot arm"),
-        (["collect", "out=x", "arm.wrist_camera=true"], "one camera"),
+        (["collect", "out=x", "arm.scene.object=cup"], "cup_fraction"),
         (["robot", "goal", "transport.kind=fci", "transport.port=1"], "fci does not take it"),
     ],
 )

@@ -34,7 +34,6 @@ class Settings:
             "arm.scene.object": "set collect.cup_fraction; an episode has a cup or a box",
             "arm.scene.cylinder_radius_m": "an episode has a cup or a box",
             "arm.scene.cylinder_height_m": "an episode has a cup or a box",
-            "arm.wrist_camera": "a store of simulated episodes holds one camera",
         }
         if self.collect.cup_fraction == 0:
             found["arm.scene.cup_radius_m"] = "collect.cup_fraction=0"

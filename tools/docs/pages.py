@@ -123,10 +123,13 @@ def _example(path: Path) -> str:
     source = path.read_text()
     tree = ast.parse(source)
     text = ast.get_docstring(tree) or ""
-    title, _, rest = text.partition("\n")
+    first, _, rest = text.partition("\n\n")
+    title, *more = re.split(r"(?<=\?)\s+|[.:]\s+|\.$", " ".join(first.split()), maxsplit=1)
+    more = "".join(more)
+    rest = f"{more[:1].upper()}{more[1:]}\n\n{rest}"
     body = source.splitlines()[tree.body[0].end_lineno :] if text else source.splitlines()
     code = "\n".join(body).strip()
     return (
-        f"# {title.rstrip('.')}\n\n{rest.strip()}\n\n"
+        f"# {title}\n\n{rest.strip()}\n\n"
         f"```python title=\"examples/{path.name}\"\n{code}\n```\n"
     )
