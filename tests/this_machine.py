@@ -94,7 +94,7 @@ class Machine:
         """Whether this machine was late during the test that runs; noted for the summary."""
         why = self._lateness()
         if why:
-            self._reruns[self._attempt] = f"run again: {self._test}: {'; '.join(why)}"
+            self._reruns[self._attempt] = f"too late for {self._test}: {'; '.join(why)}"
         return bool(why)
 
     def _lateness(self) -> list[str]:
