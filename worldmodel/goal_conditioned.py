@@ -19,8 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldmodel.config import GoalConditionedConfig
-from worldmodel.pose import euler_to_matrix
-from worldmodel.readout import OUTPUTS, POSITION_CENTRE_M, POSITION_SCALE_M, Readout, decode
+from worldmodel.readout import OUTPUTS, Readout, decode, encode
 
 EVENTS = ("none", "grasp", "release")
 MOVE_SCALE_M = 0.05
@@ -65,9 +64,7 @@ class GoalConditioned(nn.Module):
 
 def state_features(state: Tensor) -> Tensor:
     """State [B, 7] -> scaled position, two columns of the rotation, closedness [B, 10]."""
-    xyz = (state[:, :3] - state.new_tensor(POSITION_CENTRE_M)) / POSITION_SCALE_M
-    columns = euler_to_matrix(state[:, 3:6])[..., :2].mT.flatten(1)
-    return torch.cat([xyz, columns, state[:, 6:]], dim=-1)
+    return torch.cat([encode(state), state[:, 6:]], dim=-1)
 
 
 class SubgoalPredictor(GoalConditioned):
@@ -85,7 +82,7 @@ class SubgoalPredictor(GoalConditioned):
         output = output.float()
         classes = F.cross_entropy(output[:, :3], kind, ignore_index=-1)
         happens = kind > 0
-        target = state_features(pose)[:, :9]
+        target = encode(pose)
         error = F.smooth_l1_loss(output[:, 3:12], target, beta=0.1, reduction="none")
         weight = happens[:, None] / happens.sum().clamp(min=1)
         place = (error[:, :3].mean(-1, keepdim=True) * weight).sum()

@@ -76,12 +76,18 @@ def decode(output: Tensor) -> Tensor:
     return torch.cat([xyz, matrix_to_euler(matrix), output[:, 9:].sigmoid()], dim=-1)
 
 
-def readout_loss(output: Tensor, state: Tensor) -> Tensor:
-    """Loss of raw outputs [B, OUTPUTS] against commanded states [B, 7]."""
+def encode(state: Tensor) -> Tensor:
+    """Pose vectors [B, 7] -> scaled position and two columns of the rotation [B, 9]."""
     xyz = (state[:, :3] - state.new_tensor(POSITION_CENTRE_M)) / POSITION_SCALE_M
     columns = euler_to_matrix(state[:, 3:6])[..., :2].mT.flatten(1)  # [B, 6]
-    place = F.smooth_l1_loss(output[:, :3], xyz, beta=0.1)
-    turn = F.smooth_l1_loss(output[:, 3:9], columns, beta=0.1)
+    return torch.cat([xyz, columns], dim=-1)
+
+
+def readout_loss(output: Tensor, state: Tensor) -> Tensor:
+    """Loss of raw outputs [B, OUTPUTS] against commanded states [B, 7]."""
+    target = encode(state)
+    place = F.smooth_l1_loss(output[:, :3], target[:, :3], beta=0.1)
+    turn = F.smooth_l1_loss(output[:, 3:9], target[:, 3:], beta=0.1)
     grip = F.binary_cross_entropy_with_logits(output[:, 9], state[:, 6].clamp(0, 1))
     return place + turn + 0.2 * grip
 
