@@ -118,7 +118,7 @@ class Result:
     def _headline(self) -> str:
         count = len(self.episodes)
         if not self.judged:
-            return f"{self.title}: {count} episodes, not judged"
+            return f"{self.title}: {count} episode{'' if count == 1 else 's'}, not judged"
         low, high = self.interval
         return (f"{self.title}: {self.successes} of {count} episodes reached the goal "
                 f"(95 % interval {100 * low:.0f} to {100 * high:.0f} %)")

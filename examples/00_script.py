@@ -19,5 +19,5 @@ def mine(tokens, states, goal):  # [S, N, D], [S, 7] -> [S]
 agent = awm.Agent(model, planner=awm.CEM(samples=24, iterations=2), cost=mine)
 agent.reset([goal], seed=0)
 step = agent.act({"image": now, "state": state})
-print(step.action, step.cost, step.candidates.positions[:3], sep="\n")
+print(step.action, step.cost, step.candidates, sep="\n")
 print(awm.run(env, agent, episodes=1))

@@ -10,6 +10,7 @@ from PIL import Image
 
 import arm_worldmodel as awm
 from robot_data.episodes import EpisodeStore
+from robot_data.loop import EpisodeResult
 from robot_data.recording import EpisodeWriter
 from robot_data.schema import DataError
 from sims.mujoco_arm import MujocoArm
@@ -146,6 +147,16 @@ def test_a_result_is_shown_with_its_video(result, tmp_path, capsys):
         found.video(tmp_path / "film.avi")
     found.show()
     assert "0 of 2 episodes" in capsys.readouterr().out
+
+
+def test_where_nobody_judges_no_rate_is_told():
+    unknown = EpisodeResult(7, False, float("nan"), 3, (0.1, 0.2, 0.3), True)
+    found = awm.Result("arm", (unknown,), ())
+    assert np.isnan(found.success_rate)
+    assert found.interval == (0.0, 1.0)
+    assert repr(found) == (
+        "arm: 1 episode, not judged\n  seed 7: not judged after 3 steps, 0.20 s an action"
+    )
 
 
 def test_a_run_without_a_limit_or_without_episodes_is_refused():
