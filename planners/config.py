@@ -205,7 +205,7 @@ class PolicyConfig:
         found = {}
         if self.policy in ("random", "stand_still"):
             found.update(dict.fromkeys(
-                ("checkpoint", "calibration", "readout", "hierarchy"), why
+                ("checkpoint", "calibration", "readout", "device", "hierarchy"), why
             ))
             if self.policy == "stand_still":
                 return {**found, "agent": why}

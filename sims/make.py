@@ -51,14 +51,17 @@ def arm_for(arm: ArmConfig, task: str, image_size: int | None = None) -> ArmConf
     return replace(arm, task=named, image_size=arm.image_size or image_size)
 
 
-def idle_arm(simulator: Simulator, arm: ArmConfig) -> dict[str, str]:
+def idle_arm(
+    simulator: Simulator, arm: ArmConfig, stored: bool = False
+) -> dict[str, str]:
     """Settings of ``arm`` without effect for one task and object, and why
-    (``configs.settings``)."""
+    (``configs.settings``); ``stored``: a store takes the images of every camera."""
     found = {
         "arm.task.name": "the task is task=",
-        "arm.wrist_camera": "no agent and no store takes its pictures",
         **{f"arm.scene.{name}": why for name, why in arm.scene.other_objects().items()},
     }
+    if not stored:
+        found["arm.wrist_camera"] = "no agent looks at its images and no store takes them"
     if simulator == "pybullet":
         found["arm.fast_rendering"] = "it belongs to simulator=mujoco"
     return found

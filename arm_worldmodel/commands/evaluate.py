@@ -41,8 +41,11 @@ class Settings(PolicyConfig):
                 ("task", "simulator", "policy", "goal", "calibration", "readout", "max_steps",
                  "arm.task.name"), "each row of suite=table has its own",
             ))
-            return {**found, "arm.wrist_camera": "no agent and no store takes its pictures"}
-        found.update({**super().idle(), **idle_arm(self.simulator, self.arm)})
+            if self.record is None:
+                found["arm.wrist_camera"] = "no agent looks at its images; record= stores them"
+            return found
+        stored = self.record is not None
+        found.update({**super().idle(), **idle_arm(self.simulator, self.arm, stored)})
         found["only"] = "it belongs to suite=table"
         if not self.samples:
             found["planner_seeds"] = f"policy={self.policy} draws no samples"

@@ -27,7 +27,7 @@ class Settings(PolicyConfig):
 
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
-        found = {**super().idle(), **idle_arm(self.simulator, self.arm)}
+        found = {**super().idle(), **idle_arm(self.simulator, self.arm, self.record is not None)}
         if not self.samples:
             found["planner_seed"] = f"policy={self.policy} draws no samples"
         if self.goal == "single":
