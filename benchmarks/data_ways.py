@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from arm_worldmodel.report import write_report
-from benchmarks.data import Settings
+from benchmarks.settings import DataSettings as Settings
 from robot_data.episodes import EpisodeStore
 from robot_data.layout import Codec
 from robot_data.schema import Episode

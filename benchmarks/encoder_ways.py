@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from arm_worldmodel.report import write_report
-from benchmarks.encoder import Settings
 from benchmarks.measure import device_of, matmul_rate, wait
+from benchmarks.settings import EncoderSettings as Settings
 from worldmodel.config import ENCODERS, EncoderConfig
 from worldmodel.encoder import Encoder, normalise_images
 from worldmodel.models import Models

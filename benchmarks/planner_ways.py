@@ -21,7 +21,7 @@ from torch import Tensor
 from arm_worldmodel.report import write_report
 from benchmarks.measure import PeakMemory, device_of, matmul_rate, wait
 from benchmarks.plain_planner import PlainPlanner
-from benchmarks.planner import Settings
+from benchmarks.settings import PlannerSettings as Settings
 from planners.cem import CEM
 from planners.config import CEMConfig
 from planners.objective import l1

@@ -16,7 +16,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from arm_worldmodel.report import write_report
 from benchmarks.measure import matmul_rate, wait
-from benchmarks.train import Settings
+from benchmarks.settings import TrainSettings as Settings
 from worldmodel import distributed
 from worldmodel.config import ENCODERS, TrainConfig
 from worldmodel.encoder import Encoder
