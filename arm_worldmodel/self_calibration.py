@@ -3,6 +3,10 @@ moves that were recorded, such as a real arm's."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,6 +14,7 @@ from numpy.typing import NDArray
 from planners.calibration import Calibration, fit_calibration
 from robot_data.episodes import EpisodeStore
 from robot_data.images import fit_pictures
+from robot_data.loop import Decision, Start, Step, run_episode
 from robot_data.random_moves import RandomMoves
 from sims.arm import Arm
 from sims.handling import Handling
@@ -24,34 +29,61 @@ READ_AT_ONCE = 8  # images, each of them in nine shifts
 HANDLED_SHARE = 1 / 3  # of the moves have an object in or between the fingers
 
 
-def show_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = False):
-    """Images [K, H, W, 3] and states [K, 7], the measured pose and the commanded closedness,
-    after each of K moves, in the scene that ``reset(seed=seed)`` draws.
+class ShownMoves:
+    """An agent that shows ``moves`` moves, and keeps what was seen after each.
 
     First the object is handled, then the hand moves freely.  Until the object is put down for
     the first time nothing is kept: there it stands where the episode begins, and calibration
     shall not know that place better than others.
     """
-    observation, info = env.reset(seed=seed, options={"goal": False})
-    draw = env.draw
-    yaw = draw.object_yaw_rad if env.config.scene.object == "box" else 0.0
-    handle = Handling(
-        (*draw.object_xy_m, yaw), grasp_height_m(env), seed, held=env.task.starts_holding
-    )
-    free = RandomMoves(step_m, seed)
-    images, states = [], []
+
+    def __init__(self, env: Arm, moves: int, step_m: float, bar: Progress) -> None:
+        self.env, self.moves, self.step_m, self.bar = env, moves, step_m, bar
+        self.images: list[NDArray[np.uint8]] = []
+        self.states: list[NDArray[np.float64]] = []
+        self._keep = False
+
+    def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
+        """Begin in the scene that the environment was reset to."""
+        draw = self.env.draw
+        yaw = draw.object_yaw_rad if self.env.config.scene.object == "box" else 0.0
+        self._handle = Handling(
+            (*draw.object_xy_m, yaw), grasp_height_m(self.env), seed,
+            held=self.env.task.starts_holding,
+        )
+        self._free = RandomMoves(self.step_m, seed)
+
+    def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
+        """The next move; finished with the last that is kept."""
+        state, action = observation["state"], None
+        if len(self.images) < HANDLED_SHARE * self.moves:
+            action = self._handle(state, self.env.commanded)  # None once the object is lost
+        self._keep = action is None or self._handle.placed > 0
+        last = self._keep and len(self.images) + 1 == self.moves
+        return Decision(self._free(state) if action is None else action, finished=last)
+
+    def on_start(self, start: Start) -> None:
+        """Nothing is kept of the start."""
+
+    def on_step(self, step: Step) -> None:
+        """Keep the image, and the measured pose with the commanded closedness."""
+        if self._keep:
+            state = np.r_[step.following["state"][:6], step.info["commanded"][6]]
+            self.images.append(step.following["image"])
+            self.states.append(state)
+            self.bar.update()
+
+    def on_end(self) -> None:
+        """Nothing: what was kept stays."""
+
+
+def show_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = False):
+    """Images [K, H, W, 3] and states [K, 7], the measured pose and the commanded closedness,
+    after each of K moves (``ShownMoves``), in the scene that ``reset(seed=seed)`` draws."""
     with Progress(total=moves, desc="calibrate", unit="move", disable=quiet) as bar:
-        while len(images) < moves:
-            state, action = observation["state"], None
-            if len(images) < HANDLED_SHARE * moves:
-                action = handle(state, info["commanded"])  # None once the object is lost
-            keep = action is None or handle.placed > 0
-            observation, *_, info = env.step(free(state) if action is None else action)
-            if keep:
-                images.append(observation["image"])
-                states.append(np.r_[observation["state"][:6], info["commanded"][6]])
-                bar.update()
-    return np.stack(images), np.stack(states)
+        shown = ShownMoves(env, moves, step_m, bar)
+        run_episode(env, shown, seed, sys.maxsize, "none", [shown], options={"goal": False})
+    return np.stack(shown.images), np.stack(shown.states)
 
 
 def recorded_moves(data: str, moves: int):

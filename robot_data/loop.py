@@ -107,20 +107,25 @@ def run_episode(
     env: gymnasium.Env[Any, Any], agent: Agent, seed: int, max_steps: int,
     goals: str | Sequence[NDArray[np.uint8]] = "subgoals",
     subscribers: Sequence[Subscriber] = (), planner_seed: int = 0,
+    options: dict[str, Any] | None = None,
 ) -> EpisodeResult:
     """Run until the agent is done, the environment ends the episode, or ``max_steps``.
 
     ``goals``: "subgoals" gives the agent the environment's sequence of goal images, "single"
-    only the last; or the goal images themselves, uint8 [H, W, 3] in order.  ``seed`` draws the
-    episode, ``planner_seed`` the planner's samples.  Subscribers are closed whatever happens.
+    only the last; "none" gives no images, for agents that have no goal; or the goal images
+    themselves, uint8 [H, W, 3] in order.  ``seed`` draws the episode, ``planner_seed`` the
+    planner's samples.  ``options`` are those of the environment's reset.  Subscribers are closed
+    whatever happens.
 
     The environment's ``info`` has ``success`` and ``distance_m`` [m] in every call (False and NaN
     where nobody judges), and after ``reset``, unless goals are given, ``goal_image`` or
     ``subgoal_images`` with ``subgoal_names``.  Raises ``ValueError`` where something is missing.
     """
-    if isinstance(goals, str) and goals not in ("subgoals", "single"):
-        raise ValueError(f"goal '{goals}' is unknown; valid: subgoals, single, or goal images")
-    observation, info = env.reset(seed=seed)
+    if isinstance(goals, str) and goals not in ("subgoals", "single", "none"):
+        raise ValueError(
+            f"goal '{goals}' is unknown; valid: subgoals, single, none, or goal images"
+        )
+    observation, info = env.reset(seed=seed, options=options)
     goal_reached = bool(info.get("goal_reached", True))
     _judgement(info)
     images, names = _goals(goals, info)
@@ -164,6 +169,8 @@ def _goals(
     goals: str | Sequence[NDArray[np.uint8]], info: dict[str, Any]
 ) -> tuple[list[NDArray[np.uint8]], list[str]]:
     """The goal images and their names."""
+    if isinstance(goals, str) and goals == "none":
+        return [], []
     if not isinstance(goals, str):
         images, names = list(goals), [f"goal {i + 1}" for i in range(len(goals))]
     elif "subgoal_images" in info:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from robot_data.loop import Decision
 
 STEP_M = 0.075  # longest move of one step
 # Where the random moves go, robot base frame: a little beyond where tasks work.
@@ -21,9 +26,18 @@ class RandomMoves:
     the moves cover it, with turns about the vertical and a gripper that opens and closes."""
 
     def __init__(self, step_m: float, seed: int) -> None:
-        self.step_m, self.rng = step_m, np.random.default_rng(seed)
+        self.step_m = step_m
+        self.reset((), seed)
+
+    def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
+        """Start anew; goals, if there are any, are not looked at."""
+        self.rng = np.random.default_rng(seed)
         self._closed = self._turned = 0.0
         self._point = self._draw()
+
+    def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
+        """The next move from the measured state of ``observation``."""
+        return Decision(self(observation["state"]))
 
     def __call__(self, state: NDArray[np.float64]) -> NDArray[np.float64]:
         """The next action [7] from the state [7]."""

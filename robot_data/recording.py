@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from robot_data.episodes import EpisodeStore
 from robot_data.loop import Decision, Start, Step
 from robot_data.pose import compose
-from robot_data.schema import Episode
+from robot_data.recorder import EpisodeRecorder
 
 ACTION = ("dx_m", "dy_m", "dz_m", "droll_rad", "dpitch_rad", "dyaw_rad", "dclosedness")
 QUALITY = 95  # of JPEG; the recorded store keeps every bit
@@ -25,55 +25,17 @@ COSTS = {
 }
 
 
-class EpisodeWriter:
+class EpisodeWriter(EpisodeRecorder):
     """Writes the episode into a store when it ends, also when it ends by an error."""
 
     def __init__(self, store: EpisodeStore, name: str, meta: dict[str, Any]) -> None:
-        self.store, self.name, self.meta = store, name, meta
-        self._frames: list[tuple[NDArray[Any], NDArray[Any], float]] = []
-        self._wrist: list[NDArray[np.uint8]] = []  # where there is such a camera
-        self._stamps: list[float] = []
-        self._actions: list[NDArray[np.float64]] = []
-
-    def on_start(self, start: Start) -> None:
-        """Keep the first frame and the goals."""
-        self.meta = {**self.meta, "seed": start.seed}
-        self._append(start.observation, start.info)
-
-    def on_step(self, step: Step) -> None:
-        """Keep frame, state and action."""
-        self._actions.append(np.asarray(step.decision.action, np.float64))
-        self._append(step.following, step.info)
-        if "fault" in step.info:
-            self.meta = {**self.meta, "fault": step.info["fault"]}
-
-    def _append(self, observation: dict[str, NDArray[Any]], info: dict[str, Any]) -> None:
-        told = float(info["commanded"][6]) if "commanded" in info else float("nan")
-        if np.isnan(told):
-            told = float(observation["state"][6])
-        self._frames.append((observation["image"], observation["state"], told))
-        if "wrist_image" in observation:
-            self._wrist.append(observation["wrist_image"])
-        if "stamp" in info:  # seconds, of a real camera
-            self._stamps.append(float(info["stamp"]))
+        super().__init__(meta)
+        self.store, self.name = store, name
 
     def on_end(self) -> None:
         """Commit the episode, whole; of fewer than two frames nothing."""
-        if len(self._frames) < 2:
-            return
-        images, states, told = zip(*self._frames, strict=True)
-        stamps = np.round(1e9 * np.array(self._stamps)).astype(np.int64)
-        stamped = len(stamps) == len(images) and bool((np.diff(stamps) > 0).all())
-        self.store.write(
-            self.name,
-            Episode(
-                images=np.stack(images), states=np.stack(states),
-                actions=np.stack([*self._actions, np.zeros(7)]),
-                commanded_closedness=np.asarray(told, np.float64), meta=self.meta,
-                timestamps_ns=stamps if stamped else None,
-                cameras={"wrist": np.stack(self._wrist)} if self._wrist else {},
-            ),
-        )
+        if len(self) >= 2:
+            self.store.write(self.name, self.episode())
 
 
 class RerunRecorder:

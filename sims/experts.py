@@ -5,13 +5,16 @@ They read simulator state; what they record is only what any robot records.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_data import pose as pose_math
+from robot_data.loop import Decision, run_episode
+from robot_data.recorder import EpisodeRecorder
 from robot_data.schema import Episode
 from sims import scene, tasks
 from sims.arm import Arm, ArmConfig
@@ -78,51 +81,49 @@ def script(
         yield from play_waypoints(config, rng)
 
 
+class Expert:
+    """An agent that follows the script of one recorded episode, at a speed and with noise of its
+    own.  It reads simulator state."""
+
+    def __init__(self, env: Arm, config: CollectConfig) -> None:
+        self.env, self.config = env, config
+
+    def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
+        """Draw the script, after the environment was reset with the same seed."""
+        self.rng = rng = np.random.default_rng([seed, 7])
+        self._speed = rng.uniform(0.5, 1.25)
+        self._noise_m = rng.choice([0.0, 1.0]) * rng.uniform(0.2, 1.0) * self.config.noise_m
+        self._waypoints = script(self.env, self.config, rng)
+        self._waypoint, self._used = next(self._waypoints), 0
+
+    def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
+        """The next move towards the waypoint in force."""
+        state, command, rng = observation["state"], self.env.commanded, self.rng
+        if self._used >= self._waypoint.max_steps or waypoint_reached(
+            self._waypoint, state, command, self.config.tolerance_m
+        ):
+            self._waypoint, self._used = next(self._waypoints), 0
+        self._used += 1
+        action = waypoint_action(self._waypoint, state, command)
+        action[:3] = action[:3] * self._speed + rng.normal(0, self._noise_m, 3)
+        action[3:6] += rng.normal(0, self._noise_m * 3, 3)
+        return Decision(action)
+
+
 def record_episode(env: Arm, config: CollectConfig, seed: int) -> Episode:
     """Reset ``env`` with ``seed`` and record one episode; the same seed gives the same episode."""
-    rng = np.random.default_rng([seed, 7])
-    observation, info = env.reset(seed=seed, options={"goal": False})
-    speed = rng.uniform(0.5, 1.25)
-    noise = rng.choice([0.0, 1.0]) * rng.uniform(0.2, 1.0) * config.noise_m
-    waypoints = script(env, config, rng)
-    waypoint, used = next(waypoints), 0
-    images, states, actions, wrist = [], [], [], []
-    commanded, objects = [], []
-    for t in range(config.frames):
-        images.append(observation["image"])
-        if env.config.wrist_camera:
-            wrist.append(observation["wrist_image"])
-        states.append(observation["state"])
-        commanded.append(info["commanded"][6])
-        objects.append(info["object_pose"])
-        if t == config.frames - 1:
-            actions.append(np.zeros(7))
-            break
-        state, command = observation["state"], env.commanded
-        if used >= waypoint.max_steps or waypoint_reached(
-            waypoint, state, command, config.tolerance_m
-        ):
-            waypoint, used = next(waypoints), 0
-        used += 1
-        action = waypoint_action(waypoint, state, command)
-        action[:3] = action[:3] * speed + rng.normal(0, noise, 3)
-        action[3:6] += rng.normal(0, noise * 3, 3)
-        observation, _, _, _, info = env.step(action)
-        actions.append(action)
-    return Episode(
-        images=np.stack(images),
-        states=np.stack(states),
-        actions=np.stack(actions),
-        commanded_closedness=np.asarray(commanded),
-        cameras={"wrist": np.stack(wrist)} if wrist else {},
-        privileged={"object_pose": np.stack(objects)},
-        meta={
-            "seed": seed,
-            "control_hz": env.config.control_hz,
-            "object": env.config.scene.object,
+    recorder = EpisodeRecorder(
+        {
+            "control_hz": env.config.control_hz, "object": env.config.scene.object,
             "source": env.source,
         },
+        privileged=("object_pose",),
     )
+    run_episode(
+        env, Expert(env, config), seed, config.frames - 1, "none", [recorder],
+        options={"goal": False},
+    )
+    return recorder.episode()
 
 
 def make_recorder(arm: ArmConfig, kind: scene.ObjectKind) -> MujocoArm:

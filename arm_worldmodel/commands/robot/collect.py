@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from robot_data.loop import Decision, Start, Step
+from robot_data.loop import Start, Step, run_episode
 from robot_data.random_moves import STEP_M, RandomMoves
 from robots.connect import Transport, open_link
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
@@ -15,7 +15,7 @@ from robots.ros.topics import Topics
 from worldmodel.progress import Progress
 
 if TYPE_CHECKING:
-    from robot_data.episodes import EpisodeStore
+    from robot_data.recording import EpisodeWriter
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,14 @@ def run(settings: Settings) -> dict[str, Any]:
         with Progress(total=settings.episodes * (settings.frames - 1), desc="collect",
                   unit="step") as bar:
             for episode in range(settings.episodes):
-                _episode(env, store, settings, settings.seed + episode, bar)
+                meta = {"task": "random moves", "source": env.source,
+                        "control_hz": settings.env.control_hz}
+                writer = EpisodeWriter(store, time.strftime("%Y%m%d-%H%M%S"), meta)
+                seed = settings.seed + episode
+                run_episode(
+                    env, RandomMoves(settings.step_m, seed), seed, settings.frames - 1, "none",
+                    [writer, _Watch(bar)],
+                )
                 written += 1
     finally:
         env.close()
@@ -76,24 +83,20 @@ def run(settings: Settings) -> dict[str, Any]:
     return {"episodes": written, "seconds": seconds}
 
 
-def _episode(
-    env: FrankaEnv, store: EpisodeStore, settings: Settings, seed: int, bar: Any
-) -> None:
-    from robot_data.recording import EpisodeWriter
+class _Watch:
+    """Counts steps; an arm that holds ends the recording."""
 
-    meta = {"task": "random moves", "source": env.source, "control_hz": settings.env.control_hz}
-    writer = EpisodeWriter(store, time.strftime("%Y%m%d-%H%M%S"), meta)
-    observation, info = env.reset(seed=seed)
-    action_of = RandomMoves(settings.step_m, seed)
-    writer.on_start(Start(seed, observation, info, [], [], settings.frames - 1))
-    try:
-        for index in range(settings.frames - 1):
-            action = action_of(observation["state"])
-            following, _, _, faulted, info = env.step(action)
-            writer.on_step(Step(index, observation, Decision(action), following, info))
-            observation = following
-            bar.update()
-            if faulted:
-                raise SafetyError(info["fault_code"], f"the arm holds: {info['fault']}")
-    finally:
-        writer.on_end()
+    def __init__(self, bar: Progress) -> None:
+        self.bar = bar
+
+    def on_start(self, start: Start) -> None:
+        """Nothing to count yet."""
+
+    def on_step(self, step: Step) -> None:
+        """Raises ``SafetyError`` where the arm holds."""
+        self.bar.update()
+        if "fault" in step.info:
+            raise SafetyError(step.info["fault_code"], f"the arm holds: {step.info['fault']}")
+
+    def on_end(self) -> None:
+        """The bar goes on with the next episode."""
