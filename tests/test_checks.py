@@ -2,6 +2,8 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
+from rerun.chunk import RrdReader
 
 from arm_worldmodel.cli import main
 from robot_data.checks import Summary, inspect, is_validation, split
@@ -105,6 +107,20 @@ def test_info_tells_rates_sources_and_ranges(tmp_path, capsys):
     assert "CC BY 4.0 (2)" in shown
     assert "droid (2)" in shown
     assert "closedness" in shown
+
+
+def test_show_draws_episodes_spread_over_the_store_with_every_camera(tmp_path):
+    store, out = EpisodeStore(tmp_path / "all"), tmp_path / "shown"
+    for i in range(5):
+        store.write(f"episode-{i}", make_episode(4, i, side=16))
+    assert main(["data", "show", f"data={tmp_path / 'all'}", "episodes=3", f"out={out}"]) == 0
+    assert sorted(p.stem for p in out.glob("*.png")) == ["episode-0", "episode-2", "episode-4"]
+    with Image.open(out / "episode-2.png") as figure:
+        assert np.asarray(figure.convert("L")).std() > 5
+    seen = {
+        chunk.entity_path for chunk in RrdReader(str(out / "episode-2.rrd")).stream()
+    }
+    assert {"/cameras/camera", "/cameras/wrist", "/world/hand", "/state/closedness"} <= seen
 
 
 def test_split_is_by_episode_disjoint_and_stable(tmp_path):

@@ -16,7 +16,8 @@ HERE = Path(__file__).parent
 BENCHMARKS = HERE.parents[1] / "benchmarks"
 SECTIONS = {
     "data": (
-        "collect", "import", "export", "data info", "data check", "data repair", "data split",
+        "collect", "import", "export", "data info", "data show", "data check",
+        "data repair", "data split",
     ),
     "training": ("pretrain", "encode", "train", "probe", "convert", "push"),
     "planning": ("plan", "evaluate", "calibrate"),
@@ -42,6 +43,8 @@ def module_of(name: str) -> ModuleType:
             from arm_worldmodel.commands import export as found
         case "data info":
             from arm_worldmodel.commands.data import info as found
+        case "data show":
+            from arm_worldmodel.commands.data import show as found
         case "data check":
             from arm_worldmodel.commands.data import check as found
         case "data repair":
