@@ -51,8 +51,8 @@ class EpisodeFigures:
     copied: NDArray[np.float64]
 
 
-class Heard:
-    """What was heard over all episodes."""
+class Diagnosis:
+    """The figures of all episodes."""
 
     def __init__(self, settings: DiagnosisConfig) -> None:
         self.settings = settings
@@ -115,7 +115,7 @@ def motion_windows(
     return np.sort(rng.choice(starts, min(settings.windows, len(starts)), replace=False))
 
 
-def listen(
+def diagnose_episode(
     predictor: Predictor, episode: LatentEpisode, settings: DiagnosisConfig, number: int
 ) -> EpisodeFigures | None:
     """What one episode says; None where it hardly moves."""

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from robot_data.images import fit_picture, fit_square
-from robots.checkup import Finding, judge_view
+from robots.checkup import Check, judge_view
 from robots.safety import check_pose
 from worldmodel.device import device_of, to_host
 from worldmodel.models import Models
@@ -34,7 +34,7 @@ def draw_preview(path: Path, image: np.ndarray, side: int) -> None:
 
 def find_hand(
     image: np.ndarray, pose: Any, closedness: float, models: Models
-) -> Finding:
+) -> Check:
     """Judge the state [7] that the readout reads from ``image`` against the arm's own."""
     frame = torch.from_numpy(fit_picture(image, models.image_size)[None])
     frame = frame.to(device_of(models.encoder))

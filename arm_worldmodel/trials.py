@@ -20,7 +20,7 @@ CUBE_LOW_M, CUBE_HIGH_M, CUBE_M = np.array([0.44, -0.10]), np.array([0.58, 0.10]
 ABOVE_M, GRASP_M, HOLD_M = 0.12, 0.022, 0.14  # heights of the hand over the table
 
 
-class Table:
+class Tabletop:
     """The cube, put and seen by topics of the scene; privileged, for judging only."""
 
     def __init__(self, link: RosLink) -> None:
@@ -65,7 +65,7 @@ def reach(env: FrankaEnv, agent: Agent, rng: np.random.Generator, steps: int, se
     return float(np.linalg.norm(last["state"][:3] - shown["state"][:3]))
 
 
-def scripted_grasp(env: FrankaEnv, table: Table, x: float, y: float) -> list[dict[str, Any]]:
+def scripted_grasp(env: FrankaEnv, table: Tabletop, x: float, y: float) -> list[dict[str, Any]]:
     """Above, down, close, lift; the observations after each of the last three."""
     home, _ = env.reset()
     seen = []
@@ -77,7 +77,7 @@ def scripted_grasp(env: FrankaEnv, table: Table, x: float, y: float) -> list[dic
 
 
 def grasps(
-    env: FrankaEnv, agent: Agent, table: Table, rng: np.random.Generator, count: int,
+    env: FrankaEnv, agent: Agent, table: Tabletop, rng: np.random.Generator, count: int,
     planned: bool, max_steps: int, seed: int,
 ) -> list[float]:
     """Heights [m] by which the cube was lifted, by the script or by the planner towards the

@@ -16,7 +16,7 @@ DARK, FLAT = 8.0, 4.0  # mean and spread of grey levels below which a picture sh
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One line of the check: its name, whether it is well, what was found."""
 
     name: str
@@ -25,7 +25,7 @@ class Finding:
 
 
 @dataclass
-class Heard:
+class StreamReport:
     """What came on one topic within the time listened.  stamps and arrivals [s]; reliability of
     each publisher, "reliable" or "best effort"."""
 
@@ -38,25 +38,25 @@ class Heard:
 
 
 @dataclass
-class Listened:
+class CellReport:
     """Findings of what was heard, and the last of it: pictures, pose (position, quaternion) and
     closedness."""
 
-    findings: list[Finding]
+    findings: list[Check]
     pictures: list[NDArray[np.uint8]]
     pose: tuple[list[float], list[float]] | None
     closedness: float | None
 
 
-def judge_stream(heard: Heard, least_hz: float, limits: Limits) -> Finding:
+def judge_stream(heard: StreamReport, least_hz: float, limits: Limits) -> Check:
     """Publishers, rate, age and clock of a topic that should come at ``least_hz`` or more."""
     topic = heard.topic
     if not heard.publishers:
-        return Finding(topic, False, "nobody publishes it: is the driver running, is the name "
-                       "right (topics.*), the same ROS_DOMAIN_ID?")
+        return Check(topic, False, "nobody publishes it: is the driver running, is the name "
+                     "right (topics.*), the same ROS_DOMAIN_ID?")
     if not heard.stamps:
-        return Finding(topic, False, f"published by {', '.join(heard.publishers)}, but nothing "
-                       "arrives: discovery range, firewall or message type")
+        return Check(topic, False, f"published by {', '.join(heard.publishers)}, but nothing "
+                     "arrives: discovery range, firewall or message type")
     rate = len(heard.stamps) / heard.seconds
     age = np.subtract(heard.arrivals, heard.stamps)
     told = (
@@ -64,80 +64,80 @@ def judge_stream(heard: Heard, least_hz: float, limits: Limits) -> Finding:
         f"{1e3 * float(np.max(age)):.0f} ms most, {heard.reliability[0]}"
     )
     if rate < least_hz:
-        return Finding(topic, False, f"{told}; expected at least {least_hz:.0f} Hz")
+        return Check(topic, False, f"{told}; expected at least {least_hz:.0f} Hz")
     if float(np.median(age)) < -limits.clock_jump_s:
-        return Finding(topic, False, f"{told}: stamped in the future; synchronise the clocks "
-                       "(chrony, PTP)")
+        return Check(topic, False, f"{told}: stamped in the future; synchronise the clocks "
+                     "(chrony, PTP)")
     if float(np.max(age)) > limits.stale_s:
-        return Finding(topic, False, f"{told}; older than limits.stale_s = {limits.stale_s}: "
-                       "synchronise the clocks, or use a wired network")
+        return Check(topic, False, f"{told}; older than limits.stale_s = {limits.stale_s}: "
+                     "synchronise the clocks, or use a wired network")
     if len(heard.publishers) > 1:
-        return Finding(topic, False, f"{told}; {len(heard.publishers)} publishers: "
-                       f"{', '.join(heard.publishers)}; stop all but one")
-    return Finding(topic, True, told)
+        return Check(topic, False, f"{told}; {len(heard.publishers)} publishers: "
+                     f"{', '.join(heard.publishers)}; stop all but one")
+    return Check(topic, True, told)
 
 
-def judge_command(topic: str, publishers: Sequence[str], listeners: Sequence[str]) -> Finding:
+def judge_command(topic: str, publishers: Sequence[str], listeners: Sequence[str]) -> Check:
     """A topic we publish: who else does, and whether anybody listens."""
     others = [name for name in publishers if not name.endswith("worldmodel_bridge")]
     if others:
-        return Finding(topic, False, f"{', '.join(others)} publishes it too; only the bridge may")
+        return Check(topic, False, f"{', '.join(others)} publishes it too; only the bridge may")
     if not listeners:
-        return Finding(topic, False, "nobody listens: is the arm's controller running, and the "
-                       "name right?")
-    return Finding(topic, True, f"heard by {', '.join(listeners)}")
+        return Check(topic, False, "nobody listens: is the arm's controller running, and the "
+                     "name right?")
+    return Check(topic, True, f"heard by {', '.join(listeners)}")
 
 
 def judge_pose(
     position: Sequence[float], quaternion: Sequence[float], frame: str, limits: Limits
-) -> Finding:
+) -> Check:
     """The measured pose: frame, unit quaternion, workspace."""
     try:
         check_frame(frame, limits)
         pose = check_pose(position, quaternion)
     except SafetyError as error:
-        return Finding("pose", False, str(error))
+        return Check("pose", False, str(error))
     place = f"hand at {np.round(pose[:3], 3)} m in {frame}"
     if not in_workspace(pose[:3], limits):
-        return Finding("pose", False, f"{place}, outside the workspace {limits.workspace_low_m} to "
-                       f"{limits.workspace_high_m}: guide it inside")
-    return Finding("pose", True, place)
+        return Check("pose", False, f"{place}, outside the workspace {limits.workspace_low_m} to "
+                     f"{limits.workspace_high_m}: guide it inside")
+    return Check("pose", True, place)
 
 
-def judge_gripper(closedness: float) -> Finding:
+def judge_gripper(closedness: float) -> Check:
     """Closedness must lie between 0 and 1."""
     if not -0.05 <= closedness <= 1.05:
-        return Finding("gripper", False, f"closedness {closedness:.2f}, expected 0 to 1: set "
-                       "gripper.open_value and gripper.closed_value")
-    return Finding("gripper", True, f"closedness {closedness:.2f} (0 open, 1 closed)")
+        return Check("gripper", False, f"closedness {closedness:.2f}, expected 0 to 1: set "
+                     "gripper.open_value and gripper.closed_value")
+    return Check("gripper", True, f"closedness {closedness:.2f} (0 open, 1 closed)")
 
 
-def judge_pictures(pictures: Sequence[NDArray[np.uint8]], side: int) -> Finding:
+def judge_pictures(pictures: Sequence[NDArray[np.uint8]], side: int) -> Check:
     """That the camera shows something, lives, and is large enough to crop ``side`` from."""
     height, width = pictures[-1].shape[:2]
     size = f"{width} x {height}, the centre {min(height, width)} px square goes to {side} x {side}"
     grey = pictures[-1].mean(axis=2)
     if grey.mean() < DARK or grey.std() < FLAT:
-        return Finding("camera", False, f"{size}; it shows nothing (mean {grey.mean():.0f}, spread "
-                       f"{grey.std():.0f} of 255): lens cap, exposure, light?")
+        return Check("camera", False, f"{size}; it shows nothing (mean {grey.mean():.0f}, spread "
+                     f"{grey.std():.0f} of 255): lens cap, exposure, light?")
     if min(height, width) < side:
-        return Finding("camera", False, f"{size}: smaller than the model's pictures; raise its "
-                       "resolution")
-    return Finding("camera", True, size)
+        return Check("camera", False, f"{size}: smaller than the model's pictures; raise its "
+                     "resolution")
+    return Check("camera", True, size)
 
 
-def judge_view(read: NDArray[np.float64], measured: NDArray[np.float64]) -> Finding:
+def judge_view(read: NDArray[np.float64], measured: NDArray[np.float64]) -> Check:
     """Whether the model finds the hand in the picture: pose read from it [7], measured [7]."""
     off = float(np.linalg.norm(read[:3] - measured[:3]))
     text = f"the model reads the hand {100 * off:.1f} cm from where it is"
     if off > 0.10:
-        return Finding("view", False, f"{text}: hand and base must be in the picture, nearly as in "
-                       "the training data; move the camera, calibrate or fine-tune (docs/robot.md)")
-    return Finding("view", True, text)
+        return Check("view", False, f"{text}: hand and base must be in the picture, nearly as in "
+                     "the training data; move the camera, calibrate or fine-tune (docs/robot.md)")
+    return Check("view", True, text)
 
 
-def judge_limits(limits: Limits) -> Finding:
+def judge_limits(limits: Limits) -> Check:
     """Which limits are looser than the defaults."""
     looser = list(loosened(limits))
-    return Finding("limits", True, "; ".join(f"LOOSER: {line}" for line in looser)
-                   or "defaults or tighter")
+    return Check("limits", True, "; ".join(f"LOOSER: {line}" for line in looser)
+                 or "defaults or tighter")

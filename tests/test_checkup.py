@@ -10,14 +10,14 @@ from robots.ros.topics import GripperConfig, Topics
 LIMITS = Limits()
 
 
-def heard(**changes) -> checkup.Heard:
+def heard(**changes) -> checkup.StreamReport:
     stamps = (100 + np.arange(90) / 30).tolist()
     values = {
         "topic": "/current_pose", "seconds": 3.0, "stamps": stamps,
         "arrivals": [s + 0.01 for s in stamps], "publishers": ["driver"],
         "reliability": ["best effort"], **changes,
     }
-    return checkup.Heard(**values)
+    return checkup.StreamReport(**values)
 
 
 def test_a_healthy_stream_is_fine_and_its_numbers_are_told():

@@ -23,7 +23,7 @@ def run(settings: Settings) -> dict[str, Any]:
     """Returns energies, ranks and drift with intervals over episodes."""
     import torch
 
-    from arm_worldmodel.diagnosis import Heard, listen
+    from arm_worldmodel.diagnosis import Diagnosis, diagnose_episode
     from arm_worldmodel.encoding import fill_cache
     from arm_worldmodel.report import write_report
     from worldmodel.models import Models
@@ -32,14 +32,14 @@ def run(settings: Settings) -> dict[str, Any]:
     models = Models.load(settings.checkpoint, ["predictor"], settings.device)
     predictor = models.predictor.to(torch.bfloat16)  # as it plans
     episodes = fill_cache(settings.data, models.encoder).episodes()[: settings.episodes]
-    heard = Heard(settings)
+    diagnosis = Diagnosis(settings)
     for number, episode in enumerate(Progress(episodes, desc="diagnose", unit="episode")):
-        heard.add(listen(predictor, episode, settings, number))
-    report = {**heard.report(), "settings": asdict(settings)}
+        diagnosis.add(diagnose_episode(predictor, episode, settings, number))
+    report = {**diagnosis.report(), "settings": asdict(settings)}
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
-    heard.draw(out / "diagnose.png")
+    diagnosis.draw(out / "diagnose.png")
     path = write_report(out, report)
-    print(heard.table())
+    print(diagnosis.table())
     print(f"figure: {out / 'diagnose.png'}  report: {path}")
     return report

@@ -43,7 +43,7 @@ def run(settings: Settings) -> dict[str, Any]:
     import torch
     from numpy.typing import NDArray
 
-    from arm_worldmodel.diagnosis import Heard, listen
+    from arm_worldmodel.diagnosis import Diagnosis, diagnose_episode
     from arm_worldmodel.encoding import fill_cache
     from arm_worldmodel.pictures.agreement import write_agreement
     from arm_worldmodel.replaying import (
@@ -73,7 +73,7 @@ def run(settings: Settings) -> dict[str, Any]:
     fast = copy.deepcopy(models.predictor).to(torch.bfloat16)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
-    heard = Heard(settings)
+    diagnosis = Diagnosis(settings)
     windows: dict[str, list[Planned]] = {}
     surprises: dict[str, NDArray[np.float64]] = {}
     short: list[str] = []
@@ -81,7 +81,7 @@ def run(settings: Settings) -> dict[str, Any]:
         if len(episode.states) <= settings.ahead:
             short.append(episode.name)
             continue
-        heard.add(listen(fast, episode, settings, number))
+        diagnosis.add(diagnose_episode(fast, episode, settings, number))
         surprises[episode.name] = surprise(fast, episode)
         planned = plan_windows(env, agent, episode, settings, number)
         if planned:
@@ -89,7 +89,7 @@ def run(settings: Settings) -> dict[str, Any]:
         if number < settings.shown:
             rerun_file(out / f"{episode.name}.rrd", env, episode, planned, surprises[episode.name])
     report: dict[str, Any] = {
-        **heard.report(),
+        **diagnosis.report(),
         "agent": agreement(windows),
         "surprise": {name: row.tolist() for name, row in surprises.items()},
         "too_short": short, "settings": asdict(settings),
@@ -99,14 +99,14 @@ def run(settings: Settings) -> dict[str, Any]:
             for name, found in windows.items()
         },
     }
-    heard.draw(out / "replay.png")
+    diagnosis.draw(out / "replay.png")
     every = [w for found in windows.values() for w in found]
     write_agreement(
         out / "agreement.png", np.array([w.planned for w in every]),
         np.array([w.recorded for w in every]), surprises,
     )
     write_report(out, report)
-    print(heard.table())
+    print(diagnosis.table())
     print(agreement_table(report["agent"]))
     print(f"figures: {out}/replay.png, {out}/agreement.png  report: {out}/report.json\n"
           f"view: {viewer(out / '*.rrd')}")

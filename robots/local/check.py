@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 from robots.checkup import (
     IMAGE_HZ,
     POSE_HZ,
-    Heard,
-    Listened,
+    CellReport,
+    StreamReport,
     judge_gripper,
     judge_pose,
     judge_stream,
@@ -23,10 +23,10 @@ from robots.link import Link
 POLL_S = 0.002
 
 
-def listen_locally(link: Link, limits: Limits, seconds_s: float) -> Listened:
+def listen_locally(link: Link, limits: Limits, seconds_s: float) -> CellReport:
     """Nothing is commanded.  Raises ``SafetyError`` if arm or camera are silent."""
-    arm = Heard("arm", seconds_s, publishers=["driver"], reliability=["local"])
-    camera = Heard("camera stream", seconds_s, publishers=["driver"], reliability=["local"])
+    arm = StreamReport("arm", seconds_s, publishers=["driver"], reliability=["local"])
+    camera = StreamReport("camera stream", seconds_s, publishers=["driver"], reliability=["local"])
     link.inbox.wait("the arm's state", lambda: link.inbox.latest is not None, 5.0)
     pictures: list[NDArray[np.uint8]] = [link.inbox.picture(link.now(), 5.0)[1]]
     until = time.monotonic() + seconds_s
@@ -46,4 +46,4 @@ def listen_locally(link: Link, limits: Limits, seconds_s: float) -> Listened:
         judge_stream(arm, POSE_HZ, limits), judge_stream(camera, IMAGE_HZ, limits),
         judge_pose(*pose, limits.frame, limits), judge_gripper(float(reading.state[6])),
     ]
-    return Listened(findings, pictures, pose, float(reading.state[6]))
+    return CellReport(findings, pictures, pose, float(reading.state[6]))

@@ -18,8 +18,8 @@ from robots.checkup import (
     IMAGE_HZ,
     JOINT_HZ,
     POSE_HZ,
-    Heard,
-    Listened,
+    CellReport,
+    StreamReport,
     judge_command,
     judge_gripper,
     judge_pose,
@@ -30,7 +30,7 @@ from robots.ros.bridge import BEST_EFFORT
 from robots.ros.topics import GripperConfig, Topics, named, seconds
 
 
-def listen(topics: Topics, gripper: GripperConfig, limits: Limits, seconds_s: float) -> Listened:
+def listen(topics: Topics, gripper: GripperConfig, limits: Limits, seconds_s: float) -> CellReport:
     """What every topic carries within ``seconds_s``."""
     rclpy.init()
     node = rclpy.create_node("worldmodel_check")
@@ -39,7 +39,7 @@ def listen(topics: Topics, gripper: GripperConfig, limits: Limits, seconds_s: fl
         topics.current_pose: (PoseStamped, POSE_HZ), topics.joints: (JointState, JOINT_HZ),
         topics.camera: (CompressedImage if topics.compressed else Image, IMAGE_HZ),
     }
-    heard = {topic: Heard(topic, seconds_s) for topic in kinds}
+    heard = {topic: StreamReport(topic, seconds_s) for topic in kinds}
     pictures: list[NDArray[np.uint8]] = []
 
     def hear(topic: str, message: Any) -> None:
@@ -91,4 +91,4 @@ def listen(topics: Topics, gripper: GripperConfig, limits: Limits, seconds_s: fl
         value = named(last[topics.joints], (topics.gripper_joint,))[0]
         closedness = gripper.closedness(value)
         findings.append(judge_gripper(closedness))
-    return Listened(findings, pictures, pose, closedness)
+    return CellReport(findings, pictures, pose, closedness)

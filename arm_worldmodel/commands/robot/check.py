@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from robots.checkup import Listened, judge_limits, judge_pictures
+from robots.checkup import CellReport, judge_limits, judge_pictures
 from robots.connect import Transport, open_link, open_ros
 from robots.limits import Limits, SafetyError
 from robots.local.check import listen_locally
@@ -77,7 +77,7 @@ def run(settings: Settings) -> dict[str, Any]:
     return report
 
 
-def _listen(settings: Settings) -> Listened:
+def _listen(settings: Settings) -> CellReport:
     x = settings
     if x.transport.kind == "fci":
         link = open_link(x.transport, x.topics, x.limits, CONTROL_HZ, "worldmodel_check")

@@ -33,7 +33,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
     from arm_worldmodel.hil import START_S, start_hil
     from arm_worldmodel.report import wilson_95, write_report
-    from arm_worldmodel.trials import LIFT_M, REACH_M, Table, grasps, reach
+    from arm_worldmodel.trials import LIFT_M, REACH_M, Tabletop, grasps, reach
     from planners.load import image_size, make_agent, policy_of
     from robots.ros.link import RosLink
     from worldmodel.progress import Progress
@@ -45,7 +45,7 @@ def run(settings: Settings) -> dict[str, Any]:
     processes = start_hil(out)
     try:
         link = RosLink(Topics())
-        env, table = FrankaEnv(link, look), Table(link)
+        env, table = FrankaEnv(link, look), Tabletop(link)
         link.inbox.wait("the arm", lambda: link.inbox.latest is not None, START_S)
         rng = np.random.default_rng(settings.seed)
         bar = Progress(range(settings.reaches), desc="reach", unit="episode")
