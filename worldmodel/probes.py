@@ -21,20 +21,28 @@ TARGETS = (
 )
 
 
-def _scores(predicted: Tensor, target: Tensor) -> dict[str, dict[str, float]]:
+Scores = dict[str, dict[str, float | None]]  # of each target: r2, median_error
+
+
+def scores(predicted: Tensor, target: Tensor) -> Scores:
+    """Of predictions [B, K] of ``TARGETS`` [B, K]; ``r2`` is None for a target that never
+    changes."""
     predicted, target = to_host(predicted), to_host(target)
     error = predicted - target
-    r2 = 1 - error.square().sum(0) / (target - target.mean(0)).square().sum(0)
+    spread = (target - target.mean(0)).square().sum(0)
+    changes = target.amax(0) > target.amin(0)
+    unexplained = error.square().sum(0) / spread
+    r2 = [1 - u.item() if c else None for u, c in zip(unexplained, changes, strict=True)]
     median = error.abs().median(0).values
     return {
-        name: {"r2": r2[i].item(), "median_error": median[i].item()}
+        name: {"r2": r2[i], "median_error": median[i].item()}
         for i, name in enumerate(TARGETS)
     }
 
 
 def linear_probe(
     tokens: Tensor, targets: Tensor, check_tokens: Tensor, check_targets: Tensor
-) -> dict[str, dict[str, float]]:
+) -> Scores:
     """Ridge regression on all tokens [B, N, D]; the penalty is chosen on a tenth of the data."""
     x, y = tokens.flatten(1), targets
     mean_x, mean_y, scale = x.mean(0), y.mean(0), y.std(0) + 1e-6
@@ -52,13 +60,13 @@ def linear_probe(
         key=lambda w: (x[held] @ w - y[held]).square().mean().item(),
     )
     predicted = (check_tokens.flatten(1) - mean_x) @ best * scale + mean_y
-    return _scores(predicted, check_targets)
+    return scores(predicted, check_targets)
 
 
 def attentive_probe(
     tokens: Tensor, targets: Tensor, check_tokens: Tensor, check_targets: Tensor,
     config: TrainConfig, out: str, device: str = "auto",
-) -> dict[str, dict[str, float]]:
+) -> Scores:
     """A small attentive readout (one block, learned queries) trained on the same frames."""
     torch.manual_seed(config.seed)
     body = Readout(ReadoutConfig(tokens.shape[2], tokens.shape[1], 128, 1, 4))
@@ -77,7 +85,7 @@ def attentive_probe(
         update(F.smooth_l1_loss(output.float(), wanted, beta=0.1), {})
     with torch.no_grad():
         predicted = to_host(body(check_tokens.to(run.device))) * scale + mean
-    return _scores(predicted, check_targets)
+    return scores(predicted, check_targets)
 
 
 @torch.no_grad()

@@ -48,9 +48,13 @@ def run(settings: Settings) -> dict[str, Any]:
     rows = [f"{'':14}{'R2':>8}{'median error':>14}"]
     for kind in ("linear", "attentive"):
         rows += [f"{kind} probe"] + [
-            f"  {name:12}{row['r2']:8.3f}{row['median_error']:14.4f}"
+            f"  {name:12}{_figure(row['r2'])}{row['median_error']:14.4f}"
             for name, row in report[kind].items()
         ]
     once(print, "\n".join(rows))
     once(print, f"probes of encoder {models.encoder_hash}: {settings.out}/report.json")
     return report
+
+
+def _figure(r2: float | None) -> str:
+    return f"{'-':>8}" if r2 is None else f"{r2:8.3f}"
