@@ -1,4 +1,4 @@
-"""The command that asks whether the model listens to actions, on recorded episodes."""
+"""Does a model listen to actions: figures over recorded episodes."""
 
 from __future__ import annotations
 

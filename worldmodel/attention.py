@@ -40,7 +40,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """Softmax attention of queries [B, H, N, K] to keys and values [B, H, M, K] -> [B, H, N, K].
 
     On CPUs two matrix products take a half to a third of the fused kernel's time
-    (docs/lab-book.md, sixth milestone).
+    (docs/lab-book.md).
     """
     if q.is_cuda:
         return F.scaled_dot_product_attention(q, k, v, scale=scale)
