@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from robot_data.episodes import EpisodeStore
-from robot_data.events import gripper_events, next_event
+from robot_data.events import gripper_events, next_event, object_places
 from robot_data.images import fit_pictures
 from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.pose import diff
 from robot_data.windows import WindowSampler
 from worldmodel.goal_conditioned import EVENTS
+from worldmodel.losses import Window
 
 
 class ClipFeed:
@@ -72,36 +73,48 @@ class LatentFeed:
         self.batch_size, self.length = batch_size, length
         self.seed, self.strides = seed, strides
         self.episodes = _all_episodes(caches)
+        self.places = [object_places(e.states, e.commanded_closedness) for e in self.episodes]
 
-    def windows(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """tokens [B, T, N, D], actions [B, T-1, 7], states [B, T, 7]."""
+    def windows(self, step: int) -> Window:
+        """The windows of one training step."""
         rng = np.random.default_rng([self.seed, step])
-        tokens, states = [], []
+        tokens, states, told, places = [], [], [], []
         for _ in range(self.batch_size):
             stride = int(rng.choice(self.strides))
-            episode = self.episodes[int(rng.integers(len(self.episodes)))]
+            number = int(rng.integers(len(self.episodes)))
+            episode = self.episodes[number]
             span = (self.length - 1) * stride + 1
             start = int(rng.integers(len(episode.states) - span + 1))
             rows = slice(start, start + span, stride)
             tokens.append(episode.latents[rows])
             states.append(episode.states[rows])
+            told.append(episode.commanded_closedness[rows])
+            places.append(self.places[number][rows])
         state = np.stack(states)
-        return (
+        return Window(
             torch.from_numpy(np.stack(tokens)),
             torch.from_numpy(diff(state[:, :-1], state[:, 1:])),
             torch.from_numpy(state),
+            torch.from_numpy(np.stack(told)),
+            torch.from_numpy(np.stack(places)),
         )
 
-    def frames(self, step: int) -> tuple[Tensor, Tensor]:
-        """tokens [B, N, D] and commanded states [B, 7]: pose, and what the gripper was told."""
+    def frames(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """tokens [B, N, D]; commanded states [B, 7]: pose, and what the gripper was told; where
+        the object is [B, 3] (m, NaN where not known: ``robot_data.events.object_places``)."""
         rng = np.random.default_rng([self.seed, step, 1])
-        tokens, states = [], []
+        tokens, states, places = [], [], []
         for _ in range(self.batch_size):
-            episode = self.episodes[int(rng.integers(len(self.episodes)))]
+            number = int(rng.integers(len(self.episodes)))
+            episode = self.episodes[number]
             t = int(rng.integers(len(episode.states)))
             tokens.append(episode.latents[t])
             states.append(np.r_[episode.states[t, :6], episode.commanded_closedness[t]])
-        return torch.from_numpy(np.stack(tokens)), torch.from_numpy(np.stack(states))
+            places.append(self.places[number][t])
+        return (
+            torch.from_numpy(np.stack(tokens)), torch.from_numpy(np.stack(states)),
+            torch.from_numpy(np.stack(places)),
+        )
 
 
 @dataclass(frozen=True)

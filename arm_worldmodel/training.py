@@ -17,9 +17,16 @@ from arm_worldmodel.encoding import once
 from robot_data.latents import LatentCache
 from robot_data.schema import DataError
 from worldmodel import checkpoint, probes
-from worldmodel.config import GoalConditionedConfig, PredictorConfig, ReadoutConfig, TrainConfig
+from worldmodel.config import (
+    GoalConditionedConfig,
+    LossConfig,
+    PredictorConfig,
+    ReadoutConfig,
+    TrainConfig,
+)
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import GoalConditioned, InverseDynamics, SubgoalPredictor
+from worldmodel.losses import PostTraining
 from worldmodel.models import Models, parts_in
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
@@ -63,12 +70,13 @@ def told(figures: dict[str, float]) -> str:
 def train_predictor(
     caches: list[LatentCache], held_out: LatentCache | None, encoder: Encoder,
     config: PredictorConfig, train: TrainConfig, out: str, *, window: int,
-    strides: tuple[int, ...], rollout_steps: int, start_from: str | None,
-    checkpoint_activations: bool, frozen_blocks: int, validation_batches: int,
-    device: str,
+    strides: tuple[int, ...], losses: LossConfig, readout_sources: Sequence[str],
+    start_from: str | None, checkpoint_activations: bool, frozen_blocks: int,
+    validation_batches: int, device: str,
 ) -> dict[str, float] | None:
     """Train and save the predictor; validation figures where latents are held out.  Its image
-    size, patch size and input width are the encoder's."""
+    size, patch size and input width are the encoder's.  The recovery loss reads with the first
+    readout in ``readout_sources``; raises ``DataError`` where it needs one and there is none."""
     torch.manual_seed(train.seed)
     feed = LatentFeed(caches, train.batch_size, window, train.seed, strides)
     shape = encoder.config
@@ -79,7 +87,12 @@ def train_predictor(
     predictor = _trained(Predictor, start_from) if start_from else Predictor(fitted)
     predictor.checkpoint_activations = checkpoint_activations
     predictor.freeze_blocks(frozen_blocks)
-    predictor = post_train(predictor, feed.windows, train, out, rollout_steps, device)
+    reader = _reader(losses, readout_sources) if losses.recovery_weight else None
+    model = PostTraining(
+        predictor, losses.rollout_steps, reader, losses.recovery_weight, losses.object_weight,
+        losses.teacher_forcing,
+    )
+    predictor = post_train(model, feed.windows, train, out, device)
     once(checkpoint.save_part, out, predictor, encoder)
     if held_out is None:
         return None
@@ -98,13 +111,34 @@ def train_state_readout(
     sized = replace(
         config, embed_dim=encoder.config.embed_dim, tokens=encoder.config.tokens_per_frame
     )
-    readout = _trained(Readout, start_from) if start_from else Readout(sized)
+    readout = _trained(Readout, start_from).with_object() if start_from else Readout(sized)
     train_readout(readout, feed.frames, train, out, device)
     once(checkpoint.save_part, out, readout, encoder)
     if held_out is None:
         return None
-    tokens, _, states = random_frames(held_out.episodes(), 2000, 1)
-    return probes.readout_error(readout, tokens, states)
+    tokens, targets, states = random_frames(held_out.episodes(), 2000, 1)
+    figures = probes.readout_error(readout, tokens, states)
+    if readout.config.object:
+        figures |= probes.object_error(readout, tokens, targets[:, :3])
+    return figures
+
+
+def _reader(losses: LossConfig, sources: Sequence[str]) -> Readout:
+    """The readout of the recovery loss."""
+    source = next((s for s in sources if "readout" in parts_in(s)), None)
+    if source is None:
+        raise DataError(
+            "the recovery loss needs a trained readout and there is none in "
+            f"{' or '.join(sources)}; train parts=[readout,predictor], or set "
+            "losses.recovery_weight=0"
+        )
+    readout = Models.load(source, ["readout"], "cpu").readout
+    if losses.object_weight and not readout.config.object:
+        raise DataError(
+            f"the readout of {source} does not read the object; train it further with "
+            "`worldmodel train parts=[readout]`, or set losses.object_weight=0"
+        )
+    return readout
 
 
 def train_goal_network(

@@ -17,6 +17,8 @@ EventKind = Literal["grasp", "release", "lost"]
 HELD_GAP = 0.1  # commanded minus measured closedness of fingers stopped by an object
 STILL = 0.02  # change of measured closedness per step of fingers that do not move
 SHORTEST = 2  # frames
+PUT_DOWN_M = 0.02  # height over that of the grasp below which a release is no drop
+NEAR_M = 0.09  # a hand as near as this to an object may push it
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,47 @@ def gripper_events(
                 GripperEvent(int(end), "release" if opened else "lost", states[end - 1])
             )
     return events
+
+
+def object_places(
+    states: NDArray[np.float64], commanded_closedness: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Where the object is, by proprioception alone: states [T, 7], closedness [T] -> [T, 3] in m,
+    base frame; NaN where it is not known.
+
+    Held, it is where the hand is; before that, where it will be grasped; after a release, where it
+    was let go, if that was as low as it was grasped, and until the hand comes back to it.  So it
+    is the place to grasp it at, not its centre.
+    """
+    held = holding(states, commanded_closedness)
+    places = np.full((len(states), 3), np.nan)
+    begin, grasped = 0, None  # since the last event; where the object was grasped before it
+    for event in gripper_events(states, commanded_closedness):
+        place = event.pose[:3]
+        if event.kind == "grasp":
+            unknown = np.isnan(places[begin : event.frame, 0])
+            places[begin : event.frame][unknown] = place
+            grasped = place
+        else:
+            places[begin : event.frame] = states[begin : event.frame, :3]
+            if event.kind == "release" and grasped is not None:
+                if abs(place[2] - grasped[2]) < PUT_DOWN_M:
+                    end = event.frame + _left_alone(states[event.frame :, :3], place)
+                    places[event.frame : end] = place
+            grasped = None
+        begin = event.frame
+    if grasped is not None:
+        kept = np.logical_and.accumulate(held[begin:])
+        places[begin:][kept] = states[begin:, :3][kept]
+    return places
+
+
+def _left_alone(hands: NDArray[np.float64], place: NDArray[np.float64]) -> int:
+    """How many frames, hands at [T, 3], until a hand that has left ``place`` comes back to it."""
+    away = np.linalg.norm(hands - place, axis=1) > NEAR_M
+    left = int(away.argmax()) if away.any() else len(hands)
+    back = ~away[left:]
+    return left + int(back.argmax()) if back.any() else len(hands)
 
 
 def next_event(events: list[GripperEvent], frame: int, goal: int) -> GripperEvent | None:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+KeysValues = tuple[Tensor, Tensor]  # of a layer
+
 
 def rope_table(positions: Tensor, head_dim: int) -> Tensor:
     """Cosines and sines [2, N, K] of the 3D rotary embedding at ``positions`` [N, 3].
@@ -76,6 +78,20 @@ class Attention(nn.Module):
         x = parts[0] if frames == 1 else torch.cat(parts, dim=2)
         return self.proj(x.transpose(1, 2).flatten(2))
 
+    def extend(
+        self, x: Tensor, table: Tensor, past: KeysValues | None
+    ) -> tuple[Tensor, KeysValues]:
+        """One frame more: its tokens x [B, N, D] look at themselves and at ``past``, keys and
+        values [B, H, M, K] of earlier frames; also the keys and values of all frames."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)
+        table = table.to(q.dtype)
+        q, k = rotate(q, table), rotate(k, table)
+        if past is not None:
+            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        x = attend(q, k, v, q.shape[-1] ** -0.5)
+        return self.proj(x.transpose(1, 2).flatten(2)), (k, v)
+
 
 class MLP(nn.Module):
     """Two linear layers with a GELU between them."""
@@ -104,6 +120,14 @@ class Block(nn.Module):
         """x [B, L, D] -> [B, L, D]; ``table``: rotary angles."""
         x = x + self.attn(self.norm1(x), table, frames)
         return x + self.mlp(self.norm2(x))
+
+    def extend(
+        self, x: Tensor, table: Tensor, past: KeysValues | None
+    ) -> tuple[Tensor, KeysValues]:
+        """See ``Attention.extend``."""
+        attended, seen = self.attn.extend(self.norm1(x), table, past)
+        x = x + attended
+        return x + self.mlp(self.norm2(x)), seen
 
 
 def initialise(blocks: nn.ModuleList, module: nn.Module, std: float = 0.02) -> None:

@@ -86,6 +86,8 @@ class ReadoutConfig:
     depth: int = 2  # transformer blocks
     num_heads: int = 8  # attention heads of a block
     queries: int = 8  # learned queries that pool the tokens
+    # read where the object is as well, and how sure that and the hand's place are
+    object: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,24 @@ class GoalConditionedConfig:
 
     image: ReadoutConfig = field(default_factory=ReadoutConfig)
     hidden: int = 512  # width of the layers that join the two images
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What post-training of the predictor minimises: V-JEPA 2-AC's teacher forcing and rollout
+    (mean absolute errors), and the recovery of states and object from the imagined frames."""
+
+    rollout_steps: int = 4  # frames imagined one from another, from the first of a window
+    # predict every frame of a window from the real ones before it as well, as V-JEPA 2-AC does
+    teacher_forcing: bool = False
+    # weight of the recovery loss: a frozen readout must read the commanded state from every
+    # imagined frame; 0: V-JEPA 2-AC's two losses alone
+    recovery_weight: float = 0.3
+    object_weight: float = 0.3  # weight of the same for the place of the object
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        return {} if self.recovery_weight else {"object_weight": "recovery_weight=0"}
 
 
 @dataclass(frozen=True)

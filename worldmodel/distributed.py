@@ -20,7 +20,11 @@ from torch.distributed.checkpoint.state_dict import (
     get_state_dict,
     set_state_dict,
 )
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import (
+    FSDPModule,
+    fully_shard,
+    register_fsdp_forward_method,
+)
 from torch.nn.parallel import DistributedDataParallel
 
 from worldmodel.attention import Block
@@ -64,6 +68,7 @@ def wrap(module: nn.Module, parallel: Parallel, device: torch.device) -> nn.Modu
         for part in module.modules():
             if isinstance(part, Block):
                 fully_shard(part)
+                register_fsdp_forward_method(part, "extend")
         fully_shard(module)  # in place
         return module
     cuda = device.type == "cuda"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from worldmodel.attention import Block, initialise, rope_table
+from worldmodel.attention import Block, KeysValues, initialise, rope_table
 from worldmodel.config import PredictorConfig
 
 
@@ -82,15 +82,7 @@ class Predictor(nn.Module):
                 f"tokens have shape {tuple(tokens.shape)}; expected [B, T, {config.grid**2}, "
                 f"{config.embed_dim}]: encoder and predictor do not belong together"
             )
-        parts = [
-            self.action_encoder(actions * config.action_scale)[:, :, None],
-            self.state_encoder(states * config.state_scale)[:, :, None],
-        ]
-        if config.use_extrinsics:
-            if extrinsics is None:
-                raise ValueError("this predictor is conditioned on extrinsics [B, T, 6]")
-            parts.append(self.extrinsics_encoder(extrinsics)[:, :, None])
-        x = torch.cat([*parts, self.predictor_embed(tokens)], dim=2)  # [B, T, K+N, P]
+        x = self._embed(tokens, actions, states, extrinsics)
         width = x.shape[2]
         table = self.rotary_table(steps, x.device)
         x = x.flatten(1, 2)
@@ -102,3 +94,41 @@ class Predictor(nn.Module):
         x = x.unflatten(1, (steps, width))[:, :, self.conditioning_tokens :]
         x = self.predictor_proj(self.predictor_norm(x))
         return tokens + x if config.residual else x
+
+    def extend(
+        self, tokens: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None,
+        past: list[KeysValues], frame: int,
+    ) -> tuple[Tensor, list[KeysValues]]:
+        """What ``forward`` says of its last frame, with the keys and values of earlier frames
+        kept: tokens [B, N, D], actions, states [B, 7] and extrinsics [B, 6] of frame number
+        ``frame``; ``past`` of each layer, empty for the first.  Gradients flow through both.
+
+        Returns tokens of the next frame [B, N, D], not normalised, and the longer ``past``.
+        """
+        seen_from = None if extrinsics is None else extrinsics[:, None]
+        x = self._embed(tokens[:, None], actions[:, None], states[:, None], seen_from)[:, 0]
+        table = self.rotary_table(self.config.max_steps, x.device)
+        width = x.shape[1]
+        table = table[:, frame * width : (frame + 1) * width]
+        longer = []
+        for i, block in enumerate(self.predictor_blocks):
+            assert isinstance(block, Block)
+            x, seen = block.extend(x, table, past[i] if past else None)
+            longer.append(seen)
+        x = self.predictor_proj(self.predictor_norm(x[:, self.conditioning_tokens :]))
+        return (tokens + x if self.config.residual else x), longer
+
+    def _embed(
+        self, tokens: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None
+    ) -> Tensor:
+        """Input tokens [B, T, K + N, P]."""
+        config = self.config
+        parts = [
+            self.action_encoder(actions * config.action_scale)[:, :, None],
+            self.state_encoder(states * config.state_scale)[:, :, None],
+        ]
+        if config.use_extrinsics:
+            if extrinsics is None:
+                raise ValueError("this predictor is conditioned on extrinsics [B, T, 6]")
+            parts.append(self.extrinsics_encoder(extrinsics)[:, :, None])
+        return torch.cat([*parts, self.predictor_embed(tokens)], dim=2)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from worldmodel.config import ReadoutConfig, TrainConfig
 from worldmodel.device import device_of, to_host
 from worldmodel.pose import euler_to_matrix
-from worldmodel.readout import Readout
+from worldmodel.readout import Readout, object_place
 from worldmodel.run import Run
 
 TARGETS = (
@@ -86,6 +86,19 @@ def attentive_probe(
     with torch.no_grad():
         predicted = to_host(body(check_tokens.to(run.device))) * scale + mean
     return scores(predicted, check_targets)
+
+
+@torch.no_grad()
+def object_error(readout: Readout, tokens: Tensor, places: Tensor) -> dict[str, float]:
+    """Errors of the object's place [B, 3] read from held-out tokens [B, N, D]; the mean
+    difference between the place to grasp an object at and its centre, ``places``, is left out.
+    Places that are not known (NaN) do not count."""
+    known = ~places.isnan().any(-1)
+    read = to_host(object_place(readout(tokens[known].to(device_of(readout))).float()))
+    off = read - to_host(places)[known]
+    off = off[:, :2]  # the height to grasp at is not the centre's
+    miss = (off - off.median(0).values).norm(dim=-1)
+    return {"object_median_m": miss.median().item(), "object_95_m": miss.quantile(0.95).item()}
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ Letters: B batch, N tokens, D encoder width, Q queries.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import torch
@@ -19,6 +20,9 @@ from worldmodel.encoder import Encoder
 from worldmodel.pose import euler_to_matrix, matrix_to_euler
 
 OUTPUTS = 10  # xyz / POSITION_SCALE, two columns of the rotation matrix, closedness logit
+# xyz / POSITION_SCALE of the object; log scales of the errors of its place and of the hand's
+OBJECT_OUTPUTS = 5
+LOG_SCALES = (-4.0, 1.5)  # bounds of these, in log of POSITION_SCALE
 POSITION_SCALE_M = 0.1
 POSITION_CENTRE_M = (0.5, 0.0, 0.15)
 
@@ -45,7 +49,9 @@ class Readout(nn.Module):
         self.queries = nn.Parameter(torch.zeros(config.queries, config.dim))
         self.pool = nn.MultiheadAttention(config.dim, config.num_heads, batch_first=True)
         self.norm = nn.LayerNorm(config.queries * config.dim)
-        self.head = nn.Linear(config.queries * config.dim, OUTPUTS)
+        self.head = nn.Linear(
+            config.queries * config.dim, OUTPUTS + OBJECT_OUTPUTS * config.object
+        )
         nn.init.trunc_normal_(self.position, std=0.02)
         nn.init.trunc_normal_(self.queries, std=0.5)
 
@@ -59,8 +65,19 @@ class Readout(nn.Module):
         return self.norm(pooled.flatten(1))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Raw outputs [B, OUTPUTS]."""
+        """Raw outputs [B, OUTPUTS], with ``OBJECT_OUTPUTS`` more if the object is read."""
         return self.head(self.features(tokens))
+
+    def with_object(self) -> Readout:
+        """A copy that reads the object as well, once it is trained to; self if it does."""
+        if self.config.object:
+            return self
+        wide = Readout(replace(self.config, object=True))
+        state = self.state_dict()
+        for name in ("head.weight", "head.bias"):
+            state[name] = F.pad(state[name], (0, 0) * (state[name].ndim - 1) + (0, OBJECT_OUTPUTS))
+        wide.load_state_dict(state)
+        return wide
 
     def state(self, tokens: Tensor) -> Tensor:
         """Commanded state [B, 7] in m, rad and closedness."""
@@ -73,7 +90,19 @@ def decode(output: Tensor) -> Tensor:
     a = F.normalize(output[:, 3:6], dim=-1)
     b = F.normalize(output[:, 6:9] - (a * output[:, 6:9]).sum(-1, keepdim=True) * a, dim=-1)
     matrix = torch.stack([a, b, torch.linalg.cross(a, b)], dim=-1)
-    return torch.cat([xyz, matrix_to_euler(matrix), output[:, 9:].sigmoid()], dim=-1)
+    return torch.cat([xyz, matrix_to_euler(matrix), output[:, 9:10].sigmoid()], dim=-1)
+
+
+def object_place(output: Tensor) -> Tensor:
+    """Raw outputs [B, OUTPUTS + OBJECT_OUTPUTS] -> where the object is, base frame [m] [B, 3]."""
+    return output[:, 10:13] * POSITION_SCALE_M + output.new_tensor(POSITION_CENTRE_M)
+
+
+def error_scales(output: Tensor) -> tuple[Tensor, Tensor]:
+    """Raw outputs [B, OUTPUTS + OBJECT_OUTPUTS] -> how far off the places of object and hand are
+    expected to be, mean absolute error an axis [m] [B] each."""
+    scales = output[:, 13:15].clamp(*LOG_SCALES).exp() * POSITION_SCALE_M
+    return scales[:, 0], scales[:, 1]
 
 
 def encode(state: Tensor) -> Tensor:
@@ -90,6 +119,26 @@ def readout_loss(output: Tensor, state: Tensor) -> Tensor:
     turn = F.smooth_l1_loss(output[:, 3:9], target[:, 3:], beta=0.1)
     grip = F.binary_cross_entropy_with_logits(output[:, 9], state[:, 6].clamp(0, 1))
     return place + turn + 0.2 * grip
+
+
+def object_loss(output: Tensor, state: Tensor, place: Tensor) -> Tensor:
+    """Loss of raw outputs [B, OUTPUTS + OBJECT_OUTPUTS] against where the object is, ``place``
+    [B, 3] (m; NaN where it is not known), and of the error scales.
+
+    Scales are those of Laplace distributions, fitted to the errors without a part in them (as
+    Kendall & Gal 2017, section 3, but detached), so that no error is excused.
+    """
+    known = ~place.isnan().any(-1)
+    centre = place.new_tensor(POSITION_CENTRE_M)
+    target = torch.where(known[:, None], (place - centre) / POSITION_SCALE_M, output[:, 10:13])
+    share = known / known.sum().clamp(min=1)
+    off = F.smooth_l1_loss(output[:, 10:13], target, beta=0.1, reduction="none").mean(-1)
+    miss = (output[:, 10:13] - target).abs().mean(-1).detach()
+    hand = (output[:, :3] - encode(state)[:, :3]).abs().mean(-1).detach()
+    log_scale = output[:, 13:15].clamp(*LOG_SCALES)
+    unsure = miss * (-log_scale[:, 0]).exp() + log_scale[:, 0]
+    unsure_hand = hand * (-log_scale[:, 1]).exp() + log_scale[:, 1]
+    return ((off + 0.02 * unsure) * share).sum() + 0.02 * unsure_hand.mean()
 
 
 # -- test-time augmentation ---------------------------------------------------------------------

@@ -17,10 +17,10 @@ from worldmodel.config import TrainConfig
 from worldmodel.device import device_of, to_host
 from worldmodel.encoder import Encoder, normalise_images
 from worldmodel.goal_conditioned import GoalConditioned
-from worldmodel.losses import PostTraining, post_training_losses
+from worldmodel.losses import PostTraining, Window, post_training_losses
 from worldmodel.masked import MASKS, MaskedPretraining, feature_spread, visible_tokens
 from worldmodel.predictor import Predictor
-from worldmodel.readout import Readout, decode, readout_loss
+from worldmodel.readout import Readout, decode, object_loss, object_place, readout_loss
 from worldmodel.run import Run, TrainingError
 
 
@@ -54,35 +54,32 @@ def pretrain(
 
 
 def post_train(
-    predictor: Predictor, windows: Callable[[int], tuple[Tensor, Tensor, Tensor]],
-    config: TrainConfig, out: str | Path, rollout_steps: int = 2, device: str = "auto",
+    model: PostTraining, windows: Callable[[int], Window], config: TrainConfig, out: str | Path,
+    device: str = "auto",
 ) -> Predictor:
     """Action-conditioned post-training on latents of the frozen encoder.
 
-    ``windows(step)``: tokens [B, T, N, D] normalised, actions [B, T-1, 7], states [B, T, 7].
+    ``model``: the predictor and its losses; ``windows(step)``: their batch.
     """
-    run = Run(PostTraining(predictor, rollout_steps), config, out, "train", device)
-    for _, (tokens, actions, states), update in run.steps(windows):
-        tokens, actions, states = (
-            x.to(run.device, torch.float32) for x in (tokens, actions, states)
-        )
+    run = Run(model, config, out, "train", device)
+    for _, window, update in run.steps(windows):
+        window = [x.to(run.device, torch.float32) for x in window if x is not None]
         with run.autocast():
-            forced, rolled = run.model(tokens, actions, states)
-        copied = (tokens[:, 1:] - tokens[:, :-1]).abs().mean()
-        update(
-            forced + rolled,
-            {"teacher_forcing": forced.detach(), "rollout": rolled.detach(), "copy": copied},
-        )
+            loss, figures = run.model(*window)
+        copied = (window[0][:, 1:] - window[0][:, :-1]).abs().mean()
+        update(loss, {**figures, "copy": copied})
+    predictor = model.predictor
     if config.parallel == "fsdp" and run.processes > 1:  # each process has a share only
-        whole = PostTraining(Predictor(predictor.config), rollout_steps)
-        whole.load_state_dict(run.weights())
-        predictor = whole.predictor.eval()
+        whole = Predictor(predictor.config)
+        weights = {k: v for k, v in run.weights().items() if k.startswith("predictor.")}
+        whole.load_state_dict({k.removeprefix("predictor."): v for k, v in weights.items()})
+        predictor = whole.eval()
     return predictor.requires_grad_(False)
 
 
 @torch.no_grad()
 def validate(
-    predictor: Predictor, windows: Callable[[int], tuple[Tensor, Tensor, Tensor]], batches: int
+    predictor: Predictor, windows: Callable[[int], Window], batches: int
 ) -> dict[str, float]:
     """Mean losses over held-out windows, beside copying the last frame and wrong actions."""
     device = device_of(predictor)
@@ -90,7 +87,7 @@ def validate(
     totals: dict[str, float] = dict.fromkeys(names, 0.0)
     for step in range(batches):
         tokens, actions, states = (
-            x.to(device, torch.float32) for x in windows(step)
+            x.to(device, torch.float32) for x in windows(step)[:3]
         )
         forced, rolled = post_training_losses(predictor, tokens, actions, states)
         wrong, _ = post_training_losses(predictor, tokens, actions.roll(1, 0), states)
@@ -102,20 +99,25 @@ def validate(
 
 
 def train_readout(
-    readout: Readout, frames: Callable[[int], tuple[Tensor, Tensor]], config: TrainConfig,
-    out: str | Path, device: str = "auto",
+    readout: Readout, frames: Callable[[int], tuple[Tensor, Tensor, Tensor]],
+    config: TrainConfig, out: str | Path, device: str = "auto",
 ) -> Readout:
-    """Train the state readout.  ``frames(step)``: tokens [B, N, D], commanded states [B, 7]."""
+    """Train the state readout.  ``frames(step)``: tokens [B, N, D], commanded states [B, 7] and
+    the place of the object [B, 3] (m, NaN where not known)."""
     run = Run(readout, replace(config, parallel="ddp"), out, "readout", device)  # it is small
-    for _, (tokens, states), update in run.steps(frames):
-        tokens = tokens.to(run.device, torch.float32)
-        states = states.to(run.device, torch.float32)
+    for _, batch, update in run.steps(frames):
+        tokens, states, places = (x.to(run.device, torch.float32) for x in batch)
         with run.autocast():
             output = run.model(tokens)
-        loss = readout_loss(output.float(), states)
-        read = decode(output.detach().float())
-        error = (read[:, :3] - states[:, :3]).norm(dim=-1).median()
-        update(loss, {"position_mm": 1000 * error})
+        output = output.float()
+        loss = readout_loss(output, states)
+        read = decode(output.detach())
+        figures = {"position_mm": 1000 * (read[:, :3] - states[:, :3]).norm(dim=-1).median()}
+        if readout.config.object:
+            loss = loss + object_loss(output, states, places)
+            miss = (object_place(output.detach()) - places).norm(dim=-1)
+            figures["object_mm"] = 1000 * miss.nanmedian()
+        update(loss, figures)
     return readout.requires_grad_(False)
 
 

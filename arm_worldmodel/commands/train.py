@@ -7,9 +7,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worldmodel.config import PREDICTORS, PredictorConfig, ReadoutConfig, TrainConfig
+from worldmodel.config import (
+    PREDICTORS,
+    LossConfig,
+    PredictorConfig,
+    ReadoutConfig,
+    TrainConfig,
+)
 
-PARTS = ("predictor", "readout", "subgoals", "inverse_dynamics")
+PARTS = ("readout", "predictor", "subgoals", "inverse_dynamics")
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,16 @@ class Settings:
     checkpoint: str = "shipped"
     # source whose trained parts are trained further (fine-tuning); null: start anew
     start_from: str | None = None
-    parts: tuple[str, ...] = PARTS  # what to train: predictor, readout, subgoals, inverse_dynamics
+    parts: tuple[str, ...] = PARTS  # what to train: readout, predictor, subgoals, inverse_dynamics
     predictor: PredictorConfig = field(default_factory=lambda: PREDICTORS["ac_tiny"])
-    readout: ReadoutConfig = field(default_factory=lambda: ReadoutConfig(dim=192, num_heads=6))
+    readout: ReadoutConfig = field(default_factory=lambda: ReadoutConfig(
+        dim=192, num_heads=6, object=True
+    ))
     variants: int = 0  # augmented copies of every episode to train on as well
-    window: int = 3  # frames of a training window of the predictor
+    window: int = 5  # frames of a training window of the predictor
     # frames from one frame of a window to the next, drawn from these
     strides: tuple[int, ...] = (1,)
-    rollout_steps: int = 2  # steps of the rollout loss
+    losses: LossConfig = field(default_factory=LossConfig)
     # recompute activations in the predictor's backward pass, to save memory
     checkpoint_activations: bool = False
     frozen_blocks: int = 0  # first blocks of the predictor that are not trained
@@ -71,7 +79,7 @@ class Settings:
             ))
         goals = {"subgoals", "inverse_dynamics"}
         for part, names in {
-            "predictor": ("predictor", "train", "window", "strides", "rollout_steps",
+            "predictor": ("predictor", "train", "window", "strides", "losses",
                           "checkpoint_activations", "frozen_blocks"),
             "readout": ("readout", "readout_train"),
         }.items():
@@ -116,17 +124,6 @@ def run(settings: Settings) -> dict[str, Any]:
     elsewhere = find(settings.checkpoint)[1].resolve() != Path(settings.out).resolve()
     if elsewhere:
         once(save_part, settings.out, encoder, encoder)
-    if "predictor" in settings.parts:
-        figures = train_predictor(
-            caches, held_out, encoder, settings.predictor, settings.train, settings.out,
-            device=settings.device,
-            window=settings.window, strides=settings.strides,
-            rollout_steps=settings.rollout_steps, start_from=settings.start_from,
-            checkpoint_activations=settings.checkpoint_activations,
-            frozen_blocks=settings.frozen_blocks, validation_batches=settings.validation_batches,
-        )
-        if figures is not None:
-            report["validation"] = figures
     if "readout" in settings.parts:
         figures = train_state_readout(
             caches, held_out, encoder, settings.readout, settings.readout_train, settings.out,
@@ -134,6 +131,18 @@ def run(settings: Settings) -> dict[str, Any]:
         )
         if figures is not None:
             report["readout"] = figures
+    if "predictor" in settings.parts:
+        figures = train_predictor(
+            caches, held_out, encoder, settings.predictor, settings.train, settings.out,
+            device=settings.device,
+            window=settings.window, strides=settings.strides,
+            losses=settings.losses, readout_sources=(settings.out, settings.checkpoint),
+            start_from=settings.start_from,
+            checkpoint_activations=settings.checkpoint_activations,
+            frozen_blocks=settings.frozen_blocks, validation_batches=settings.validation_batches,
+        )
+        if figures is not None:
+            report["validation"] = figures
     for part in ("subgoals", "inverse_dynamics"):
         if part in settings.parts:
             report[part] = train_goal_network(
