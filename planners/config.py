@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from configs.settings import idle_but
 
-Distance = Literal["l1", "squared"]
+Distance = Literal["embedding", "l1", "squared"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,17 @@ class CEMConfig:
 
 
 @dataclass(frozen=True)
+class EmbeddingConfig:
+    """The embedding of latents that the cost measures distances in, all in metres."""
+
+    turn_m: float = 0.02  # length that a change of 1 of a column of the rotation counts as [m]
+    grip_m: float = 0.1  # length that opening or closing the gripper counts as [m]
+    object_weight: float = 1.0  # weight of the place of the object beside the hand's
+    # expected error of a place read from the goal image that halves its weight [m]
+    unsure_m: float = 0.015
+
+
+@dataclass(frozen=True)
 class ObjectiveConfig:
     """Weights of the parts of the cost of an imagined outcome.
 
@@ -60,8 +71,10 @@ class ObjectiveConfig:
     readout reads from the goal image; with all three weights 0 the readout is not used.
     """
 
-    # between tokens: mean absolute (V-JEPA 2-AC's) or mean squared difference
-    distance: Distance = "l1"
+    # between imagined and goal latents: in an embedding read from them (hand, gripper, object), or
+    # the mean absolute (V-JEPA 2-AC's) or mean squared difference of tokens
+    distance: Distance = "embedding"
+    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
     token_weight: float = 1.0  # weight of the distance between imagined and goal tokens
     position_weight: float = 20.0  # weight of the distance between hand positions [1/m]
     rotation_weight: float = 1.0  # weight of the angle between hand orientations [1/rad]
@@ -97,6 +110,7 @@ class SubgoalConfig:
     min_steps: int = 2  # least steps for an image
     max_steps: int = 9  # most steps for an image that is not the last
     last_steps: int = 12  # most steps for the last image
+    reached: float = 0.012  # cost that counts as reached [m]
     position_tolerance_m: float = 0.012  # distance to the goal pose that counts as reached [m]
     rotation_tolerance_rad: float = 0.12  # angle to the goal pose that counts as reached [rad]
     grip_tolerance: float = 0.15  # difference in closedness that counts as reached
@@ -195,8 +209,15 @@ class PolicyConfig:
     hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
 
     @property
-    def reads_poses(self) -> bool:
+    def reads(self) -> bool:
         """Whether a readout is loaded."""
+        objective = self.agent.objective
+        embeds = objective.distance == "embedding" and objective.token_weight > 0
+        return objective.uses_pose or embeds or self.readout is not None
+
+    @property
+    def reads_poses(self) -> bool:
+        """Whether hand poses are read from images."""
         return self.agent.objective.uses_pose or self.readout is not None
 
     def idle(self) -> dict[str, str]:

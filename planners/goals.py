@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from planners.config import AgentConfig
+from planners.embedding import Embedding, Target
 from planners.grip import likeliest_grip
-from planners.objective import GoalObjective
+from planners.objective import DISTANCES, GoalObjective
 from planners.perception import Perception, View
 from planners.subgoals import Progress, SubgoalSequence
 from worldmodel.device import to_host
@@ -23,10 +25,12 @@ CALIBRATED_SERVO = 0.5
 
 @dataclass(frozen=True)
 class Goal:
-    """A goal image's tokens [N, D] and the hand state [7] read from it (None: no readout)."""
+    """A goal image's tokens [N, D], the hand state [7] read from it (None: no readout), and what
+    latents are compared with in the embedding (None: they are not)."""
 
     tokens: Tensor
     state: Tensor | None
+    target: Target | None = None
 
 
 class Goals(Protocol):
@@ -57,6 +61,7 @@ class GoalImages:
                 "with `worldmodel train`, or set the pose weights to 0"
             )
         self.perception, self.config = perception, config
+        self.embedding = embedding_of(perception, config)
         self.sequence = SubgoalSequence(config.subgoals, 1)
         self._goals: list[Goal] = []
 
@@ -66,7 +71,8 @@ class GoalImages:
         Raises ``DataError`` for what is no image and ``ValueError`` where there is none.
         """
         self.sequence = SubgoalSequence(self.config.subgoals, len(images))
-        self._goals = encode_goals(self.perception, images, self.config.binary_grip)
+        goals = encode_goals(self.perception, images, self.config.binary_grip)
+        self._goals = [self._embedded(goal) for goal in goals]
 
     def __getitem__(self, index: int) -> Goal:
         if not self._goals:
@@ -81,12 +87,43 @@ class GoalImages:
             calibrated = self.perception.calibration is not None
             share = CALIBRATED_SERVO if calibrated else 1.0
             state = servoed(state, view, share, c.servo_range_m)
-        return GoalObjective(c.objective, goal.tokens, state)
+        return GoalObjective(c.objective, self.latent_cost(goal), state)
+
+    def towards(self, tokens: Tensor, state: Tensor) -> GoalObjective:
+        """The cost of being elsewhere than where tokens [N, D] were seen, in ``state`` [7]."""
+        goal = self._embedded(Goal(tokens, state))
+        return GoalObjective(self.config.objective, self.latent_cost(goal), goal.state)
+
+    def _embedded(self, goal: Goal) -> Goal:
+        if self.embedding is None:
+            return goal
+        return replace(goal, target=self.embedding.target(goal.tokens))
+
+    def latent_cost(self, goal: Goal) -> Callable[[Tensor], Tensor]:
+        """Distance of tokens [S, N, D] to a goal image's latents -> [S]."""
+        if self.embedding is not None and goal.target is not None:
+            return partial(self.embedding.distance, target=goal.target)
+        return partial(DISTANCES[self.config.objective.distance], goal=goal.tokens)
 
     def advance(self, view: View) -> tuple[GoalObjective, Progress]:
         """One control step: the objective of the goal image to plan for now, and how the present
         observation stands to it.  Raises ``RuntimeError`` before ``reset``."""
         return self.sequence.advance(lambda index: self.objective(index, view), view)
+
+
+def embedding_of(perception: Perception, config: AgentConfig) -> Embedding | None:
+    """What the cost of ``config`` measures distances in; None: in tokens, one by one.  Raises
+    ``ValueError`` where there is no readout that gives it."""
+    c = config.objective
+    if c.distance != "embedding" or not c.token_weight:
+        return None
+    if perception.readout is None:
+        raise ValueError(
+            "distance=embedding reads hand and object from the latents and the model has no "
+            "readout; train one with `worldmodel train`, or set agent.objective.distance=l1"
+        )
+    dtype = torch.bfloat16 if config.bf16 else torch.float32
+    return Embedding(perception.readout, c.embedding, dtype)
 
 
 def encode_goals(perception: Perception, images: Sequence[Any], binary_grip: bool) -> list[Goal]:

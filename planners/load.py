@@ -101,14 +101,13 @@ def planning_parts(
         outcomes = OwnOutcomes(imagination, perception, config.cem)
     search = Search(outcomes, config)
     if config.cem.deadline_s is not None:
-        search.fit(perception)
+        search.fit(perception, goals.towards)
     return perception, goals, search
 
 
 def load_models(config: PolicyConfig) -> Models:
     """The weights that ``config`` plans with; raises MissingPart, saying what goes without."""
-    poses = config.agent.objective.uses_pose or config.readout is not None
-    needed = [p for p in parts_of(config) if poses or p not in ("readout", "subgoals")]
+    needed = [p for p in parts_of(config) if config.reads or p not in ("readout", "subgoals")]
     try:
         return Models.load(config.checkpoint, needed, config.device, config.readout)
     except MissingPart as missing:

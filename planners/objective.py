@@ -5,6 +5,8 @@ Letters: S samples, N tokens, D width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -36,13 +38,18 @@ def pose_parts(states: Tensor, goal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class GoalObjective:
-    """Cost of imagined (tokens, states) for one goal: an image, a hand pose, or both."""
+    """Cost of imagined (tokens, states) for one goal: latents, a hand pose, or both."""
 
     def __init__(
-        self, config: ObjectiveConfig, goal_tokens: Tensor | None, goal_state: Tensor | None
+        self, config: ObjectiveConfig, latent_cost: Callable[[Tensor], Tensor] | None,
+        goal_state: Tensor | None = None,
     ) -> None:
-        if goal_tokens is None and (goal_state is None or not config.uses_pose):
-            raise ValueError("a goal needs tokens [N, D], or a state [7] and pose weights")
+        """``latent_cost``: tokens [S, N, D] -> distance to the goal's latents [S]; goal_state [7].
+
+        Raises ``ValueError`` where neither makes a cost.
+        """
+        if latent_cost is None and (goal_state is None or not config.uses_pose):
+            raise ValueError("a goal needs a latent cost, or a state [7] and pose weights")
         if config.uses_pose and goal_state is None:
             raise ValueError(
                 "the objective has pose weights but no readout is loaded; train one with "
@@ -50,9 +57,8 @@ class GoalObjective:
                 "grip_weight to 0"
             )
         self.config = config
-        self.goal_tokens = goal_tokens
+        self.latent_cost = latent_cost
         self.goal_state = goal_state
-        self._distance = DISTANCES[config.distance]
 
     @property
     def uses_pose(self) -> bool:
@@ -62,12 +68,12 @@ class GoalObjective:
     @property
     def uses_tokens(self) -> bool:
         """Whether the cost has a token part."""
-        return self.goal_tokens is not None and self.config.token_weight != 0
+        return self.latent_cost is not None and self.config.token_weight != 0
 
     def token_cost(self, tokens: Tensor) -> Tensor:
-        """tokens [S, N, D] normalised -> weighted distance to the goal tokens [S]."""
-        assert self.goal_tokens is not None
-        return self.config.token_weight * self._distance(tokens, self.goal_tokens)
+        """tokens [S, N, D] normalised -> weighted distance to the goal's latents [S]."""
+        assert self.latent_cost is not None
+        return self.config.token_weight * self.latent_cost(tokens)
 
     def pose_cost(self, states: Tensor) -> Tensor:
         """states [S, 7] -> weighted distance to the goal pose [S]; 0 without one."""

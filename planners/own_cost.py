@@ -6,6 +6,7 @@ Letters: S samples, T horizon, N tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor
 
@@ -17,7 +18,9 @@ from planners.search import ImaginedOutcomes
 from worldmodel.rollout import integrate
 
 Cost = Callable[[Tensor, Tensor, Goal], Tensor]
-TOKENS_ONLY = ObjectiveConfig(position_weight=0.0, rotation_weight=0.0, grip_weight=0.0)
+TOKENS_ONLY = ObjectiveConfig(
+    distance="l1", position_weight=0.0, rotation_weight=0.0, grip_weight=0.0
+)
 
 
 def token_distance(tokens: Tensor, states: Tensor, goal: Goal) -> Tensor:
@@ -30,7 +33,7 @@ class OwnObjective(GoalObjective):
     """``cost(tokens, states, goal)`` for one goal; tokens come in float32."""
 
     def __init__(self, cost: Cost, goal: Goal) -> None:
-        super().__init__(TOKENS_ONLY, goal.tokens, goal.state)
+        super().__init__(TOKENS_ONLY, partial(l1, goal=goal.tokens), goal.state)
         self.cost, self.goal = cost, Goal(goal.tokens.float(), goal.state)
 
     def __call__(self, tokens: Tensor, states: Tensor) -> Tensor:

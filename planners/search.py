@@ -97,14 +97,16 @@ class Search:
         self.cem = CEM(config.cem)
 
     @torch.inference_mode()
-    def fit(self, perception: Perception) -> Budget:
-        """Measure what fits into the deadline and search no more than that."""
+    def fit(
+        self, perception: Perception, objective_of: Callable[[Tensor, Tensor], GoalObjective]
+    ) -> Budget:
+        """Measure what fits into the deadline and search no more than that;
+        ``objective_of(tokens [N, D], state [7])``: the cost towards a goal."""
         cem, side = self.config.cem, perception.image_size
         image = torch.zeros(1, side, side, 3, dtype=torch.uint8, device=perception.device)
         tokens = perception.encode(image)
         state = torch.zeros(7, device=perception.device)
-        cost = self.cost(GoalObjective(self.config.objective, tokens[0], state),
-                         View(tokens, state, None))
+        cost = self.cost(objective_of(tokens[0], state), View(tokens, state, None))
 
         def look() -> None:
             seen = perception.encode(image)

@@ -108,4 +108,5 @@ class SubgoalSequence:
             self._stalled += 1
         if self._steps < c.min_steps:
             return False
-        return progress.within(c) or self._stalled >= c.stall_steps
+        near = progress.position_m is None and progress.cost <= c.reached
+        return near or progress.within(c) or self._stalled >= c.stall_steps

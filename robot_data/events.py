@@ -83,10 +83,10 @@ def object_places(
             grasped = place
         else:
             places[begin : event.frame] = states[begin : event.frame, :3]
-            if event.kind == "release" and grasped is not None:
-                if abs(place[2] - grasped[2]) < PUT_DOWN_M:
-                    end = event.frame + _left_alone(states[event.frame :, :3], place)
-                    places[event.frame : end] = place
+            down = grasped is not None and abs(place[2] - grasped[2]) < PUT_DOWN_M
+            if event.kind == "release" and down:
+                end = event.frame + _left_alone(states[event.frame :, :3], place)
+                places[event.frame : end] = place
             grasped = None
         begin = event.frame
     if grasped is not None:

@@ -1,0 +1,88 @@
+"""Distance between imagined and goal latents, in an embedding of the tokens that a trained readout
+gives: where the hand is, what the gripper is told, where the object is.
+
+It compares what is *imagined* with what is seen; nothing is integrated.  An average over all tokens
+tells little of a small thing that matters (docs/lab-book.md); the readout was trained on what any
+robot logs.  Letters: S samples, N tokens, D width, K = 13 numbers of the embedding.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from planners.config import EmbeddingConfig
+from worldmodel.readout import (
+    POSITION_CENTRE_M,
+    POSITION_SCALE_M,
+    Readout,
+    encode,
+    error_scales,
+    object_place,
+)
+
+HAND, TURN, GRIP, OBJECT = slice(0, 3), slice(3, 9), slice(9, 10), slice(10, 13)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to bring about: ``point`` [K] of the embedding [m], and the weights [K] of its numbers,
+    the less the less sure the readout is of them."""
+
+    point: Tensor
+    weights: Tensor
+
+
+class Embedding:
+    """Tokens [S, N, D] as points [S, K], in metres: hand, rotation columns times ``turn_m``,
+    closedness times ``grip_m``, object."""
+
+    def __init__(self, readout: Readout, config: EmbeddingConfig, dtype: torch.dtype) -> None:
+        """Raises ``ValueError`` where the readout does not read the object."""
+        if not readout.config.object:
+            raise ValueError(
+                "the readout does not read the object; train it further with `worldmodel train "
+                "parts=[readout]`, or plan by tokens: agent.objective.distance=l1"
+            )
+        self.readout, self.config = copy.deepcopy(readout).to(dtype), config
+        self.dtype = dtype
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Tokens [S, N, D] -> points [S, K]."""
+        return self._point(self.readout(tokens.to(self.dtype)).float())
+
+    def target(self, tokens: Tensor) -> Target:
+        """The tokens [N, D] of a goal image as a target."""
+        output = self.readout(tokens[None].to(self.dtype)).float()
+        unsure_object, unsure_hand = error_scales(output)
+        c = self.config
+        weights = output.new_ones(1, 13)
+        weights[:, HAND] = sureness(unsure_hand, c.unsure_m)
+        weights[:, OBJECT] = c.object_weight * sureness(unsure_object, c.unsure_m)
+        return Target(self._point(output)[0], weights[0])
+
+    def distance(self, tokens: Tensor, target: Target) -> Tensor:
+        """Weighted Euclidean distance [m] of tokens [S, N, D] to a target -> [S]."""
+        off = (self(tokens) - target.point) * target.weights
+        return off.norm(dim=-1)
+
+    def of_state(self, state: Tensor, place: Tensor) -> Tensor:
+        """The point [K] of a hand state [7] and a place of the object [3] (base frame)."""
+        c, columns = self.config, encode(state[None])[0, 3:]
+        return torch.cat([state[:3], columns * c.turn_m, state[6:] * c.grip_m, place])
+
+    def _point(self, output: Tensor) -> Tensor:
+        c = self.config
+        hand = output[:, :3] * POSITION_SCALE_M + output.new_tensor(POSITION_CENTRE_M)
+        return torch.cat(
+            [hand, output[:, 3:9] * c.turn_m, output[:, 9:10].sigmoid() * c.grip_m,
+             object_place(output)], dim=-1,
+        )
+
+
+def sureness(error_m: Tensor, unsure_m: float) -> Tensor:
+    """Weight of a part whose expected error is ``error_m``: 1 for none, a half at ``unsure_m``."""
+    return 1 / (1 + (error_m / unsure_m).square())
