@@ -14,15 +14,21 @@ from arm_worldmodel.model import Model
 from configs.keywords import with_keywords
 from planners.agent import PlanningAgent
 from planners.calibration import Calibration, load_calibration
-from planners.config import AgentConfig, CEMConfig, HierarchyConfig, ObjectiveConfig
+from planners.config import (
+    AgentConfig,
+    CEMConfig,
+    EmbeddingConfig,
+    HierarchyConfig,
+    ObjectiveConfig,
+)
 from planners.hierarchy import HierarchicalAgent
 from planners.load import planning_parts
-from planners.own_cost import Cost
+from planners.own_cost import OwnCost
 from robot_data.loop import Decision
 from worldmodel.models import MissingPart
 
 Goal = Literal["auto", "subgoals", "single"]
-UNUSED = {f.name for f in fields(ObjectiveConfig)} | {"servo", "servo_range_m", "max_imagined"}
+UNUSED = {f.name for f in (*fields(ObjectiveConfig), *fields(EmbeddingConfig))}
 
 
 class Agent:
@@ -32,7 +38,7 @@ class Agent:
     """
 
     def __init__(
-        self, model: Model, planner: CEMConfig | None = None, cost: Cost | None = None,
+        self, model: Model, planner: CEMConfig | None = None, cost: OwnCost | None = None,
         goal: Goal = "auto", calibration: Calibration | str | os.PathLike[str] | None = None,
         **settings: Any,
     ) -> None:
@@ -42,8 +48,8 @@ class Agent:
         (normalised, float32) and hand states (robot base frame: m, rad, closedness);
         ``goal.tokens`` [N, D] are the goal image's and ``goal.state`` [7] is read from it, None
         without a readout.  It is given some of the samples at a time, so each one's cost must
-        depend on it alone.  ``awm.token_distance`` is V-JEPA 2-AC's.  None: distances of tokens and
-        of hand poses (``planners.config.ObjectiveConfig``), which needs a readout.
+        depend on it alone.  ``awm.token_distance`` is V-JEPA 2-AC's.  None: the distance in an
+        embedding of the tokens (``planners.config.ObjectiveConfig``), which needs a readout.
 
         goal: "subgoals" takes goal images one after the other; "single" takes the last alone and
         sets sub-goals of its own, which needs the part ``subgoals``; "auto" is "single" where one
@@ -60,12 +66,12 @@ class Agent:
             raise ValueError(f"unknown goal '{goal}'; valid: auto, subgoals, single")
         config = AgentConfig(cem=planner or CEMConfig())
         self.config = config = with_keywords(config, settings)
-        poses = config.objective.uses_pose and cost is None
+        embeds = config.objective.distance == "embedding" and cost is None
         parts = model.models
-        if poses and not parts.has("readout"):
+        if embeds and not parts.has("readout"):
             raise MissingPart(
                 parts.source, "readout", parts.parts,
-                "plan by tokens alone: awm.Agent(model, cost=awm.token_distance)",
+                "plan by the distance of tokens: awm.Agent(model, distance='l1')",
             )
         if cost is not None:
             self._check_own_cost(settings)
@@ -75,10 +81,14 @@ class Agent:
         made = planning_parts(parts.encoder, parts.predictor, readout, config, calibration, cost)
         self._images = PlanningAgent(*made)
         self._alone: HierarchicalAgent | None = None
-        if goal != "subgoals" and poses and (goal == "single" or parts.has("subgoals")):
-            self._alone = HierarchicalAgent(*made, parts.subgoals, HierarchyConfig())
+        if goal != "subgoals" and embeds and (goal == "single" or parts.has("subgoals")):
+            self._alone = HierarchicalAgent(
+                *made, parts.subgoals, HierarchyConfig(), last_only=True
+            )
         elif goal == "single":
-            raise ValueError("goal='single' sets sub-goals as hand poses; give pose weights")
+            raise ValueError(
+                "goal='single' sets sub-goals in the embedding; leave distance='embedding'"
+            )
         self._agent: PlanningAgent | HierarchicalAgent = self._images
 
     def _check_own_cost(self, settings: Mapping[str, Any]) -> None:
@@ -86,7 +96,7 @@ class Agent:
         if idle:
             raise ValueError(f"{', '.join(sorted(idle))}: no effect with a cost of your own")
         if self.goal == "single":
-            raise ValueError("goal='single' plans towards hand poses; leave out cost")
+            raise ValueError("goal='single' sets sub-goals in the embedding; leave out cost")
 
     def reset(self, goals: Any, seed: int = 0) -> None:
         """Start an episode towards ``goals``: images in order, or one image, each a PIL image or an

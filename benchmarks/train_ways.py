@@ -155,9 +155,9 @@ def _step(
     device = tokens.device
     actions, states = torch.zeros(size, frames - 1, 7), torch.zeros(size, frames, 7)
     with torch.autocast(device.type, torch.bfloat16):
-        forced, rolled = model(tokens, actions.to(device), states.to(device))
+        loss, _ = model(tokens, actions.to(device), states.to(device))
     optimiser.zero_grad(set_to_none=True)
-    (forced + rolled).backward()
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), TrainConfig().clip_norm)
     optimiser.step()
     mark("step")

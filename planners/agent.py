@@ -44,17 +44,17 @@ class PlanningAgent:
         """
         began = time.monotonic()
         view = self.perception.view(observation)
-        objective, progress = self.goals.advance(view)
-        plan = self.search.plan(objective, view, began)
+        cost, present = self.goals.advance(view)
+        plan = self.search.plan(cost, view, began)
+        state = self.goals.state
         return Decision(
             action=plan.actions[0].double().numpy(),
             seconds=time.monotonic() - began,
             goal_index=self.goals.sequence.index,
             cost=plan.cost,
-            present_cost=progress.cost,
+            present_cost=present,
             cost_per_iteration=plan.cost_per_iteration,
             candidates=candidates(plan, view.state),
-            goal_state=None if objective.goal_state is None
-            else to_host(objective.goal_state).double().numpy(),
+            goal_state=None if state is None else to_host(state).double().numpy(),
             finished=self.goals.sequence.finished,
         )

@@ -67,15 +67,15 @@ class InverseDynamicsAgent:
         for a bad observation."""
         began = time.monotonic()
         view = self.perception.view(observation)
-        objective, progress = self.goals.advance(view)
-        assert objective.goal_tokens is not None
-        pair = torch.cat([view.tokens, objective.goal_tokens[None]])
+        _, present = self.goals.advance(view)
+        goal = self.goals[self.goals.sequence.index]
+        pair = torch.cat([view.tokens, goal.tokens[None]])
         features = self.policy.features(pair.float())
         action = self.policy.action(features[:1], features[1:], view.state[None])
         return Decision(
             action=self._bounds.bounded(to_host(action))[0].double().numpy(),
             seconds=time.monotonic() - began,
             goal_index=self.goals.sequence.index,
-            present_cost=progress.cost,
+            present_cost=present,
             finished=self.goals.sequence.finished,
         )

@@ -65,20 +65,12 @@ class EmbeddingConfig:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """Weights of the parts of the cost of an imagined outcome.
+    """What the planner minimises: a distance between imagined latents and the goal's."""
 
-    The pose terms compare the imagined pose (known exactly from the actions) with the pose that the
-    readout reads from the goal image; with all three weights 0 the readout is not used.
-    """
-
-    # between imagined and goal latents: in an embedding read from them (hand, gripper, object), or
-    # the mean absolute (V-JEPA 2-AC's) or mean squared difference of tokens
+    # in an embedding read from the latents (hand, gripper, object), or the mean absolute (V-JEPA
+    # 2-AC's) or mean squared difference of tokens
     distance: Distance = "embedding"
     embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
-    token_weight: float = 1.0  # weight of the distance between imagined and goal tokens
-    position_weight: float = 20.0  # weight of the distance between hand positions [1/m]
-    rotation_weight: float = 1.0  # weight of the angle between hand orientations [1/rad]
-    grip_weight: float = 1.0  # weight of the difference in gripper closedness
 
     def __post_init__(self) -> None:
         valid = get_args(Distance)
@@ -87,20 +79,17 @@ class ObjectiveConfig:
 
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
-        return {} if self.token_weight else {"distance": "token_weight=0"}
-
-    @property
-    def uses_pose(self) -> bool:
-        """Whether any pose weight is above 0."""
-        return any((self.position_weight, self.rotation_weight, self.grip_weight))
+        if self.distance == "embedding":
+            return {}
+        return {"embedding": f"distance={self.distance} compares tokens"}
 
 
 @dataclass(frozen=True)
 class SubgoalConfig:
     """When to go on to the next image of a goal sequence.
 
-    ``auto``: once the hand is within the tolerances of the pose read from the image and the gripper
-    has settled, or once the cost has stopped falling, between the least and the most steps.
+    ``auto``: once the cost of the present image is low enough or has stopped falling, between the
+    least and the most steps.
     """
 
     # by progress, or each image for a fixed number of steps
@@ -110,10 +99,7 @@ class SubgoalConfig:
     min_steps: int = 2  # least steps for an image
     max_steps: int = 9  # most steps for an image that is not the last
     last_steps: int = 12  # most steps for the last image
-    reached: float = 0.012  # cost that counts as reached [m]
-    position_tolerance_m: float = 0.012  # distance to the goal pose that counts as reached [m]
-    rotation_tolerance_rad: float = 0.12  # angle to the goal pose that counts as reached [rad]
-    grip_tolerance: float = 0.15  # difference in closedness that counts as reached
+    reached: float = 0.012  # cost of the present image that counts as reached
     stall_steps: int = 3  # steps without progress before the next image
     stall_gain: float = 0.01  # relative fall of the cost that counts as progress
 
@@ -122,8 +108,7 @@ class SubgoalConfig:
         if self.switching == "auto":
             return {"fixed_steps": "it belongs to switching=fixed"}
         return dict.fromkeys(
-            ("min_steps", "max_steps", "last_steps", "position_tolerance_m",
-             "rotation_tolerance_rad", "grip_tolerance", "stall_steps", "stall_gain"),
+            ("min_steps", "max_steps", "last_steps", "reached", "stall_steps", "stall_gain"),
             "it belongs to switching=auto",
         )
 
@@ -142,46 +127,21 @@ class AgentConfig:
     cem: CEMConfig = field(default_factory=CEMConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     subgoals: SubgoalConfig = field(default_factory=SubgoalConfig)
-    servo: bool = True  # correct the pose read from the goal image by the readout's present error
-    # distance to the goal at which that correction has faded to 1/e [m]
-    servo_range_m: float = 0.05
-    # round closedness read from goal images to 0 or 1 (Viterbi over the sequence); false for
-    # width-controlled grippers
-    binary_grip: bool = True
     bf16: bool = True  # compute in bfloat16; false: float32
-    # samples imagined in an iteration, those with the lowest pose cost; the others cannot become
-    # elites
-    max_imagined: int = 16
     # most memory that imagining takes at once [MiB]; null: chosen by the device
     memory_mb: float | None = None
     # fuse the predictor with torch.compile; the first plan takes up to a minute more
     compile: bool = False
     int8: bool = False  # imagine with 8-bit integer products, on CPUs that have them
 
-    def idle(self) -> dict[str, str]:
-        """Settings without effect beside the others, and why (``configs.settings``)."""
-        found = {}
-        if not self.servo:
-            found["servo_range_m"] = "servo=false"
-        if not self.objective.uses_pose:
-            found["max_imagined"] = "without pose weights all samples are imagined"
-        if not self.objective.token_weight:
-            found.update(dict.fromkeys(
-                ("max_imagined", *ENGINE), "objective.token_weight=0 imagines nothing"
-            ))
-        return found
-
 
 ENGINE = ("memory_mb", "compile", "int8")  # of AgentConfig: how the predictor computes
-READS = (  # of AgentConfig: what needs a pose read from the images
-    "servo", "servo_range_m", "binary_grip", "subgoals.position_tolerance_m",
-    "subgoals.rotation_tolerance_rad", "subgoals.grip_tolerance",
-)
 BOUNDS = ("max_move_m", "max_turn_rad", "max_grip")  # of CEMConfig
 
+WORLD_MODEL = ("planner", "flat", "hierarchical")  # of Policy
 Policy = Literal[
-    "planner", "flat", "random", "stand_still", "inverse_dynamics", "simulator_embedding",
-    "simulator_state",
+    "planner", "flat", "hierarchical", "random", "stand_still", "inverse_dynamics",
+    "simulator_embedding", "simulator_state",
 ]
 Goal = Literal["subgoals", "single"]
 
@@ -191,7 +151,8 @@ class PolicyConfig:
     """Which agent, from which weights.
 
     planner: CEM with the world model, with its own sub-goals when it is given a single goal image.
-    flat: the same without its own sub-goals.  inverse_dynamics, random, stand_still: do not plan.
+    flat: the same without its own sub-goals; hierarchical: with them towards every goal image.
+    inverse_dynamics, random, stand_still: do not plan.
     simulator_embedding, simulator_state: CEM with the simulator as the model, and the
     embedding cost or the true-state cost.
     """
@@ -211,14 +172,14 @@ class PolicyConfig:
     @property
     def reads(self) -> bool:
         """Whether a readout is loaded."""
-        objective = self.agent.objective
-        embeds = objective.distance == "embedding" and objective.token_weight > 0
-        return objective.uses_pose or embeds or self.readout is not None
+        return self.agent.objective.distance == "embedding" or self.readout is not None
 
     @property
-    def reads_poses(self) -> bool:
-        """Whether hand poses are read from images."""
-        return self.agent.objective.uses_pose or self.readout is not None
+    def sets_subgoals(self) -> bool:
+        """Whether the agent sets sub-goals of its own towards each goal image."""
+        embeds = self.agent.objective.distance == "embedding"
+        alone = self.policy == "planner" and self.goal == "single"
+        return embeds and (alone or self.policy == "hierarchical")
 
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
@@ -232,30 +193,21 @@ class PolicyConfig:
                 return {**found, "agent": why}
             found.update(idle_but(self.agent, "agent", ("cem",), why))
             return {**found, **idle_but(cem, "agent.cem", BOUNDS, why)}
-        if self.policy not in ("planner", "flat"):  # no world model imagines
+        if self.policy not in WORLD_MODEL:
             found["calibration"] = why
             found.update({f"agent.{name}": why for name in ENGINE})
         if self.policy == "inverse_dynamics":
-            found["agent.max_imagined"] = why
             found.update(idle_but(cem, "agent.cem", (*BOUNDS, "grip_threshold"), why))
         if self.policy == "simulator_state":
             found.update(dict.fromkeys(
-                ("readout", "agent.servo", "agent.servo_range_m", "agent.binary_grip",
-                 "agent.bf16", "agent.objective.distance", "agent.objective.token_weight"), why,
+                ("readout", "agent.bf16", "agent.objective.distance",
+                 "agent.objective.embedding.object_weight",
+                 "agent.objective.embedding.unsure_m"), why,
             ))
-        elif not self.reads_poses:
-            found.update({f"agent.{name}": "no pose is read with pose weights 0" for name in READS})
-        if self.policy == "planner" and self.goal == "single" and self.reads_poses:
-            found.update(dict.fromkeys(
-                ("agent.subgoals.switching", "agent.subgoals.fixed_steps",
-                 "agent.subgoals.max_steps", "agent.subgoals.stall_steps",
-                 "agent.subgoals.stall_gain"),
-                "the planner sets its own sub-goals with goal=single",
-            ))
-        else:
-            found["hierarchy"] = "it belongs to policy=planner with goal=single"
-            if self.goal == "single":
-                found["agent.subgoals.max_steps"] = "goal=single has no image before the last"
+        if not self.sets_subgoals:
+            found["hierarchy"] = "it belongs to policy=hierarchical, or planner with goal=single"
+        if self.goal == "single":
+            found["agent.subgoals.max_steps"] = "goal=single has no image before the last"
         return found
 
     @property

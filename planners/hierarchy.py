@@ -1,9 +1,10 @@
-"""One goal image is enough: sub-goals from a predictor that works on gripper events.
+"""Sub-goals of the planner's own: from a predictor that works on gripper events.
 
 The slow level asks ``worldmodel.goal_conditioned.SubgoalPredictor`` which gripper event comes
 next on the way to the goal image and where; around that event it lays an approach and a
-retreat.  The fast level is the CEM planner of ``planners.agent``: towards the hand pose of the
-present sub-goal, and once no event is left towards the goal image itself.
+retreat, each a point of the embedding: where hand and object are to be, and the gripper.  The fast
+level is the CEM planner of ``planners.agent``: it takes the actions whose imagined latents come
+nearest to that point, and once no event is left, to the goal image.
 """
 
 from __future__ import annotations
@@ -18,11 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from planners.config import HierarchyConfig
-from planners.goals import GoalImages
-from planners.objective import GoalObjective
+from planners.embedding import Target
+from planners.goals import Goal, GoalImages, present_cost
 from planners.perception import Perception, View
 from planners.search import Search, candidates
-from planners.subgoals import Progress, progress_towards
 from robot_data.loop import Decision
 from worldmodel.device import to_host
 from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
@@ -30,75 +30,91 @@ from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
 MIN_PROBABILITY = 0.7  # switch to another predicted event only at this or more (hysteresis)
 EMPTY_CLOSEDNESS = 0.9  # measured closedness of fingers that closed on nothing
 AVERAGED = 3  # predictions averaged before the hand goes down
-MAX_EVENTS = 6  # gripper events of one episode; after them only the goal image is left
+MAX_EVENTS = 6  # gripper events towards one goal image; after them only the image is left
 MOVE_STEPS, GRIP_STEPS = 10, 4  # most control steps of a stage that moves, that grips
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A hand pose [7] to bring about; ``pose`` None is the goal image itself.  ``revisable``:
-    the next event is predicted anew in every step; ``closes``: fingers close on something."""
+    """A hand state [7] and a place of the object [3] to bring about (model frame); None: the goal
+    image itself.  ``revisable``: the next event is predicted anew in every step; ``closes``:
+    fingers close on something."""
 
     name: str
-    pose: Tensor | None
+    state: Tensor | None
+    place: Tensor | None
     max_steps: int
     revisable: bool = False
     closes: bool = False
 
 
 def event_stages(kind: str, pose: Tensor, config: HierarchyConfig) -> list[Stage]:
-    """Approach, event, retreat: pose [7] of the hand at the event."""
-    before, after = (0.0, 1.0) if kind == "grasp" else (1.0, 0.0)
+    """Approach, event, retreat: pose [7] of the hand at the event, where the object is then."""
+    grasp = kind == "grasp"
+    before, after = (0.0, 1.0) if grasp else (1.0, 0.0)
     up = pose.new_tensor([0.0, 0.0, config.approach_m])
 
-    def at(high: bool, closedness: float) -> Tensor:
-        target = pose.clone()
-        target[:3] += up * high
-        target[6] = closedness
-        return target
+    def stage(name: str, high: bool, closedness: float, steps: int, **about: bool) -> Stage:
+        state = pose.clone()
+        state[:3] += up * high
+        state[6] = closedness
+        place = state[:3] if closedness else pose[:3]  # closed fingers have the object
+        return Stage(f"{kind}: {name}", state, place.clone(), steps, **about)
 
-    act = "close" if kind == "grasp" else "open"
     return [
-        Stage(f"{kind}: above", at(True, before), MOVE_STEPS, revisable=True),
-        Stage(f"{kind}: down", at(False, before), MOVE_STEPS),
-        Stage(f"{kind}: {act}", at(False, after), GRIP_STEPS, closes=kind == "grasp"),
-        Stage(f"{kind}: up", at(True, after), MOVE_STEPS),
+        stage("above", True, before, MOVE_STEPS, revisable=True),
+        stage("down", False, before, MOVE_STEPS),
+        stage("close" if grasp else "open", False, after, GRIP_STEPS, closes=grasp),
+        stage("up", True, after, MOVE_STEPS),
     ]
 
 
 class HierarchicalAgent:
-    """Plans towards one goal image; of a longer sequence only the last image is used.
+    """Plans towards goal images one after the other, with sub-goals of its own towards each.
 
-    perception needs a readout, and the objective of ``search.config`` pose weights.
+    The objective of ``goals`` must be an embedding.
     """
 
     def __init__(
         self, perception: Perception, goals: GoalImages, search: Search,
-        subgoals: SubgoalPredictor, hierarchy: HierarchyConfig,
+        subgoals: SubgoalPredictor, hierarchy: HierarchyConfig, last_only: bool = False,
     ) -> None:
+        """last_only: of a sequence take only the last image.  Raises ``ValueError`` where costs
+        are not of an embedding."""
+        if goals.embedding is None:
+            raise ValueError(
+                "sub-goals are points of the embedding; set agent.objective.distance=embedding, "
+                "or policy=flat"
+            )
         self.perception, self.goals, self.search = perception, goals, search
-        self.config = search.config
-        self.subgoals, self.hierarchy = subgoals, hierarchy
-        self._begin(None)
+        self.embedding, self.config = goals.embedding, search.config
+        self.subgoals, self.hierarchy, self.last_only = subgoals, hierarchy, last_only
+        self._index = 0
+        self._features: Tensor | None = None
+        self._begin()
 
-    def _begin(self, goal_features: Tensor | None) -> None:
-        """Nothing is decided yet; goal_features [1, F]: of the goal image."""
-        self._goal_features = goal_features
+    def _begin(self) -> None:
+        """Nothing is decided yet towards the goal image in force."""
         self._stages: list[Stage] = []
         self._kind = ""
         self._events = 0
-        self._steps = 0
-        self._finished = False
         self._recent: list[Tensor] = []
-        self._closedness: float | None = None  # measured, one step ago
+        self._finished = False
+        self._start_stage()
+
+    def _start_stage(self) -> None:
+        self._steps = 0
+        self._lowest, self._stalled = float("inf"), 0
 
     @torch.inference_mode()
     def reset(self, goals: Sequence[Any], seed: int) -> None:
-        """Start an episode towards the last of ``goals``, images uint8 [H, W, 3]; ``seed`` draws
-        the samples.  Raises ``DataError`` for what is no image."""
-        self.goals.reset(goals[-1:])
+        """Start an episode towards ``goals``, images uint8 [H, W, 3] in order; ``seed`` draws the
+        samples.  Raises ``DataError`` for what is no image."""
+        self.goals.reset(goals[-1:] if self.last_only else goals)
         self.search.reset(seed)
-        self._begin(self.subgoals.features(self.goals[0].tokens[None].float()))
+        tokens = torch.stack([self.goals[i].tokens for i in range(len(self.goals))])
+        self._index, self._features = 0, self.subgoals.features(tokens.float())
+        self._begin()
 
     @torch.inference_mode()
     def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
@@ -110,19 +126,21 @@ class HierarchicalAgent:
         began = time.monotonic()
         view = self.perception.view(observation)
         self._decide(view)
-        objective, progress = self._towards(view)
-        if self._steps and self._stage_done(progress):
+        cost = self.goals.towards(self._goal())
+        present = present_cost(cost, view)
+        if self._steps and self._stage_done(present):
             self._next_stage(view)
             self._decide(view)
-            objective, progress = self._towards(view)
+            cost = self.goals.towards(self._goal())
+            present = present_cost(cost, view)
         self._steps += 1
-        self._closedness = view.closedness
-        plan = self.search.plan(objective, view, began)
+        plan = self.search.plan(cost, view, began)
         return Decision(
             action=plan.actions[0].double().numpy(),
             seconds=time.monotonic() - began,
+            goal_index=self._index,
             cost=plan.cost,
-            present_cost=progress.cost,
+            present_cost=present,
             cost_per_iteration=plan.cost_per_iteration,
             candidates=candidates(plan, view.state),
             finished=self._finished,
@@ -135,12 +153,12 @@ class HierarchicalAgent:
         """Choose the next event, or refine it while the hand is still on its way there."""
         if self._stages and not self._stages[0].revisable:
             return
-        if self._goal_features is None:
+        if self._features is None:
             raise RuntimeError("reset(goals, seed) must be called before act()")
         features = self.subgoals.features(view.tokens.float())
         seen = self.perception.states_to_model(view.state[None])
-        odds, poses = self.subgoals.predict(features, self._goal_features, seen)
-        poses = self.perception.states_to_robot(poses)
+        goal = self._features[self._index : self._index + 1]
+        odds, poses = self.subgoals.predict(features, goal, seen)
         likely = to_host(odds[0])
         best = int(likely.argmax())
         kind = EVENTS[best]
@@ -151,11 +169,12 @@ class HierarchicalAgent:
         if self._events > MAX_EVENTS:
             kind = "none"
         if not self._stages or kind != self._kind:
-            self._recent, self._steps = [], 0
+            self._recent = []
+            self._start_stage()
         self._kind = kind
         if kind == "none":
             last = self.config.subgoals.last_steps
-            self._stages = [Stage("goal image", None, last, revisable=True)]
+            self._stages = [Stage("goal image", None, None, last, revisable=True)]
             return
         self._recent = [*self._recent, poses[0]][-AVERAGED:]
         pose = self._recent[-1].clone()
@@ -165,12 +184,16 @@ class HierarchicalAgent:
     def _next_stage(self, view: View) -> None:
         """Go on; a grasp that closed on nothing goes up again with open fingers."""
         stage = self._stages.pop(0)
-        self._steps = 0
-        if stage.pose is None:
-            self._finished = True
-            self._stages.insert(0, stage)
+        self._start_stage()
+        if stage.state is None:
+            if self._index < len(self.goals) - 1:
+                self._index += 1
+                self._begin()
+            else:
+                self._finished = True
+                self._stages.insert(0, stage)
         elif stage.closes and view.closedness > EMPTY_CLOSEDNESS:
-            up = self._stages[0].pose
+            up = self._stages[0].state
             assert up is not None
             up[6] = 0.0
         if not self._stages:
@@ -178,18 +201,22 @@ class HierarchicalAgent:
 
     # -- fast level --------------------------------------------------------------------------
 
-    def _towards(self, view: View) -> tuple[GoalObjective, Progress]:
-        pose = self._stages[0].pose
-        if pose is None:
-            objective = self.goals.objective(0, view)
-        else:
-            objective = GoalObjective(self.config.objective, None, pose)
-        return objective, progress_towards(objective, view, self._closedness)
+    def _goal(self) -> Goal:
+        """What the stage in force brings about."""
+        stage, image = self._stages[0], self.goals[self._index]
+        if stage.state is None or stage.place is None:
+            return image
+        point = self.embedding.of_state(stage.state, stage.place)
+        return Goal(image.tokens, stage.state, Target(point, torch.ones_like(point)))
 
-    def _stage_done(self, progress: Progress) -> bool:
-        stage = self._stages[0]
+    def _stage_done(self, cost: float) -> bool:
+        stage, c = self._stages[0], self.config.subgoals
+        if cost < self._lowest * (1 - c.stall_gain):
+            self._lowest, self._stalled = cost, 0
+        else:
+            self._stalled += 1
         if self._steps >= stage.max_steps:
             return True
-        if stage.pose is None and self._steps < self.config.subgoals.min_steps:
+        if stage.state is None and self._steps < c.min_steps:
             return False
-        return progress.within(self.config.subgoals)
+        return cost <= c.reached or self._stalled >= c.stall_steps

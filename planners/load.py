@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 from planners.agent import PlanningAgent
 from planners.baselines import InverseDynamicsAgent, RandomAgent, StandStill
 from planners.calibration import Calibration, load_calibration
-from planners.config import AgentConfig, PolicyConfig
+from planners.config import WORLD_MODEL, AgentConfig, PolicyConfig
 from planners.goals import GoalImages
 from planners.hierarchy import HierarchicalAgent
 from planners.oracle import SimulatedImages, SimulatedStates, Simulator, TrueGoals
-from planners.own_cost import TOKENS_ONLY, Cost, OwnGoals, OwnOutcomes
+from planners.own_cost import OwnCost, OwnGoals
 from planners.perception import Perception
 from planners.search import ImaginedOutcomes, Search, imagination_of
 from robot_data.loop import Agent
@@ -22,8 +22,7 @@ from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
 
 OTHERWISE = {  # what goes without a part
-    "readout": "plan by tokens alone: agent.objective.position_weight=0 "
-    "agent.objective.rotation_weight=0 agent.objective.grip_weight=0",
+    "readout": "plan by the distance of tokens: agent.objective.distance=l1",
     "subgoals": "plan without sub-goals of its own: policy=flat",
 }
 
@@ -37,12 +36,12 @@ def parts_of(config: PolicyConfig) -> list[str]:
     """The weights a policy uses."""
     if config.policy in ("random", "stand_still"):
         return []
-    parts = ["encoder", "readout"]
-    if config.policy in ("planner", "flat"):
+    parts = ["encoder", "readout"] if config.reads else ["encoder"]
+    if config.policy in WORLD_MODEL:
         parts.append("predictor")
     if config.policy == "inverse_dynamics":
         parts.append("inverse_dynamics")
-    if config.policy == "planner" and config.goal == "single":
+    if config.sets_subgoals:
         parts.append("subgoals")
     return parts
 
@@ -70,46 +69,40 @@ def make_agent(config: PolicyConfig, env: Simulator | None = None) -> Agent:
         perception = Perception(encoder, readout, bf16=agent.bf16)
         if config.policy == "simulator_state":
             true = TrueGoals(env, agent)
-            return PlanningAgent(perception, true, Search(SimulatedStates(env, true, agent), agent))
+            return PlanningAgent(perception, true, Search(SimulatedStates(env, true), agent))
         goals = GoalImages(perception, agent)
         return PlanningAgent(perception, goals, Search(SimulatedImages(env, perception), agent))
     calibration = load_calibration(config.calibration) if config.calibration else None
     parts = planning_parts(encoder, loaded.predictor, readout, agent, calibration)
-    if loaded.has("subgoals"):
-        return HierarchicalAgent(*parts, loaded.subgoals, config.hierarchy)
+    if config.sets_subgoals:
+        alone = config.goal == "single"
+        return HierarchicalAgent(*parts, loaded.subgoals, config.hierarchy, alone)
     return PlanningAgent(*parts)
 
 
 def planning_parts(
     encoder: Encoder, predictor: Predictor, readout: Readout | None, config: AgentConfig,
-    calibration: Calibration | None = None, cost: Cost | None = None,
+    calibration: Calibration | None = None, cost: OwnCost | None = None,
 ) -> tuple[Perception, GoalImages, Search]:
     """The parts of an agent that plans with the world model towards goal images, by the cost of
     ``config.objective`` or an own ``cost`` (``planners.own_cost``).  What search fits into the
     deadline, if there is one, is measured now.
 
-    Raises ``ValueError`` if the objective has pose weights and there is no readout.
+    Raises ``ValueError`` if the objective has an embedding and there is no readout that gives it.
     """
     perception = Perception(encoder, readout, calibration, config.bf16)
     imagination = imagination_of(predictor, config)
-    if cost is None:
-        goals = GoalImages(perception, config)
-        outcomes = ImaginedOutcomes(imagination, perception, config.cem)
-    else:
-        config = replace(config, objective=TOKENS_ONLY)
-        goals = OwnGoals(perception, config, cost)
-        outcomes = OwnOutcomes(imagination, perception, config.cem)
-    search = Search(outcomes, config)
+    goals = GoalImages(perception, config) if cost is None else OwnGoals(perception, config, cost)
+    search = Search(ImaginedOutcomes(imagination, perception, config.cem), config)
     if config.cem.deadline_s is not None:
-        search.fit(perception, goals.towards)
+        search.fit(perception, lambda tokens: goals.towards(goals.goal(tokens, None)))
     return perception, goals, search
 
 
 def load_models(config: PolicyConfig) -> Models:
     """The weights that ``config`` plans with; raises MissingPart, saying what goes without."""
-    needed = [p for p in parts_of(config) if config.reads or p not in ("readout", "subgoals")]
     try:
-        return Models.load(config.checkpoint, needed, config.device, config.readout)
+        return Models.load(config.checkpoint, parts_of(config), config.device, config.readout)
     except MissingPart as missing:
         raise MissingPart(
             missing.source, missing.part, missing.has, OTHERWISE.get(missing.part, "")

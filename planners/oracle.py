@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from planners.config import AgentConfig
-from planners.objective import GoalObjective
+from planners.objective import Cost, pose_parts
 from planners.perception import Perception, View
-from planners.subgoals import Progress, SubgoalSequence
+from planners.subgoals import SubgoalSequence
+from worldmodel.device import to_host
+from worldmodel.rollout import integrate
 
 
 class Simulator(Protocol):
@@ -71,15 +73,11 @@ class SimulatedImages:
     def reset(self) -> None:
         """Nothing to forget."""
 
-    def matter(self, objective: GoalObjective) -> bool:
-        """Always: images are compared."""
-        return True
-
-    def cost(self, objective: GoalObjective, view: View, actions: Tensor) -> Tensor:
-        """Actions [S, T, 7] -> distances of the rendered outcomes' tokens to the goal's [S]."""
+    def cost(self, cost: Cost, view: View, actions: Tensor) -> Tensor:
+        """Actions [S, T, 7] -> costs of the rendered outcomes [S]."""
         images = [self.simulator.camera_image("exo") for _ in simulate(self.simulator, actions)]
         stacked = torch.from_numpy(np.stack(images)).to(self.perception.device)
-        return objective.token_cost(self.perception.encode(stacked))
+        return cost(self.perception.encode(stacked), integrate(view.state, actions))
 
 
 class TrueGoals:
@@ -98,36 +96,42 @@ class TrueGoals:
         self.sequence = SubgoalSequence(self.config.subgoals, len(images))
 
     @property
+    def state(self) -> Tensor:
+        """The hand state [7] of the goal in force."""
+        return self._states[self.sequence.index][:7]
+
+    @property
     def object_m(self) -> Tensor:
         """Where the object is in the goal in force [3], robot base frame."""
         return self._states[self.sequence.index][7:]
 
-    def objective(self, index: int, view: View) -> GoalObjective:
-        """The cost of a hand elsewhere than in goal state ``index``."""
-        state = self._states[index][:7].to(view.state.device)
-        return GoalObjective(self.config.objective, None, state)
+    def _off(self, index: int, states: Tensor) -> Tensor:
+        """How far hand states [S, 7] are from those of goal ``index``, as in the embedding [S]."""
+        scales = self.config.objective.embedding
+        position, angle, grip = pose_parts(states, self._states[index][:7].to(states.device))
+        return position + scales.turn_m * angle + scales.grip_m * grip
 
-    def advance(self, view: View) -> tuple[GoalObjective, Progress]:
+    def advance(self, view: View) -> tuple[Cost, float]:
         """One control step, as ``planners.goals.GoalImages.advance``."""
-        return self.sequence.advance(lambda index: self.objective(index, view), view)
+        index, present = self.sequence.advance(
+            lambda index: to_host(self._off(index, view.state[None])).item()
+        )
+        return lambda tokens, states: self._off(index, states), present
 
 
 class SimulatedStates:
-    """Outcomes whose true object positions are compared with the goal's."""
+    """Outcomes whose true object positions are compared with the goal's as well."""
 
-    def __init__(self, simulator: Simulator, goals: TrueGoals, config: AgentConfig) -> None:
+    def __init__(self, simulator: Simulator, goals: TrueGoals) -> None:
         self.simulator, self.goals = simulator, goals
-        self.weight = config.objective.position_weight
 
     def reset(self) -> None:
         """Nothing to forget."""
 
-    def matter(self, objective: GoalObjective) -> bool:
-        """Always: the cost is of the simulator's state."""
-        return True
-
-    def cost(self, objective: GoalObjective, view: View, actions: Tensor) -> Tensor:
-        """Actions [S, T, 7] -> weighted distances of the object to its goal [S]."""
+    def cost(self, cost: Cost, view: View, actions: Tensor) -> Tensor:
+        """Actions [S, T, 7] -> the cost of the hand and the distance [m] of the object from its
+        goal [S]."""
         places = [self.simulator.object_pose[:3] for _ in simulate(self.simulator, actions)]
         place = torch.from_numpy(np.stack(places)).float()
-        return (self.weight * (place - self.goals.object_m).norm(dim=-1)).to(actions.device)
+        off = (place - self.goals.object_m).norm(dim=-1).to(actions.device)
+        return off + cost(view.tokens, integrate(view.state, actions))

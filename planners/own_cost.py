@@ -1,26 +1,21 @@
 """A cost of one's own in the planner: any function of what is imagined and of the goal.
 
-Letters: S samples, T horizon, N tokens, D width.
+Letters: S samples, N tokens, D width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 
 from torch import Tensor
 
-from planners.config import AgentConfig, ObjectiveConfig
+from planners.config import AgentConfig
 from planners.goals import Goal, GoalImages
-from planners.objective import GoalObjective, l1
-from planners.perception import Perception, View
-from planners.search import ImaginedOutcomes
-from worldmodel.rollout import integrate
+from planners.objective import Cost, l1
+from planners.perception import Perception
 
-Cost = Callable[[Tensor, Tensor, Goal], Tensor]
-TOKENS_ONLY = ObjectiveConfig(
-    distance="l1", position_weight=0.0, rotation_weight=0.0, grip_weight=0.0
-)
+OwnCost = Callable[[Tensor, Tensor, Goal], Tensor]
 
 
 def token_distance(tokens: Tensor, states: Tensor, goal: Goal) -> Tensor:
@@ -29,17 +24,13 @@ def token_distance(tokens: Tensor, states: Tensor, goal: Goal) -> Tensor:
     return l1(tokens, goal.tokens)
 
 
-class OwnObjective(GoalObjective):
-    """``cost(tokens, states, goal)`` for one goal; tokens come in float32."""
+def checked(own: OwnCost, goal: Goal) -> Cost:
+    """``own(tokens, states, goal)`` towards one goal; tokens come in float32.  The cost raises
+    ``ValueError`` where ``own`` returns something else than [S]."""
+    goal = replace(goal, tokens=goal.tokens.float())
 
-    def __init__(self, cost: Cost, goal: Goal) -> None:
-        super().__init__(TOKENS_ONLY, partial(l1, goal=goal.tokens), goal.state)
-        self.cost, self.goal = cost, Goal(goal.tokens.float(), goal.state)
-
-    def __call__(self, tokens: Tensor, states: Tensor) -> Tensor:
-        """tokens [S, N, D] normalised, states [S, 7] -> cost [S].  Raises ``ValueError`` where
-        the cost returns something else."""
-        found = self.cost(tokens.float(), states, self.goal)
+    def cost(tokens: Tensor, states: Tensor) -> Tensor:
+        found = own(tokens.float(), states, goal)
         if not isinstance(found, Tensor) or found.shape != (len(states),):
             told = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(
@@ -48,31 +39,17 @@ class OwnObjective(GoalObjective):
             )
         return found
 
+    return cost
+
 
 class OwnGoals(GoalImages):
     """Goal images, each with the own cost."""
 
-    def __init__(self, perception: Perception, config: AgentConfig, cost: Cost) -> None:
-        super().__init__(perception, config)
-        self.cost = cost
+    def __init__(self, perception: Perception, config: AgentConfig, own: OwnCost) -> None:
+        tokens = replace(config.objective, distance="l1")  # nothing is embedded
+        super().__init__(perception, replace(config, objective=tokens))
+        self.own = own
 
-    def objective(self, index: int, view: View) -> OwnObjective:
-        """The own cost towards goal image ``index``."""
-        return OwnObjective(self.cost, self[index])
-
-
-class OwnOutcomes(ImaginedOutcomes):
-    """Imagined tokens and states, judged together by the objective, some samples at a time."""
-
-    def cost(self, objective: GoalObjective, view: View, actions: Tensor) -> Tensor:
-        """Costs [S] of what actions [S, T, 7] lead to, by the own cost."""
-        states = integrate(view.state, actions)  # [S, 7], robot base frame
-        begin = 0
-
-        def judged(tokens: Tensor) -> Tensor:
-            nonlocal begin
-            part = states[begin : begin + len(tokens)]
-            begin += len(tokens)
-            return objective(tokens, part)
-
-        return self.score(view, actions, judged)
+    def towards(self, goal: Goal) -> Cost:
+        """The own cost of being elsewhere than in ``goal``."""
+        return checked(self.own, goal)

@@ -31,13 +31,11 @@ OBSERVATION = {
 
 @dataclass(frozen=True)
 class View:
-    """One observation: the image's latents ``tokens`` [1, N, D], the measured ``state`` [7], and
-    the commanded state [7] that the readout reads from the image (None without a readout).
-    Both states are in the robot base frame: m, rad, closedness."""
+    """One observation: the image's latents ``tokens`` [1, N, D] and the measured ``state`` [7] in
+    the robot base frame: m, rad, closedness."""
 
     tokens: Tensor
     state: Tensor
-    read: Tensor | None
 
     @property
     def closedness(self) -> float:
@@ -105,7 +103,7 @@ class Perception:
         return self.calibration.to_robot(states, features)
 
     def view(self, observation: dict[str, NDArray[Any]]) -> View:
-        """An observation {"image": uint8 [H, W, 3], "state": [7]} encoded and read.
+        """An observation {"image": uint8 [H, W, 3], "state": [7]} encoded.
 
         Raises ``DataError`` for images or states that are missing or not of the schema.
         """
@@ -114,9 +112,7 @@ class Perception:
                 raise DataError(f"the observation has no '{key}'; expected {what}")
         images = self.fit([observation["image"]], ["image"])
         state = torch.from_numpy(check_state(observation["state"])).float().to(self.device)
-        tokens = self.encode(images)
-        read = self.read(images, tokens)
-        return View(tokens, state, None if read is None else read[0])
+        return View(self.encode(images), state)
 
     # -- the frame that the models see ---------------------------------------------------------
 

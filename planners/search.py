@@ -15,7 +15,7 @@ from torch import Tensor
 from planners.budget import Budget, fit
 from planners.cem import CEM, Plan
 from planners.config import AgentConfig, CEMConfig
-from planners.objective import GoalObjective
+from planners.objective import Cost
 from planners.perception import Perception, View
 from robot_data.loop import Candidates
 from worldmodel.device import to_host
@@ -26,18 +26,14 @@ from worldmodel.rollout import integrate
 
 
 class Outcomes(Protocol):
-    """What actions lead to, beyond the pose of the hand, and what that costs."""
+    """What actions lead to, and what that costs."""
 
     def reset(self) -> None:
         """A new episode begins."""
         ...
 
-    def matter(self, objective: GoalObjective) -> bool:
-        """Whether ``objective`` asks for more than a pose of the hand."""
-        ...
-
-    def cost(self, objective: GoalObjective, view: View, actions: Tensor) -> Tensor:
-        """Cost [S] of where actions [S, T, 7] lead from ``view``."""
+    def cost(self, cost: Cost, view: View, actions: Tensor) -> Tensor:
+        """``cost`` [S] of where actions [S, T, 7] lead from ``view``."""
         ...
 
 
@@ -53,26 +49,24 @@ class ImaginedOutcomes:
         """Forget the last episode."""
         self._prepared = False
 
-    def matter(self, objective: GoalObjective) -> bool:
-        """Whether the cost needs outcomes to be imagined."""
-        return objective.uses_tokens
+    def cost(self, cost: Cost, view: View, actions: Tensor) -> Tensor:
+        """``cost(tokens [s, N, D], states [s, 7]) -> [s]`` of where actions [S, T, 7] lead from
+        ``view``, some samples at a time -> [S]."""
+        states = integrate(view.state, actions)  # [S, 7], robot base frame
+        begin = 0
 
-    def cost(self, objective: GoalObjective, view: View, actions: Tensor) -> Tensor:
-        """Costs [S] of what actions [S, T, 7] lead to, beyond the hand pose."""
-        return self.score(view, actions, objective.token_cost)
+        def judged(tokens: Tensor) -> Tensor:
+            nonlocal begin
+            part = states[begin : begin + len(tokens)]
+            begin += len(tokens)
+            return cost(tokens, part)
 
-    def score(
-        self, view: View, actions: Tensor, cost: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        """``cost(tokens [s, N, D]) -> [s]`` of where actions [S, T, 7] lead from ``view``, some
-        samples at a time, in their order -> [S]."""
         seen = self.perception.states_to_model(view.state[None])
         context = self.imagination.context(view.tokens, seen)
         if not self._prepared:
             self.imagination.prepare(context, spread_actions(self.cem))
             self._prepared = True
-        actions = self.perception.actions_to_model(actions)
-        return self.imagination.score(context, actions, cost)
+        return self.imagination.score(context, self.perception.actions_to_model(actions), judged)
 
 
 def imagination_of(predictor: Predictor, config: AgentConfig) -> Imagination:
@@ -97,21 +91,17 @@ class Search:
         self.cem = CEM(config.cem)
 
     @torch.inference_mode()
-    def fit(
-        self, perception: Perception, objective_of: Callable[[Tensor, Tensor], GoalObjective]
-    ) -> Budget:
+    def fit(self, perception: Perception, cost_towards: Callable[[Tensor], Cost]) -> Budget:
         """Measure what fits into the deadline and search no more than that;
-        ``objective_of(tokens [N, D], state [7])``: the cost towards a goal."""
+        ``cost_towards(tokens [N, D])``: the cost towards what was seen so."""
         cem, side = self.config.cem, perception.image_size
         image = torch.zeros(1, side, side, 3, dtype=torch.uint8, device=perception.device)
         tokens = perception.encode(image)
-        state = torch.zeros(7, device=perception.device)
-        cost = self.cost(objective_of(tokens[0], state), View(tokens, state, None))
+        view = View(tokens, torch.zeros(7, device=perception.device))
+        cost = self.cost(cost_towards(tokens[0]), view)
 
         def look() -> None:
-            seen = perception.encode(image)
-            read = perception.read(image, seen)
-            to_host(seen if read is None else read)  # a device may still be at it
+            to_host(perception.encode(image))  # a device may still be at it
 
         def evaluate(samples: int) -> None:
             cost(torch.zeros(samples, cem.horizon, 7))
@@ -125,34 +115,16 @@ class Search:
         self.cem.reset(seed)
         self.outcomes.reset()
 
-    def plan(self, objective: GoalObjective, view: View, began: float) -> Plan:
+    def plan(self, cost: Cost, view: View, began: float) -> Plan:
         """The best sequence found; the deadline counts from ``began`` (time.monotonic).  Raises
         ``ValueError`` where a cost is not finite."""
-        return self.cem.plan(self.cost(objective, view), began)
+        return self.cem.plan(self.cost(cost, view), began)
 
-    def cost(self, objective: GoalObjective, view: View) -> Callable[[Tensor], Tensor]:
-        """Cost of actions [S, T, 7] -> [S].
-
-        The hand pose is known exactly from the actions; with a pose in the objective only the
-        outcomes of the ``max_imagined`` samples of lowest pose cost are judged, and the others
-        count as the worst of these.
-        """
-
-        def cost(actions: Tensor) -> Tensor:
-            actions = actions.to(view.state.device)
-            total = objective.pose_cost(integrate(view.state, actions))
-            if not self.outcomes.matter(objective):
-                return to_host(total)
-            judged = torch.arange(len(actions), device=actions.device)
-            most = max(self.config.max_imagined, self.config.cem.elites)
-            if objective.uses_pose and most < len(actions):
-                judged = total.argsort()[:most]
-            distance = self.outcomes.cost(objective, view, actions[judged])
-            far = distance.max().expand(len(actions)).clone()
-            far[judged] = distance
-            return to_host(total + far)
-
-        return cost
+    def cost(self, cost: Cost, view: View) -> Callable[[Tensor], Tensor]:
+        """Cost of actions [S, T, 7] -> [S], on the host."""
+        return lambda actions: to_host(
+            self.outcomes.cost(cost, view, actions.to(view.state.device))
+        )
 
 
 def candidates(plan: Plan, state: Tensor) -> Candidates:

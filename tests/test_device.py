@@ -1,6 +1,7 @@
 """Every tensor is on the model's device: on ``meta``, where only shapes are computed, an operation
 that mixes it with a tensor left on the CPU raises.  What is read back goes through ``to_host``."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +17,7 @@ from planners.config import AgentConfig, CEMConfig, HierarchyConfig, ObjectiveCo
 from planners.goals import GoalImages
 from planners.hierarchy import HierarchicalAgent
 from planners.load import planning_parts
-from planners.objective import GoalObjective
+from planners.objective import l1
 from planners.perception import Perception
 from worldmodel import device, diagnostics, probes, run, train
 from worldmodel.config import (
@@ -30,6 +31,7 @@ from worldmodel.device import device_named
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
 from worldmodel.imagination import Imagination
+from worldmodel.losses import PostTraining
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout, read_states
 
@@ -102,9 +104,9 @@ def test_actions_from_the_host_are_imagined_and_scored_where_the_predictor_is(ho
         torch.zeros(2, 4, 48), torch.zeros(2, 7), torch.zeros(1, 7),
         torch.zeros(2, 6) if outside else None,
     )
-    goal = GoalObjective(ObjectiveConfig(), torch.zeros(4, 48, device=META), torch.zeros(7))
+    goal = torch.zeros(4, 48, device=META)
     actions = torch.zeros(5, horizon, 7)
-    cost = imagination.score(context, actions, goal.token_cost)
+    cost = imagination.score(context, actions, partial(l1, goal=goal))
     assert (cost.device, cost.shape) == (META, (5,))
     assert imagination.imagine(context, actions).device == META
 
@@ -134,7 +136,7 @@ def test_a_step_of_post_training_and_its_validation(tmp_path, read_back):
 
     predictor = Predictor(PREDICTOR)
     with pytest.raises(Enough):
-        train.post_train(predictor, batches(window), TRAIN, tmp_path, device="meta")
+        train.post_train(PostTraining(predictor), batches(window), TRAIN, tmp_path, device="meta")
     train.validate(predictor, lambda step: window(), 2)
     assert set(read_back) == {"meta"}
 

@@ -31,7 +31,7 @@ def batch(number):
 
 def train(out, **changes):
     torch.manual_seed(0)
-    return post_train(Predictor(AC), batch, replace(CONFIG, **changes), out)
+    return post_train(PostTraining(Predictor(AC)), batch, replace(CONFIG, **changes), out)
 
 
 def worker():
@@ -119,7 +119,7 @@ def test_accumulated_batches_are_one_large_batch(tmp_path):
 
     torch.manual_seed(0)
     config = replace(CONFIG, batch_size=8)
-    one = post_train(Predictor(AC), large, config, tmp_path / "large")
+    one = post_train(PostTraining(Predictor(AC)), large, config, tmp_path / "large")
     two = train(tmp_path / "two", accumulate=2)
     assert_same(one.state_dict(), two.state_dict())
 

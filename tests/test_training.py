@@ -6,7 +6,7 @@ import torch
 
 from worldmodel.config import EncoderConfig, PredictorConfig, ReadoutConfig, TrainConfig
 from worldmodel.encoder import Encoder, normalise_tokens
-from worldmodel.losses import post_training_losses
+from worldmodel.losses import PostTraining, Window, post_training_losses
 from worldmodel.masked import MASKS, MaskedPretraining, visible_tokens
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout, decode, readout_loss
@@ -28,7 +28,7 @@ def windows(step):
         tokens.append(normalise_tokens(tokens[-1] + push[:, t, None, None] * PUSH))
     actions = torch.zeros(16, 2, 7)
     actions[..., 0] = 0.05 * push
-    return torch.stack(tokens, 1), actions, torch.zeros(16, 3, 7)
+    return Window(torch.stack(tokens, 1), actions, torch.zeros(16, 3, 7))
 
 
 def config(**changes):
@@ -39,7 +39,7 @@ def config(**changes):
 def test_post_training_learns_to_use_actions(tmp_path):
     torch.manual_seed(0)
     model = post_train(
-        Predictor(AC), windows, config(steps=250, learning_rate=3e-3), tmp_path
+        PostTraining(Predictor(AC)), windows, config(steps=250, learning_rate=3e-3), tmp_path
     )
     from worldmodel.train import validate
 
@@ -67,7 +67,7 @@ def test_frozen_blocks_stay_as_they_are(tmp_path):
     predictor = Predictor(AC)
     predictor.freeze_blocks(1)
     before = {k: v.clone() for k, v in predictor.state_dict().items()}
-    post_train(predictor, windows, config(steps=3), tmp_path)
+    post_train(PostTraining(predictor), windows, config(steps=3), tmp_path)
     changed = {k for k, v in predictor.state_dict().items() if not torch.equal(v, before[k])}
     assert any(name.startswith("predictor_blocks.1.") for name in changed)
     assert not any(name.startswith(("predictor_blocks.0.", "action_encoder")) for name in changed)
@@ -89,7 +89,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
 
             model = Predictor(AC)
             try:
-                post_train(model, batch, config(), folder)
+                post_train(PostTraining(model), batch, config(), folder)
             except KeyboardInterrupt:
                 continue
         return model.state_dict()
@@ -102,19 +102,18 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
 
 def test_state_of_another_run_is_refused(tmp_path):
     torch.manual_seed(0)
-    post_train(Predictor(AC), windows, config(steps=20), tmp_path)
+    post_train(PostTraining(Predictor(AC)), windows, config(steps=20), tmp_path)
     other = PredictorConfig(64, 16, 24, 96, 2, 4)
     with pytest.raises(TrainingError, match="another run"):
-        post_train(Predictor(other), windows, config(steps=20), tmp_path)
+        post_train(PostTraining(Predictor(other)), windows, config(steps=20), tmp_path)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     def bad(step):
-        tokens, actions, states = windows(step)
-        return tokens * float("nan"), actions, states
+        return windows(step)._replace(tokens=torch.full((16, 3, 16, 24), float("nan")))
 
     with pytest.raises(TrainingError, match="learning_rate"):
-        post_train(Predictor(AC), bad, config(steps=3), tmp_path)
+        post_train(PostTraining(Predictor(AC)), bad, config(steps=3), tmp_path)
 
 
 def test_learning_rate_warms_up_and_falls():

@@ -113,7 +113,11 @@ class Predictor(nn.Module):
         longer = []
         for i, block in enumerate(self.predictor_blocks):
             assert isinstance(block, Block)
-            x, seen = block.extend(x, table, past[i] if past else None)
+            before = past[i] if past else None
+            if self.checkpoint_activations and torch.is_grad_enabled():
+                x, seen = checkpoint(block.extend, x, table, before, use_reentrant=False)
+            else:
+                x, seen = block.extend(x, table, before)
             longer.append(seen)
         x = self.predictor_proj(self.predictor_norm(x[:, self.conditioning_tokens :]))
         return (tokens + x if self.config.residual else x), longer

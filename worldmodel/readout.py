@@ -8,12 +8,15 @@ Letters: B batch, N tokens, D encoder width, Q queries.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from worldmodel.config import ReadoutConfig
 from worldmodel.encoder import Encoder
@@ -58,10 +61,11 @@ class Readout(nn.Module):
     def features(self, tokens: Tensor) -> Tensor:
         """What the last layer reads: [B, queries * dim]."""
         x = self.embed(tokens) + self.position
-        for layer in self.layers:
-            x = layer(x)
-        queries = self.queries.expand(len(x), -1, -1)
-        pooled = self.pool(queries, x, x, need_weights=False)[0]  # [B, Q, dim]
+        with quick_attention(x.device):
+            for layer in self.layers:
+                x = layer(x)
+            queries = self.queries.expand(len(x), -1, -1)
+            pooled = self.pool(queries, x, x, need_weights=False)[0]  # [B, Q, dim]
         return self.norm(pooled.flatten(1))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -82,6 +86,14 @@ class Readout(nn.Module):
     def state(self, tokens: Tensor) -> Tensor:
         """Commanded state [B, 7] in m, rad and closedness."""
         return decode(self(tokens).float())
+
+
+def quick_attention(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """In training on CPUs, where two matrix products take less time than the fused kernel and its
+    gradient, the former (docs/lab-book.md)."""
+    if device.type != "cpu" or not torch.is_grad_enabled():
+        return contextlib.nullcontext()
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 def decode(output: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from arm_worldmodel.config import DiagnosisConfig
-from planners.config import READS, AgentConfig, PolicyConfig
+from planners.config import AgentConfig, PolicyConfig
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,7 @@ class Settings(DiagnosisConfig):
     """What would the agent do, on recorded episodes?  In every window it plans towards a later
     frame and its action is compared with the recorded one; and all that ``diagnose`` measures.
 
-    Meta's vjepa2-ac-vitg.pt has no readout: agent.objective.position_weight=0 rotation_weight=0
-    grip_weight=0 plan by tokens alone.
+    Meta's vjepa2-ac-vitg.pt has no readout: agent.objective.distance=l1 plans by tokens alone.
     """
 
     out: str = "outputs/replay"  # folder of the figures and the report
@@ -29,10 +28,7 @@ class Settings(DiagnosisConfig):
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
         one = "every window is one decision towards one image"
-        found = {"agent.subgoals": one, "agent.cem.warm_start": one}
-        if not self.agent.objective.uses_pose:
-            found.update({f"agent.{name}": "no pose is read with pose weights 0" for name in READS})
-        return found
+        return {"agent.subgoals": one, "agent.cem.warm_start": one}
 
 
 def run(settings: Settings) -> dict[str, Any]:
