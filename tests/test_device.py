@@ -37,7 +37,7 @@ from worldmodel.readout import Readout, read_states
 
 META = torch.device("meta")
 ENCODER = EncoderConfig(32, 48, 2, 4)
-READOUT = ReadoutConfig(48, 4, 32, 1, 4, 2)
+READOUT = ReadoutConfig(48, 4, 32, 1, 4, 2, object=True)
 PREDICTOR = PredictorConfig(32, 16, 48, 48, 2, 4, residual=True)
 TRAIN = TrainConfig(
     steps=9, batch_size=2, warmup_steps=1, bf16=False, checkpoint_every=100
@@ -215,7 +215,7 @@ TURNED = Calibration(np.eye(3), np.zeros(3), np.eye(3), 12, 0.02, 0.01, shift_px
     "options",
     [
         {"objective": ObjectiveConfig()},
-        {"objective": ObjectiveConfig(position_weight=0, rotation_weight=0, grip_weight=0)},
+        {"objective": ObjectiveConfig(distance="l1")},
         {"objective": ObjectiveConfig(), "single": True},
         {"objective": ObjectiveConfig(), "calibration": TURNED},
         {"objective": ObjectiveConfig(), "single": True, "calibration": TURNED},

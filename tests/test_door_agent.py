@@ -61,11 +61,10 @@ def test_an_own_cost_decides(model, scene):
     assert all(t[1:] == g == (64, 192) and s == (t[0], 7) and r == (7,) for t, _, s, g, r in seen)
 
 
-def test_token_distance_is_the_built_in_cost_without_pose_weights(model, scene):
+def test_token_distance_is_the_built_in_one(model, scene):
     observation, goal = scene
-    weights = {"position_weight": 0.0, "rotation_weight": 0.0, "grip_weight": 0.0}
     costs = []
-    for options in ({"cost": awm.token_distance}, weights):
+    for options in ({"cost": awm.token_distance}, {"distance": "l1"}):
         agent = awm.Agent(model, planner=SEARCH, goal="subgoals", bf16=False, **options)
         agent.reset([goal], seed=5)
         costs.append(agent.act(observation).candidates.costs)
@@ -95,8 +94,8 @@ def test_what_is_wrong_is_named(model, scene):
     with pytest.raises(ValueError, match=r"cost returned \[\]; expected"):
         broken.act(observation)
     for options, told in (
-        ({"servos": False}, "did you mean 'servo'"),
-        ({"servo": False, "cost": awm.token_distance}, "servo: no effect with a cost"),
+        ({"grips_m": 0.2}, "did you mean 'grip_m'"),
+        ({"grip_m": 0.2, "cost": awm.token_distance}, "grip_m: no effect with a cost"),
         ({"goal": "both"}, "auto, subgoals, single"),
         ({"goal": "single", "cost": awm.token_distance}, "leave out cost"),
     ):
@@ -107,7 +106,7 @@ def test_what_is_wrong_is_named(model, scene):
 def test_missing_weights_are_named_with_what_goes_without(model):
     parts = {p: model.models.part(p) for p in ("encoder", "predictor")}
     bare = awm.Model(Models("mine", parts))
-    with pytest.raises(ValueError, match=r"no readout weights.*cost=awm\.token_distance"):
+    with pytest.raises(ValueError, match=r"no readout weights.*distance='l1'"):
         awm.Agent(bare)
     awm.Agent(bare, cost=awm.token_distance)
     with pytest.raises(ValueError, match="no predictor weights"):

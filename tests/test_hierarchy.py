@@ -100,9 +100,11 @@ def test_stages_approach_from_above_and_keep_the_gripper_until_the_event():
     pose = torch.tensor([0.5, 0.1, 0.03, 3.14, 0.0, -1.57, 0.5])
     for kind, before, after in (("grasp", 0.0, 1.0), ("release", 1.0, 0.0)):
         above, down, act, up = event_stages(kind, pose, HierarchyConfig(approach_m=0.1))
-        heights = [float(s.pose[2]) for s in (above, down, act, up)]
+        heights = [float(s.state[2]) for s in (above, down, act, up)]
         assert heights == pytest.approx([0.13, 0.03, 0.03, 0.13])
-        assert [float(s.pose[6]) for s in (above, down, act, up)] == [before, before, after, after]
+        assert [float(s.state[6]) for s in (above, down, act, up)] == [before, before, after, after]
         for stage in (above, down, act, up):
-            assert torch.equal(stage.pose[:2], pose[:2])
-            assert torch.equal(stage.pose[3:6], pose[3:6])
+            assert torch.equal(stage.state[:2], pose[:2])
+            assert torch.equal(stage.state[3:6], pose[3:6])
+            held = stage.state[6] == 1.0
+            assert torch.equal(stage.place, stage.state[:3] if held else pose[:3])

@@ -7,15 +7,20 @@ import torch
 
 from planners.agent import PlanningAgent
 from planners.budget import fit
-from planners.calibration import Calibration
 from planners.cem import CEM
-from planners.config import AgentConfig, CEMConfig, ObjectiveConfig, SubgoalConfig
-from planners.goals import encode_goals
-from planners.grip import likeliest_grip
+from planners.config import (
+    AgentConfig,
+    CEMConfig,
+    EmbeddingConfig,
+    ObjectiveConfig,
+    SubgoalConfig,
+)
+from planners.embedding import Embedding
+from planners.goals import GoalImages
 from planners.load import planning_parts
-from planners.objective import DISTANCES, GoalObjective, pose_parts
-from planners.perception import View
-from planners.subgoals import Progress, SubgoalSequence
+from planners.objective import DISTANCES, pose_parts
+from planners.perception import Perception
+from planners.subgoals import SubgoalSequence
 from robot_data.images import fit_square
 from robot_data.schema import DataError
 from worldmodel.config import EncoderConfig, PredictorConfig, ReadoutConfig
@@ -153,37 +158,75 @@ def test_pose_parts_are_in_metres_and_radians():
     assert grip.item() == pytest.approx(0.75)
 
 
-def test_objective_without_readout_says_what_to_do():
-    with pytest.raises(ValueError, match="readout"):
-        GoalObjective(ObjectiveConfig(), torch.zeros(4, 8), None)
-    with pytest.raises(ValueError, match="valid: l1"):
+def test_an_embedding_without_a_readout_of_the_object_says_what_to_do():
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig(64, 48, 2, 4))
+    plain = Readout(ReadoutConfig(48, 16, 32, 1, 2, 2))
+    for readout, told in ((None, "no readout"), (plain, r"parts=\[readout\]")):
+        with pytest.raises(ValueError, match=told):
+            GoalImages(Perception(encoder, readout), AgentConfig())
+    with pytest.raises(ValueError, match="valid: embedding, l1"):
         ObjectiveConfig(distance="l3")  # pyright: ignore
 
 
-def test_automatic_switching_waits_for_pose_and_gripper():
-    sequence = SubgoalSequence(SubgoalConfig(min_steps=2, stall_steps=99, max_steps=99), 3)
-    far = Progress(1.0, 0.2, 0.0, 0.0)
-    open_hand = Progress(0.5, 0.005, 0.0, 0.6)
-    there = Progress(0.1, 0.005, 0.01, 0.05)
-    assert [sequence.update(far) for _ in range(4)] == [0] * 4
-    assert sequence.update(open_hand) == 0
-    assert sequence.update(there) == 1
-    assert sequence.update(there) == 1  # at least min_steps on every image
-    assert sequence.update(there) == 2
-    sequence.update(there)
+def test_automatic_switching_waits_until_the_cost_is_low_enough():
+    sequence = SubgoalSequence(
+        SubgoalConfig(min_steps=2, stall_steps=99, max_steps=99, reached=0.01), 3
+    )
+    assert [sequence.update(cost) for cost in (0.2, 0.1, 0.05, 0.011)] == [0] * 4
+    assert sequence.update(0.009) == 1
+    assert sequence.update(0.009) == 1  # at least min_steps on every image
+    assert sequence.update(0.009) == 2
+    sequence.update(0.009)
     assert not sequence.finished
-    sequence.update(there)
+    sequence.update(0.009)
     assert sequence.finished
 
 
 def test_switching_on_stall_and_at_fixed_steps():
     stalled = SubgoalSequence(SubgoalConfig(stall_steps=3, max_steps=50), 2)
-    indices = [stalled.update(Progress(1.0)) for _ in range(6)]
+    indices = [stalled.update(1.0) for _ in range(6)]
     assert indices[0] == 0
     assert indices[-1] == 1
     fixed = SubgoalSequence(SubgoalConfig(switching="fixed", fixed_steps=(4, 10, 4)), 3)
-    indices = [fixed.update(Progress(1.0)) for _ in range(18)]
+    indices = [fixed.update(1.0) for _ in range(18)]
     assert indices == [0] * 4 + [1] * 10 + [2] * 4
+
+
+def embedding(**changes):
+    torch.manual_seed(1)
+    readout = Readout(ReadoutConfig(48, 16, 32, 1, 2, 2, object=True)).eval()
+    return Embedding(readout, EmbeddingConfig(**changes), torch.float32)
+
+
+def test_distances_in_the_embedding_are_zero_at_the_goal_and_positive_elsewhere():
+    made, tokens = embedding(), torch.randn(5, 16, 48)
+    off = made.distance(tokens, made.target(tokens[2]))
+    assert off[2].item() == pytest.approx(0.0, abs=1e-6)
+    assert (off[[0, 1, 3, 4]] > 0.001).all()
+
+
+def test_the_embedding_of_a_state_is_where_the_readout_would_read_it():
+    made = embedding(turn_m=0.05, grip_m=0.2)
+    state = torch.tensor([0.5, 0.1, 0.2, 3.1, 0.1, -1.5, 0.7])
+    place = torch.tensor([0.4, -0.1, 0.03])
+    point = made.of_state(state, place)
+    assert point[:3].tolist() == pytest.approx([0.5, 0.1, 0.2])
+    assert point[9].item() == pytest.approx(0.14)
+    assert point[10:].tolist() == pytest.approx([0.4, -0.1, 0.03])
+    moved = made.of_state(state + torch.tensor([0.03, 0, 0.04, 0, 0, 0, 0]), place)
+    assert (moved - point).norm().item() == pytest.approx(0.05, abs=1e-6)
+
+
+def test_what_the_readout_is_unsure_of_counts_less():
+    made, tokens = embedding(), torch.randn(2, 16, 48)
+    with torch.no_grad():
+        made.readout.head.bias[13] = 9.0  # it expects to be far off where the object is
+    unsure = made.target(tokens[0]).weights
+    assert unsure[10:].max() < 0.01
+    with torch.no_grad():
+        made.readout.head.bias[13] = -9.0
+    assert made.target(tokens[0]).weights[10:].min() > 0.9
 
 
 @pytest.fixture
@@ -191,7 +234,7 @@ def agent():
     torch.manual_seed(0)
     encoder = Encoder(EncoderConfig(64, 48, 2, 4)).eval()
     predictor = Predictor(PredictorConfig(64, 16, 48, 48, 1, 4)).eval()
-    readout = Readout(ReadoutConfig(48, 16, 32, 1, 2, 2)).eval()
+    readout = Readout(ReadoutConfig(48, 16, 32, 1, 2, 2, object=True)).eval()
     config = AgentConfig(CEMConfig(samples=16, iterations=2, elites=4))
     return PlanningAgent(*planning_parts(encoder, predictor, readout, config))
 
@@ -206,46 +249,7 @@ def test_agent_is_deterministic_and_bounded(agent):
         actions.append(agent.act(observation).action)
     np.testing.assert_array_equal(*actions)
     assert actions[0].shape == (7,)
-    assert np.abs(actions[0][:3]).max() <= 0.075
-
-
-def test_a_binary_gripper_is_told_to_open_or_to_close(agent):
-    rng = np.random.default_rng(1)
-    goals = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(8)]
-    states = {}
-    for name, binary in (("binary", True), ("widths", False)):
-        with torch.inference_mode():
-            encoded = encode_goals(agent.perception, goals, binary)
-        states[name] = torch.stack([goal.state for goal in encoded])
-    torch.testing.assert_close(states["binary"][:, :6], states["widths"][:, :6], atol=0, rtol=0)
-    read = states["widths"][:, 6]
-    assert ((read > 0.02) & (read < 0.98)).any()
-    torch.testing.assert_close(
-        states["binary"][:, 6], likeliest_grip(states["widths"]), atol=0, rtol=0
-    )
-    assert set(states["binary"][:, 6].tolist()) <= {0.0, 1.0}
-
-
-def test_near_the_goal_the_pose_read_from_it_is_corrected_less_where_calibrated(agent):
-    goal = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    agent.reset([goal], seed=0)
-    read = agent.goals[0].state
-    state = read.clone()
-    state[:3] += torch.tensor([0.02, -0.01, 0.005])  # where the hand is, the picture says: there
-
-    def corrected(state, read):
-        return agent.goals.objective(0, View(agent.goals[0].tokens[None], state, read)).goal_state
-
-    moved = corrected(state, read)[:3] - read[:3]
-    torch.testing.assert_close(moved, state[:3] - read[:3])
-    eye = np.eye(3)
-    agent.perception.calibrate(Calibration(eye, np.zeros(3), eye, 100, 0.02, 0.01))
-    less = corrected(state, read)[:3] - read[:3]
-    torch.testing.assert_close(less, 0.5 * moved)
-    far = read.clone()
-    far[:3] += 0.5  # another part of the workspace: nothing cancels there
-    kept = corrected(far + 0.02, far)
-    torch.testing.assert_close(kept, read)
+    assert np.abs(actions[0][:3]).max() <= 0.075 + 1e-6
 
 
 def test_pictures_of_any_size_and_kind_are_fitted_and_it_is_said_once(agent, capfd):
