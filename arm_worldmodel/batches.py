@@ -20,7 +20,8 @@ from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.pose import diff
 from robot_data.windows import WindowSampler
 from worldmodel.goal_conditioned import EVENTS
-from worldmodel.losses import Window
+from worldmodel.losses import Window, unroll
+from worldmodel.predictor import Predictor
 
 
 class ClipFeed:
@@ -114,6 +115,47 @@ class LatentFeed:
         return (
             torch.from_numpy(np.stack(tokens)), torch.from_numpy(np.stack(states)),
             torch.from_numpy(np.stack(places)),
+        )
+
+
+class ImaginedFrames:
+    """Frames for the readout of which a share is imagined: a predictor is rolled out over recorded
+    actions, and what it imagines is labelled with what was recorded there.
+
+    A head trained on real latents alone errs where the predictor drifts (2608.12959).
+    """
+
+    def __init__(
+        self, feed: LatentFeed, windows: LatentFeed, predictor: Predictor, share: float
+    ) -> None:
+        """feed: real frames; windows: what the predictor starts from, and how far it is rolled
+        out; share: of the frames of a batch, 0 to 1."""
+        self.feed, self.windows, self.predictor = feed, windows, predictor
+        self.steps = windows.length - 1
+        self.count = int(share * feed.batch_size)
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens [B, N, D], commanded states [B, 7], places of the object [B, 3]."""
+        frames = self.feed.frames(step)
+        if not self.count:
+            return frames
+        window = self.windows.windows(step)
+        assert window.commanded is not None
+        assert window.objects is not None
+        with torch.autocast("cpu", torch.bfloat16):
+            imagined = unroll(
+                self.predictor, window.tokens[:, 0].float(), window.actions.float(),
+                window.states.float(), None, self.steps,
+            )
+        told = torch.cat([window.states[:, 1:, :6], window.commanded[:, 1:, None]], dim=-1)
+        drawn = (
+            imagined.flatten(0, 1).half(), told.flatten(0, 1), window.objects[:, 1:].flatten(0, 1)
+        )
+        kept = self.feed.batch_size - self.count
+        return tuple(
+            torch.cat([real[:kept], part[: self.count]])
+            for real, part in zip(frames, drawn, strict=True)
         )
 
 

@@ -12,7 +12,13 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from arm_worldmodel.batches import GoalPairs, HindsightFeed, LatentFeed, random_frames
+from arm_worldmodel.batches import (
+    GoalPairs,
+    HindsightFeed,
+    ImaginedFrames,
+    LatentFeed,
+    random_frames,
+)
 from arm_worldmodel.encoding import once
 from robot_data.latents import LatentCache
 from robot_data.schema import DataError
@@ -103,16 +109,24 @@ def train_predictor(
 def train_state_readout(
     caches: list[LatentCache], held_out: LatentCache | None, encoder: Encoder,
     config: ReadoutConfig, train: TrainConfig, out: str, start_from: str | None,
-    device: str,
+    device: str, *, imagined_share: float, imagined_steps: int, predictor_source: str,
 ) -> dict[str, float] | None:
-    """Train and save the readout of the robot state; its errors where latents are held out."""
+    """Train and save the readout of the robot state; its errors where latents are held out.
+    ``imagined_share`` of its frames are imagined by the predictor of ``predictor_source``, up to
+    ``imagined_steps`` ahead.  Raises ``MissingPart`` where there is none."""
     torch.manual_seed(train.seed)
     feed = LatentFeed(caches, train.batch_size, 1, train.seed, (1,))
+    frames = feed.frames
+    if imagined_share:
+        predictor = Models.load(predictor_source, ["predictor"], "cpu").predictor
+        count = math.ceil(imagined_share * train.batch_size / imagined_steps)
+        windows = LatentFeed(caches, count, imagined_steps + 1, train.seed + 1, (1,))
+        frames = ImaginedFrames(feed, windows, predictor, imagined_share)
     sized = replace(
         config, embed_dim=encoder.config.embed_dim, tokens=encoder.config.tokens_per_frame
     )
     readout = _trained(Readout, start_from).with_object() if start_from else Readout(sized)
-    train_readout(readout, feed.frames, train, out, device)
+    train_readout(readout, frames, train, out, device)
     once(checkpoint.save_part, out, readout, encoder)
     if held_out is None:
         return None

@@ -17,7 +17,7 @@ from worldmodel.encoder import Encoder
 from worldmodel.models import Models
 from worldmodel.predictor import Predictor
 
-TOKENS_ONLY = [f"agent.objective.{w}_weight=0" for w in ("position", "rotation", "grip")]
+TOKENS_ONLY = ["agent.objective.distance=l1"]
 FEW = ["agent.cem.samples=4", "agent.cem.elites=2", "agent.cem.iterations=1"]
 WINDOWS = ["episodes=2", "windows=1", "candidates=4", "side=3", "horizon=1"]
 ONE_STEP = ["readout_train.steps=1", "readout_train.batch_size=4"]
@@ -121,7 +121,7 @@ def test_what_is_missing_is_named_with_what_makes_it(
     assert f"has no {missing} weights" in said
     assert f"worldmodel train checkpoint={place / source} parts=[" in said
     if missing == "readout" and name != "calibrate":
-        assert "plan by tokens alone: agent.objective.position_weight=0" in said
+        assert "plan by the distance of tokens: agent.objective.distance=l1" in said
 
 
 def test_released_weights_diagnose_replay_and_plan_by_tokens_alone(run, place, tmp_path):

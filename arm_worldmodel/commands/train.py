@@ -56,6 +56,10 @@ class Settings:
     readout_train: TrainConfig = field(
         default_factory=lambda: TrainConfig(steps=4500, batch_size=96, warmup_steps=200)
     )
+    # share of the readout's frames that the checkpoint's predictor imagines over recorded actions,
+    # so that it reads them too; 0: real frames alone
+    imagined_share: float = 0.0
+    imagined_steps: int = 4  # steps that these are imagined ahead
     goal_hidden: int = 512  # width of the layers that join present and goal image
     goal_train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
@@ -77,6 +81,10 @@ class Settings:
             found.update(dict.fromkeys(
                 ("predictor", "readout", "goal_hidden"), "start_from= has the sizes"
             ))
+        if "readout" not in self.parts:
+            found["imagined_share"] = "parts= leaves readout out"
+        if not self.imagined_share:
+            found["imagined_steps"] = "imagined_share=0"
         goals = {"subgoals", "inverse_dynamics"}
         for part, names in {
             "predictor": ("predictor", "train", "window", "strides", "losses",
@@ -127,7 +135,8 @@ def run(settings: Settings) -> dict[str, Any]:
     if "readout" in settings.parts:
         figures = train_state_readout(
             caches, held_out, encoder, settings.readout, settings.readout_train, settings.out,
-            settings.start_from, settings.device,
+            settings.start_from, settings.device, imagined_share=settings.imagined_share,
+            imagined_steps=settings.imagined_steps, predictor_source=settings.checkpoint,
         )
         if figures is not None:
             report["readout"] = figures
