@@ -9,6 +9,7 @@ robot logs.  Letters: S samples, N tokens, D width, K = 13 numbers of the embedd
 from __future__ import annotations
 
 import copy
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +25,12 @@ from worldmodel.readout import (
     object_place,
 )
 
-HAND, TURN, GRIP, OBJECT = slice(0, 3), slice(3, 9), slice(9, 10), slice(10, 13)
+HAND, OBJECT = slice(0, 3), slice(10, 13)
+NOTICE = (
+    "the readout does not read the object, so the cost is of the hand alone; "
+    "`worldmodel train parts=[readout]` trains it further"
+)
+_said: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,11 @@ class Embedding:
     closedness times ``grip_m``, object."""
 
     def __init__(self, readout: Readout, config: EmbeddingConfig, dtype: torch.dtype) -> None:
-        """Raises ``ValueError`` where the readout does not read the object."""
-        if not readout.config.object:
-            raise ValueError(
-                "the readout does not read the object; train it further with `worldmodel train "
-                "parts=[readout]`, or plan by tokens: agent.objective.distance=l1"
-            )
+        """A readout that does not read the object gives distances of the hand alone; that is said
+        once, on stderr."""
+        if not readout.config.object and NOTICE not in _said:
+            print(NOTICE, file=sys.stderr)
+            _said.add(NOTICE)
         self.readout, self.config = copy.deepcopy(readout).to(dtype), config
         self.dtype = dtype
 
@@ -57,11 +62,12 @@ class Embedding:
     def target(self, tokens: Tensor) -> Target:
         """The tokens [N, D] of a goal image as a target."""
         output = self.readout(tokens[None].to(self.dtype)).float()
-        unsure_object, unsure_hand = error_scales(output)
         c = self.config
         weights = output.new_ones(1, 13)
-        weights[:, HAND] = sureness(unsure_hand, c.unsure_m)
-        weights[:, OBJECT] = c.object_weight * sureness(unsure_object, c.unsure_m)
+        if self.readout.config.object:
+            unsure_object, unsure_hand = error_scales(output)
+            weights[:, HAND] = sureness(unsure_hand, c.unsure_m)[:, None]
+            weights[:, OBJECT] = c.object_weight * sureness(unsure_object, c.unsure_m)[:, None]
         return Target(self._point(output)[0], weights[0])
 
     def distance(self, tokens: Tensor, target: Target) -> Tensor:
@@ -72,14 +78,16 @@ class Embedding:
     def of_state(self, state: Tensor, place: Tensor) -> Tensor:
         """The point [K] of a hand state [7] and a place of the object [3] (base frame)."""
         c, columns = self.config, encode(state[None])[0, 3:]
+        if not self.readout.config.object:
+            place = torch.zeros_like(place)
         return torch.cat([state[:3], columns * c.turn_m, state[6:] * c.grip_m, place])
 
     def _point(self, output: Tensor) -> Tensor:
         c = self.config
         hand = output[:, :3] * POSITION_SCALE_M + output.new_tensor(POSITION_CENTRE_M)
+        place = object_place(output) if self.readout.config.object else torch.zeros_like(hand)
         return torch.cat(
-            [hand, output[:, 3:9] * c.turn_m, output[:, 9:10].sigmoid() * c.grip_m,
-             object_place(output)], dim=-1,
+            [hand, output[:, 3:9] * c.turn_m, output[:, 9:10].sigmoid() * c.grip_m, place], dim=-1
         )
 
 

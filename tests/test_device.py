@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from planners import agent as planning_agent
-from planners import baselines, goals, hierarchy, perception, search, subgoals
+from planners import baselines, goals, hierarchy, perception, search
 from planners.agent import PlanningAgent
 from planners.baselines import InverseDynamicsAgent
 from planners.calibration import Calibration
@@ -68,7 +68,7 @@ def read_back(monkeypatch):
 
     for module in (
         device, run, train, diagnostics, probes, planning_agent, baselines, goals, hierarchy,
-        perception, search, subgoals,
+        perception, search,
     ):
         monkeypatch.setattr(module, "to_host", zeros)
     return reads
@@ -145,8 +145,9 @@ def test_a_step_of_the_readout_and_its_validation(tmp_path, read_back):
     readout = Readout(READOUT)
     with pytest.raises(Enough):
         train.train_readout(
-            readout, batches(lambda: (torch.zeros(2, 4, 48).half(), torch.zeros(2, 7))), TRAIN,
-            tmp_path, "meta",
+            readout, batches(lambda: (
+                torch.zeros(2, 4, 48).half(), torch.zeros(2, 7), torch.zeros(2, 3)
+            )), TRAIN, tmp_path, "meta",
         )
     assert set(read_back) == {"meta"}
     figures = probes.readout_error(readout, torch.zeros(3, 4, 48), torch.zeros(3, 7))

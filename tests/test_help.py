@@ -140,16 +140,15 @@ def test_a_misspelled_setting_is_answered_with_the_nearest(name):
 
 # What may change what has an effect, beside every choice of a fixed list.
 SWITCHES = {
-    "agent.cem.horizon": "3", "agent.cem.iterations": "1", "agent.objective.token_weight": "0",
+    "agent.cem.horizon": "3", "agent.cem.iterations": "1", "imagined_share": "0.5",
     "suite": "table", "data": "x", "collect.cup_fraction": "0", "start_from": "x",
     "validation": "x", "env.image_size": "128", "gripper.kind": "franka_msgs", "readout": "x",
-    "model": "ac_tiny", "agent.servo": "false", "execute": "true",
+    "model": "ac_tiny", "losses.recovery_weight": "0", "execute": "true",
     "arm.scene.randomise_colour": "false", "arm.scene.randomise_table": "false",
     "arm.scene.randomise_light": "false", "goal": "single",
 }
 TOGETHER = (
-    ["agent.objective.position_weight=0", "agent.objective.rotation_weight=0",
-     "agent.objective.grip_weight=0"],
+    ["policy=flat", "agent.objective.distance=l1"], ["losses.recovery_weight=0.1"],
     ["parts=[predictor]"], ["parts=[readout]", "validation=x"], ["parts=[subgoals]"],
     ["policy=random", "goal=single"], ["policy=planner", "goal=single"],
 )

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from planners import embedding as embedding_module
 from planners.agent import PlanningAgent
 from planners.budget import fit
 from planners.cem import CEM
@@ -158,15 +159,29 @@ def test_pose_parts_are_in_metres_and_radians():
     assert grip.item() == pytest.approx(0.75)
 
 
-def test_an_embedding_without_a_readout_of_the_object_says_what_to_do():
-    torch.manual_seed(0)
+def test_an_embedding_without_a_readout_says_what_to_do():
     encoder = Encoder(EncoderConfig(64, 48, 2, 4))
-    plain = Readout(ReadoutConfig(48, 16, 32, 1, 2, 2))
-    for readout, told in ((None, "no readout"), (plain, r"parts=\[readout\]")):
-        with pytest.raises(ValueError, match=told):
-            GoalImages(Perception(encoder, readout), AgentConfig())
+    with pytest.raises(ValueError, match="no readout; train one"):
+        GoalImages(Perception(encoder), AgentConfig())
     with pytest.raises(ValueError, match="valid: embedding, l1"):
         ObjectiveConfig(distance="l3")  # pyright: ignore
+
+
+def test_a_readout_without_an_object_measures_the_hand_and_says_so(capfd):
+    torch.manual_seed(0)
+    embedding_module._said.clear()
+    plain = Readout(ReadoutConfig(48, 16, 32, 1, 2, 2)).eval()
+    made, _ = (Embedding(plain, EmbeddingConfig(), torch.float32) for _ in range(2))
+    assert capfd.readouterr().err.count("does not read the object") == 1
+    tokens = torch.randn(3, 16, 48)
+    wide = Embedding(plain.with_object(), EmbeddingConfig(object_weight=0.0), torch.float32)
+    target = wide.target(tokens[0])
+    target.weights[:3] = 1.0
+    torch.testing.assert_close(
+        made.distance(tokens, made.target(tokens[0])), wide.distance(tokens, target)
+    )
+    state = torch.tensor([0.5, 0.1, 0.2, 3.1, 0.1, -1.5, 0.7])
+    assert made.of_state(state, torch.ones(3))[10:].abs().max() == 0
 
 
 def test_automatic_switching_waits_until_the_cost_is_low_enough():
