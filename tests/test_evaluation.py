@@ -173,16 +173,16 @@ def test_the_table_has_every_row_and_names_are_unique():
 
 def test_suite_is_resumable_and_writes_table_figure_and_report(tmp_path):
     command = [
-        "evaluate", "suite=table", "only=dense/random_actions/reach", "episodes=4", "workers=1",
+        "evaluate", "suite=table", "only=dense/random_actions/grasp", "episodes=4", "workers=1",
         f"out={tmp_path}",
     ]
     assert main(command) == 0
-    (log,) = (tmp_path / "episodes").glob("*actions-reach.jsonl")
+    (log,) = (tmp_path / "episodes").glob("*actions-grasp.jsonl")
     first = log.read_text()
     assert main([*command[:3], "episodes=6", *command[4:]]) == 0
     assert log.read_text().startswith(first)  # two were not run again
     report = json.loads((tmp_path / "report.json").read_text())
-    name = "mujoco/box/dense/random_actions/reach"
+    name = "mujoco/box/dense/random_actions/grasp"
     assert {row["name"]: row["episodes"] for row in report["rows"]}[name] == 3
     assert report["versions"] == {report["code"]: [name]}
     assert name in (tmp_path / "table.md").read_text()

@@ -22,7 +22,8 @@ class Settings(PolicyConfig):
     task: str = "pick_and_place"  # reach, grasp, reach_with_object or pick_and_place
     simulator: Simulator = "mujoco"  # engine of the simulated arm
     suite: Literal["table"] | None = None  # table: run the whole success table
-    only: str = ""  # rows of the table whose name contains this
+    # rows of the table whose name contains this; with *: whose name it matches as a whole
+    only: str = ""
     # weights of several training seeds for the table's rows of the planner; (): checkpoint= alone
     checkpoints: tuple[str, ...] = ()
     # episodes, one a seed; of the table's rows of the planner, with several checkpoints half as
@@ -139,6 +140,8 @@ def run_cell(settings: Settings) -> dict[str, Any]:
 
 def run_suite(settings: Settings) -> dict[str, Any]:
     """Run the rows ``only`` names; the table shows every row that has episodes in ``out``."""
+    from fnmatch import fnmatchcase
+
     from arm_worldmodel.success_table import run_rows, write_table
     from arm_worldmodel.table_rows import table_rows
     from planners.load import policy_of
@@ -147,7 +150,8 @@ def run_suite(settings: Settings) -> dict[str, Any]:
     rows = table_rows(
         policy_of(settings), settings.arm, settings.episodes, settings.checkpoints
     )
-    chosen = [row for row in rows if settings.only in row.name]
+    pattern = settings.only if "*" in settings.only else f"*{settings.only}*"
+    chosen = [row for row in rows if fnmatchcase(row.name, pattern)]
     if not chosen:
         raise ValueError(f"only='{settings.only}' matches no row of the table")
     shown, outcomes = run_rows(
