@@ -11,10 +11,11 @@ from itertools import combinations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robot_data.episodes import EpisodeStore
-from robot_data.events import gripper_events, next_event, object_places
+from robot_data.events import GripperEvent, gripper_events, next_event, object_places
 from robot_data.images import fit_pictures
 from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.pose import diff
@@ -181,15 +182,20 @@ class HindsightFeed:
     """Pairs for goal-conditioned training: every later frame of an episode is a goal.
 
     Frames up to the last gripper event are drawn ``busy`` times as often as those after it.
+
+    ``near``: only goals that say what to do next: at most so many frames ahead, or beyond a grasp
+    or release.  Half of the episodes then give near goals only.  A goal far ahead on a path of
+    random play leaves the next move open (docs/lab-book.md); None: every goal.
     """
 
     def __init__(
         self, caches: Sequence[LatentCache], batch_size: int, seed: int, frames: int = 4,
-        busy: float = 3.0,
+        busy: float = 3.0, near: int | None = None,
     ) -> None:
         self.episodes = _all_episodes(caches)
         self.events = [gripper_events(e.states, e.commanded_closedness) for e in self.episodes]
         self.batch_size, self.seed, self.frames, self.busy = batch_size, seed, frames, busy
+        self.near = near
 
     def __call__(self, step: int) -> GoalPairs:
         """Frames, goals and their labels of one training step."""
@@ -198,17 +204,15 @@ class HindsightFeed:
         for number in range(max(1, self.batch_size // self.frames)):
             index = int(rng.integers(len(self.episodes)))
             episode, events = self.episodes[index], self.events[index]
-            last = max((e.frame + 2 for e in events), default=0)
-            weight = np.where(np.arange(len(episode.states)) < last, self.busy, 1.0)
-            rows = np.sort(
-                rng.choice(len(weight), self.frames, replace=False, p=weight / weight.sum())
-            )
+            rows = self._rows(rng, len(episode.states), events, number % 2 == 0)
             tokens.append(episode.latents[rows])
             states.append(episode.states[rows])
             for i, j in combinations(range(self.frames), 2):
                 t, g = int(rows[i]), int(rows[j])
                 event = next_event(events, t, g)
                 kind = "none" if event is None else event.kind
+                if self.near is not None and g - t > self.near and kind not in EVENTS[1:]:
+                    continue
                 pairs.append((number * self.frames + i, number * self.frames + j))
                 kinds.append(EVENTS.index(kind) if kind in EVENTS else -1)
                 poses.append(episode.states[t] if event is None else event.pose)
@@ -221,6 +225,20 @@ class HindsightFeed:
             index[:, 0], index[:, 1], torch.tensor(kinds),
             torch.from_numpy(np.stack(poses)).float(), torch.from_numpy(np.stack(moved)).float(),
         )
+
+    def _rows(
+        self, rng: np.random.Generator, length: int, events: list[GripperEvent], close: bool
+    ) -> NDArray[np.int64]:
+        """Frames of one episode, in order; ``close``: near each other, if ``near`` is set."""
+        last = max((e.frame + 2 for e in events), default=0)
+        weight = np.where(np.arange(length) < last, self.busy, 1.0)
+        if self.near is not None and close:
+            span = max(self.near + 1, self.frames)
+            starts = weight[: max(1, length - span + 1)]
+            begin = int(rng.choice(len(starts), p=starts / starts.sum()))
+            inside = min(span, length - begin)
+            return begin + np.sort(rng.choice(inside, self.frames, replace=False))
+        return np.sort(rng.choice(length, self.frames, replace=False, p=weight / weight.sum()))
 
 
 def random_frames(episodes: list[LatentEpisode], count: int, seed: int):

@@ -16,14 +16,16 @@ import torch
 
 from arm_worldmodel.outcomes import Outcome
 from arm_worldmodel.pictures.failures import FailureKeeper, file_name, room_for
-from arm_worldmodel.report import wilson_95
+from arm_worldmodel.report import code_version, wilson_95
 from arm_worldmodel.self_calibration import MOVES, calibrate
+from planners.ablation import BlindAgent
 from planners.agent import PlanningAgent
 from planners.calibration import Calibration, CalibrationError
 from planners.config import PolicyConfig
 from planners.hierarchy import HierarchicalAgent
 from planners.load import image_size, make_agent
 from planners.perception import Perception
+from planners.servo import ServoAgent
 from robot_data.episodes import EpisodeStore
 from robot_data.loop import Agent, Subscriber, run_episode
 from robot_data.random_moves import STEP_M
@@ -66,10 +68,11 @@ class Keep:
     record: str | None = None
 
 
-def jobs_of(cell: Cell, first_seed: int, planner_seeds: int) -> list[Job]:
-    """The same seeds for every cell; planner seeds take turns."""
+def jobs_of(cell: Cell, first_seed: int, planner_seed: int = 0) -> list[Job]:
+    """The same seeds for every cell; in each episode the planner draws by a seed of its own, which
+    ``planner_seed`` and the episode's seed decide."""
     return [
-        Job(cell, seed, (seed - first_seed) % planner_seeds)
+        Job(cell, seed, int(np.random.SeedSequence([planner_seed, seed]).generate_state(1)[0]))
         for seed in range(first_seed, first_seed + cell.episodes)
     ]
 
@@ -103,9 +106,10 @@ def _agent(job: Job, env: Arm) -> Agent:
         _kept.update(agent=make_agent(loadable(policy), env), agent_key=policy)
     agent = _kept["agent"]
     if policy.calibration == "self":
-        if not isinstance(agent, PlanningAgent | HierarchicalAgent):
-            raise ValueError("calibration=self needs a planner")
-        agent.perception.calibrate(_own_calibration(env, agent.perception, job.seed))
+        seeing = agent.agent if isinstance(agent, BlindAgent) else agent
+        if not isinstance(seeing, PlanningAgent | HierarchicalAgent | ServoAgent):
+            raise ValueError("calibration=self needs a planner, or policy=servo")
+        seeing.perception.calibrate(_own_calibration(env, seeing.perception, job.seed))
     return agent
 
 
@@ -156,8 +160,9 @@ def run_jobs(
     jobs: Sequence[Job], workers: int | None, pool: Pool, keep: Keep | None = None
 ) -> Iterator[Outcome]:
     """Outcomes in the order they finish; the same outcomes in either pool."""
-    work = partial(run_job, keep=keep or Keep())
-    yield from run_parallel(work, jobs, workers, pool, torch.set_num_threads)
+    work, code = partial(run_job, keep=keep or Keep()), code_version()
+    for outcome in run_parallel(work, jobs, workers, pool, torch.set_num_threads):
+        yield replace(outcome, code=code)
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -165,7 +170,6 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     wins = sum(o.success for o in outcomes)
     return {
         "episodes": len(outcomes), "successes": wins,
-        "planner_seeds": len({o.planner_seed for o in outcomes}),
         "success_rate": wins / max(1, len(outcomes)),
         "wilson_95": wilson_95(wins, len(outcomes)),
         "median_distance_m": float(np.median([o.distance_m for o in outcomes])),

@@ -11,19 +11,6 @@ from typing import Any, Protocol, TypeVar
 
 from robot_data.files import replacing
 
-# Settings that logs may name and that are no more: what was one value is now a constant.
-RENAMED = {"policy.agent.imagined": "policy.agent.max_imagined"}
-CONSTANT = {
-    "policy.agent.cem.keep": 0,
-    "policy.agent.cem.agreement": 0.0,
-    "policy.hierarchy.min_probability": 0.7,
-    "policy.hierarchy.empty_closedness": 0.9,
-    "policy.hierarchy.refine": 3,
-    "policy.hierarchy.max_events": 6,
-    "policy.hierarchy.move_steps": 10,
-    "policy.hierarchy.grip_steps": 4,
-}
-
 
 class Seeded(Protocol):
     """What tells one episode of a row from another."""
@@ -54,14 +41,14 @@ class Outcome:
     steps: int
     finished: bool
     plan_seconds: float  # median
+    code: str = ""  # version of the code that ran it
 
 
 class OutcomeLog:
     """One JSON line per finished episode, appended and flushed; a torn last line is dropped.
 
     The first line names the settings; another run's log is refused with ``ValueError``.
-    Settings that came into being after a log was begun must be at their ``defaults``; those
-    that are no more must have been at what is now a constant.
+    Settings that came into being after a log was begun must be at their ``defaults``.
     """
 
     def __init__(
@@ -80,7 +67,7 @@ class OutcomeLog:
     def _read(self) -> None:
         lines = self.path.read_text().split("\n")
         whole = [json.loads(line) for line in lines[:-1]]  # what follows the last newline is torn
-        logged = in_present_terms(whole[0].get("settings", {})) if whole else None
+        logged = whole[0].get("settings", {}) if whole else None
         if not _same(logged, self._settings, self._defaults):
             raise ValueError(
                 f"{self.path} has results of other settings; choose another out= or delete it"
@@ -124,16 +111,3 @@ def _same(logged: Any, present: Any, defaults: Any) -> bool:
         else value == defaults.get(key, missing)
         for key, value in present.items()
     )
-
-
-def in_present_terms(settings: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """Settings of an older log under the names of today, without those that have become
-    constants; one that was set to something else stays, and equals nothing of today."""
-    told = {}
-    for key, value in settings.items():
-        where = f"{path}{key}"
-        if where in CONSTANT and value == CONSTANT[where]:
-            continue
-        name = RENAMED.get(where, where).removeprefix(path)
-        told[name] = in_present_terms(value, f"{where}.") if isinstance(value, dict) else value
-    return told

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import platform
+import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,12 +22,14 @@ from robot_data.files import replacing
 
 
 def write_report(out: str | Path, report: dict[str, Any], name: str = "report.json") -> str:
-    """Write ``name`` into ``out``, a folder or an fsspec URL, in one step; adds the command and
-    the machine.  Returns where it is.  A store takes folders for episodes, not this file."""
+    """Write ``name`` into ``out``, a folder or an fsspec URL, in one step; adds the command, the
+    version of the code and the machine.  Returns where it is.  A store takes folders for
+    episodes, not this file."""
     path = f"{out}/{name}"
     report = {
         **report,
         "command": ["worldmodel", *sys.argv[1:]],
+        "code": code_version(),
         "machine": {
             "cores": len(os.sched_getaffinity(0)),
             "python": platform.python_version(),
@@ -33,6 +38,36 @@ def write_report(out: str | Path, report: dict[str, Any], name: str = "report.js
     }
     write_text(path, json.dumps(report, indent=2, allow_nan=False, default=_plain))
     return path
+
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("arm_worldmodel", "configs", "planners", "robot_data", "robots", "sims", "worldmodel")
+
+
+@cache
+def code_version() -> str:
+    """In a git checkout the last commit that touched our packages' Python files, followed by a hash
+    of what is changed in them and not committed; elsewhere the installed version."""
+    installed = f"arm-worldmodel {version('arm-worldmodel')}"
+    if not (ROOT / ".git").exists():
+        return installed
+    files = [f"{package}/*.py" for package in PACKAGES]
+    commit = _git("log", "-1", "--format=%h", "--abbrev=12", "--", *files)
+    changes = _git("diff", "--no-ext-diff", "HEAD", "--", *files)
+    if not commit or changes is None:
+        return installed
+    return commit + (f"+{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else "")
+
+
+def _git(*words: str) -> str | None:
+    """What git prints in our checkout; None where it cannot be asked."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
 
 
 def write_text(path: str, text: str) -> None:

@@ -45,6 +45,7 @@ from worldmodel.train import (
 )
 
 M = TypeVar("M", bound=nn.Module)
+NEAR_FRAMES = 8  # at most so far ahead is a goal of the inverse dynamics that no event precedes
 
 
 GOAL_NETWORKS: dict[str, tuple[type[GoalConditioned], Callable[[GoalPairs], Any]]] = {
@@ -168,12 +169,13 @@ def train_goal_network(
         _trained(kind, start_from) if start_from
         else _from_readout(kind, hidden, readout_sources)
     )
-    feed = HindsightFeed(caches, train.batch_size, train.seed)
+    near = NEAR_FRAMES if part == "inverse_dynamics" else None
+    feed = HindsightFeed(caches, train.batch_size, train.seed, near=near)
     train_goal_conditioned(network, feed, targets, train, out, part, device)
     once(checkpoint.save_part, out, network, encoder)
     if held_out is None:
         return {}
-    check = HindsightFeed([held_out], train.batch_size, 1)
+    check = HindsightFeed([held_out], train.batch_size, 1, near=near)
     return validate_goal_conditioned(network, check, targets, validation_batches)
 
 

@@ -140,10 +140,11 @@ BOUNDS = ("max_move_m", "max_turn_rad", "max_grip")  # of CEMConfig
 
 WORLD_MODEL = ("planner", "flat", "hierarchical")  # of Policy
 Policy = Literal[
-    "planner", "flat", "hierarchical", "random", "stand_still", "inverse_dynamics",
+    "planner", "flat", "hierarchical", "servo", "random", "stand_still", "inverse_dynamics",
     "simulator_embedding", "simulator_state",
 ]
 Goal = Literal["subgoals", "single"]
+ImaginedBy = Literal["trained", "random", "shuffled"]
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,7 @@ class PolicyConfig:
 
     planner: CEM with the world model, with its own sub-goals when it is given a single goal image.
     flat: the same without its own sub-goals; hierarchical: with them towards every goal image.
+    servo: no world model, a straight line to the hand pose read from the goal image.
     inverse_dynamics, random, stand_still: do not plan.
     simulator_embedding, simulator_state: CEM with the simulator as the model, and the
     embedding cost or the true-state cost.
@@ -166,13 +168,18 @@ class PolicyConfig:
     # source of another readout, fine-tuned for another arm or camera; null: the checkpoint's
     readout: str | None = None
     device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
+    # what imagines: the trained predictor; one of random weights; or the trained one, but every
+    # sample gets the cost of another sample's actions
+    predictor: ImaginedBy = "trained"
+    blind: bool = False  # the camera shows black to the agent; the goal images are real
     agent: AgentConfig = field(default_factory=AgentConfig)
     hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
 
     @property
     def reads(self) -> bool:
         """Whether a readout is loaded."""
-        return self.agent.objective.distance == "embedding" or self.readout is not None
+        embeds = self.agent.objective.distance == "embedding"
+        return embeds or self.readout is not None or self.policy == "servo"
 
     @property
     def sets_subgoals(self) -> bool:
@@ -185,14 +192,24 @@ class PolicyConfig:
         """Settings without effect beside the others, and why (``configs.settings``)."""
         why, cem = f"policy={self.policy}", self.agent.cem
         found = {}
+        if self.policy not in WORLD_MODEL:
+            found["predictor"] = why
+        if self.policy == "simulator_state":
+            found["blind"] = why
         if self.policy in ("random", "stand_still"):
             found.update(dict.fromkeys(
-                ("checkpoint", "calibration", "readout", "device", "hierarchy"), why
+                ("checkpoint", "calibration", "readout", "device", "blind", "hierarchy"), why
             ))
             if self.policy == "stand_still":
                 return {**found, "agent": why}
             found.update(idle_but(self.agent, "agent", ("cem",), why))
             return {**found, **idle_but(cem, "agent.cem", BOUNDS, why)}
+        if self.policy == "servo":
+            found.update(idle_but(self.agent, "agent", ("cem", "bf16"), why))
+            found.update(idle_but(cem, "agent.cem", (*BOUNDS, "grip_threshold"), why))
+            if self.goal != "single":
+                found["hierarchy"] = "it belongs to goal=single"
+            return found
         if self.policy not in WORLD_MODEL:
             found["calibration"] = why
             found.update({f"agent.{name}": why for name in ENGINE})
@@ -213,4 +230,4 @@ class PolicyConfig:
     @property
     def samples(self) -> bool:
         """Whether the agent draws random numbers."""
-        return self.policy not in ("stand_still", "inverse_dynamics")
+        return self.policy not in ("stand_still", "inverse_dynamics", "servo")

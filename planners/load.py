@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+from planners.ablation import BlindAgent, shuffled, untrained
 from planners.agent import PlanningAgent
 from planners.baselines import InverseDynamicsAgent, RandomAgent, StandStill
 from planners.calibration import Calibration, load_calibration
@@ -14,6 +15,7 @@ from planners.oracle import SimulatedImages, SimulatedStates, Simulator, TrueGoa
 from planners.own_cost import OwnCost, OwnGoals
 from planners.perception import Perception
 from planners.search import ImaginedOutcomes, Search, imagination_of
+from planners.servo import ServoAgent
 from robot_data.loop import Agent
 from worldmodel import models
 from worldmodel.encoder import Encoder
@@ -41,7 +43,7 @@ def parts_of(config: PolicyConfig) -> list[str]:
         parts.append("predictor")
     if config.policy == "inverse_dynamics":
         parts.append("inverse_dynamics")
-    if config.sets_subgoals:
+    if config.sets_subgoals or (config.policy == "servo" and config.goal == "single"):
         parts.append("subgoals")
     return parts
 
@@ -53,6 +55,11 @@ def make_agent(config: PolicyConfig, env: Simulator | None = None) -> Agent:
     ``planners.calibration.CalibrationError`` for a calibration file that is none, and
     ``ValueError`` for settings that do not go together.
     """
+    agent = _sighted_agent(config, env)
+    return BlindAgent(agent) if config.blind else agent
+
+
+def _sighted_agent(config: PolicyConfig, env: Simulator | None) -> Agent:
     if config.policy == "random":
         return RandomAgent(config.agent.cem)
     if config.policy == "stand_still":
@@ -73,7 +80,18 @@ def make_agent(config: PolicyConfig, env: Simulator | None = None) -> Agent:
         goals = GoalImages(perception, agent)
         return PlanningAgent(perception, goals, Search(SimulatedImages(env, perception), agent))
     calibration = load_calibration(config.calibration) if config.calibration else None
-    parts = planning_parts(encoder, loaded.predictor, readout, agent, calibration)
+    if config.policy == "servo":
+        perception = Perception(encoder, readout, calibration, agent.bf16)
+        subgoals = loaded.subgoals if loaded.has("subgoals") else None
+        return ServoAgent(perception, agent.cem, subgoals, config.hierarchy)
+    predictor = loaded.predictor
+    if config.predictor == "random":
+        predictor = untrained(predictor)
+    parts = planning_parts(encoder, predictor, readout, agent, calibration)
+    if config.predictor == "shuffled":
+        outcomes = parts[2].outcomes
+        assert isinstance(outcomes, ImaginedOutcomes)
+        parts[2].outcomes = shuffled(outcomes)
     if config.sets_subgoals:
         alone = config.goal == "single"
         return HierarchicalAgent(*parts, loaded.subgoals, config.hierarchy, alone)
@@ -116,6 +134,7 @@ def image_size(config: PolicyConfig) -> int | None:
 
 def tell_budget(agent: Agent) -> None:
     """Print what search fits into the deadline, where there is one."""
+    agent = agent.agent if isinstance(agent, BlindAgent) else agent
     if not isinstance(agent, PlanningAgent | HierarchicalAgent):
         return
     if agent.search.config.cem.deadline_s is not None:

@@ -1,9 +1,7 @@
 """Many episodes: resumable logs, the same outcomes in every pool, the table."""
 
 import json
-import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -13,18 +11,11 @@ from arm_worldmodel.cli import main
 from arm_worldmodel.evaluation import Cell, Keep, jobs_of, run_job, run_jobs, summary
 from arm_worldmodel.outcomes import Outcome, OutcomeLog
 from arm_worldmodel.report import wilson_95
-from arm_worldmodel.success_table import (
-    DEFAULTS,
-    identity,
-    log_path,
-    markdown,
-    overview,
-    table_cells,
-)
-from planners.agent import PlanningAgent
+from arm_worldmodel.success_table import DEFAULTS, identity
+from arm_worldmodel.table_rows import table_rows
+from arm_worldmodel.table_text import markdown, overview
 from planners.config import Goal, Policy, PolicyConfig
 from planners.load import make_agent
-from planners.search import ImaginedOutcomes
 from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.lerobot import export_lerobot
@@ -55,7 +46,7 @@ def test_a_log_goes_on_where_it_stopped_and_drops_a_torn_line(tmp_path):
     assert [o.seed for o in again.outcomes] == [0, 1]
     again.append(outcome(2))
     assert len(OutcomeLog(path, {"x": 1}).outcomes) == 3
-    jobs = jobs_of(replace(QUICK, episodes=5), 0, 1)
+    jobs = [replace(job, planner_seed=0) for job in jobs_of(replace(QUICK, episodes=5), 0)]
     assert [j.seed for j in again.missing(jobs)] == [3, 4]
     with pytest.raises(ValueError, match="other settings"):
         OutcomeLog(path, {"x": 2})
@@ -78,27 +69,28 @@ def test_a_log_of_before_a_setting_existed_goes_on_only_at_its_default(tmp_path)
         OutcomeLog(path, now)
 
 
-def test_published_logs_go_on_though_some_of_their_settings_are_constants_now(tmp_path):
-    published = Path(__file__).parents[1] / "docs" / "results" / "table"
-    cells = table_cells(PolicyConfig(), ArmConfig(), 100)
-    for cell in cells:
-        path = shutil.copy(log_path(published, cell), tmp_path / "log.jsonl")
-        log = OutcomeLog(Path(path), identity(cell), DEFAULTS)
-        assert len(log.outcomes) == len(Path(path).read_text().splitlines()) - 1
-    text = Path(path).read_text()
-    for old, new in (
-        ('"imagined": 16', '"imagined": 8'), ('"min_probability": 0.7', '"min_probability": 0.6'),
-        ('"max_events": 6', '"most_events": 6'),
-    ):
-        Path(path).write_text(text.replace(old, new))
-        with pytest.raises(ValueError, match="other settings"):
-            OutcomeLog(Path(path), identity(cells[-1]), DEFAULTS)
+def test_a_log_of_other_planner_seeds_is_refused(tmp_path):
+    same = identity(QUICK, 0)
+    OutcomeLog(tmp_path / "a.jsonl", same, DEFAULTS)
+    OutcomeLog(tmp_path / "a.jsonl", identity(QUICK, 0), DEFAULTS)
+    with pytest.raises(ValueError, match="other settings"):
+        OutcomeLog(tmp_path / "a.jsonl", identity(QUICK, 1), DEFAULTS)
+    before = {key: value for key, value in same.items() if key != "planner_seed"}
+    OutcomeLog(tmp_path / "old.jsonl", before, DEFAULTS)  # three seeds took turns then
+    with pytest.raises(ValueError, match="other settings"):
+        OutcomeLog(tmp_path / "old.jsonl", same, DEFAULTS)
 
 
-def test_planner_seeds_take_turns_over_the_same_episode_seeds():
-    jobs = jobs_of(replace(QUICK, episodes=6), 100, 3)
-    assert [j.planner_seed for j in jobs] == [0, 1, 2, 0, 1, 2]
-    assert [j.seed for j in jobs] == list(range(100, 106))
+def test_every_episode_has_a_planner_seed_of_its_own_that_is_always_the_same():
+    jobs = jobs_of(replace(QUICK, episodes=200), 100)
+    assert [j.seed for j in jobs] == list(range(100, 300))
+    assert len({j.planner_seed for j in jobs}) == 200
+    assert jobs_of(replace(QUICK, episodes=300), 100)[:200] == [
+        replace(j, cell=replace(QUICK, episodes=300)) for j in jobs
+    ]
+    assert jobs_of(replace(QUICK, episodes=50), 150)[0].planner_seed == jobs[50].planner_seed
+    other = {j.planner_seed for j in jobs_of(replace(QUICK, episodes=200), 100, 1)}
+    assert not other & {j.planner_seed for j in jobs}
 
 
 def test_processes_and_ray_give_the_same_outcomes():
@@ -153,56 +145,48 @@ def test_every_policy_of_the_shipped_weights_acts(policy, goal):
 
 
 def test_the_table_has_every_row_and_names_are_unique():
-    cells = table_cells(PolicyConfig(), ArmConfig(), 50)
-    names = [c.name for c in cells]
+    rows = table_rows(PolicyConfig(), ArmConfig(), 50)
+    names = [row.name for row in rows]
     assert len(set(names)) == len(names)
-    for simulator in ("mujoco", "pybullet"):
-        for kind in ("box", "cup"):
-            for goal in ("subgoals", "single"):
-                for task in ("reach", "grasp", "reach_with_object", "pick_and_place"):
-                    assert f"{simulator}/{kind}/{goal}/{task}" in names
-    policies = {c.policy.policy for c in cells}
-    assert policies >= {
-        "planner", "random", "stand_still", "inverse_dynamics", "simulator_embedding",
-        "simulator_state",
+    core = {
+        "mujoco/box/dense": ("reach", "grasp", "reach_with_object", "pick_and_place"),
+        "mujoco/box/paper": ("grasp", "pick_and_place"), "mujoco/box/single": ("pick_and_place",),
+        "mujoco/cup/dense": ("grasp", "pick_and_place"),
+        "pybullet/box/dense": ("reach", "pick_and_place"),
     }
-    assert any(c.policy.calibration for c in cells)
-
-
-def test_the_row_without_the_world_model_imagines_nothing(monkeypatch):
-    cells = {c.name: c for c in table_cells(PolicyConfig(), ArmConfig(), 1)}
-    off, main_row = cells["baseline/pose_only/reach"], cells["mujoco/box/subgoals/reach"]
-    assert replace(off.policy.agent, objective=main_row.policy.agent.objective) == (
-        main_row.policy.agent
-    )
-    agent = make_agent(off.policy)
-    assert isinstance(agent, PlanningAgent)
-
-    def imagine(*_):
-        raise AssertionError("imagined")
-
-    assert isinstance(agent.search.outcomes, ImaginedOutcomes)
-    monkeypatch.setattr(agent.search.outcomes.imagination, "score", imagine)
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 255, (2, 128, 128, 3), np.uint8)
-    agent.reset(images[:1], 0)
-    decision = agent.act({"image": images[1], "state": np.array([0.5, 0, 0.2, 3.1, 0, 0, 0])})
-    assert np.abs(decision.action).max() > 0
+    for setting, tasks in core.items():
+        for task in tasks:
+            for agent in ("planner", "servo", "blind", "shuffled_actions", "random_predictor",
+                          "behaviour_cloning"):
+                assert f"{setting}/{agent}/{task}" in names
+    assert "mujoco/box/single/flat/pick_and_place" in names
+    assert "unseen/unseen_table-plain/pick_and_place" in names
+    assert "camera/-15deg-calibrated/reach" in names
+    policies = {row.runs[0].policy.policy for row in rows}
+    assert policies == {
+        "planner", "flat", "servo", "random", "stand_still", "inverse_dynamics"
+    }
+    calibrated = [row for row in rows if row.runs[0].policy.calibration]
+    assert all(row.against.startswith("mujoco/box/dense/planner/") for row in calibrated)
+    assert len(calibrated) == 5
 
 
 def test_suite_is_resumable_and_writes_table_figure_and_report(tmp_path):
     command = [
-        "evaluate", "suite=table", "only=baseline/random/reach", "episodes=2", "workers=1",
+        "evaluate", "suite=table", "only=dense/random_actions/grasp", "episodes=4", "workers=1",
         f"out={tmp_path}",
     ]
     assert main(command) == 0
-    (log,) = (tmp_path / "episodes").glob("*reach.jsonl")
+    (log,) = (tmp_path / "episodes").glob("*actions-grasp.jsonl")
     first = log.read_text()
-    assert main([*command[:3], "episodes=3", *command[4:]]) == 0
+    assert main([*command[:3], "episodes=6", *command[4:]]) == 0
     assert log.read_text().startswith(first)  # two were not run again
-    rows = json.loads((tmp_path / "report.json").read_text())["rows"]
-    assert {row["name"]: row["episodes"] for row in rows}["baseline/random/reach"] == 3
-    assert "baseline/random/reach" in (tmp_path / "table.md").read_text()
+    report = json.loads((tmp_path / "report.json").read_text())
+    name = "mujoco/box/dense/random_actions/grasp"
+    assert {row["name"]: row["episodes"] for row in report["rows"]}[name] == 3
+    assert report["versions"] == {report["code"]: [name]}
+    assert name in (tmp_path / "table.md").read_text()
+    assert "one version of the code" in (tmp_path / "table.md").read_text()
     assert (tmp_path / "table.png").stat().st_size > 5000
     assert (tmp_path / "failures.png").stat().st_size > 5000
 
@@ -212,7 +196,8 @@ def test_two_runs_never_write_the_same_table(tmp_path, capsys):
 
     with open(tmp_path / ".lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        assert main(["evaluate", "suite=table", "only=random/reach", f"out={tmp_path}"]) == 2
+        command = ["evaluate", "suite=table", "only=random_actions/reach", f"out={tmp_path}"]
+        assert main(command) == 2
     assert "another run is writing" in capsys.readouterr().err
 
 

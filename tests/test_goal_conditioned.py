@@ -1,6 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
+from arm_worldmodel.batches import HindsightFeed
+from robot_data.episodes import EpisodeStore
+from robot_data.latents import LatentCache
+from robot_data.schema import Episode
 from worldmodel import checkpoint
 from worldmodel.config import EncoderConfig, GoalConditionedConfig, ReadoutConfig
 from worldmodel.encoder import Encoder
@@ -99,3 +104,48 @@ def test_the_trunk_of_a_trained_readout_is_taken_over():
     network.start_from(readout)
     assert torch.equal(network.image.embed.weight, readout.embed.weight)
     assert network.image.head.out_features == SMALL.hidden
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """Ten recordings of a hand that goes along x, 1 cm a frame; in every other one it grasps
+    something at frame 20 of 40 and keeps it."""
+    store = EpisodeStore(tmp_path / "store")
+    for number in range(10):
+        closed = (np.arange(40) >= 20) & (number % 2 == 0)
+        states = np.zeros((40, 7))
+        states[:, 0] = 0.01 * np.arange(40)
+        states[:, 6] = 0.4 * closed
+        store.write(f"{number}", Episode(
+            np.full((40, 16, 16, 3), number, np.uint8), states, np.zeros((40, 7)),
+            commanded_closedness=closed.astype(float),
+        ))
+    found = LatentCache(store, "hash")
+    list(found.fill(lambda images: np.zeros((len(images), 4, 8), np.float16)))
+    return found
+
+
+def test_near_goals_are_all_that_a_path_without_an_event_gives(cache):
+    feed = HindsightFeed([cache], 64, seed=0, near=8)
+    far = 0
+    for step in range(20):
+        pairs = feed(step)
+        present, goal = pairs.states[pairs.present, 0], pairs.states[pairs.goal, 0]
+        gap = ((goal - present) / 0.01).round().int()
+        assert (gap >= 1).all()
+        grasped = (pairs.kind == EVENTS.index("grasp"))
+        assert (present[grasped] < 0.205).all()
+        assert (gap[~grasped] <= 8).all()
+        far += int((gap[grasped] > 8).sum())
+        assert (~grasped).sum() > 20
+        torch.testing.assert_close(pairs.moved[:, 0], torch.full_like(present, 0.01))
+    assert far > 50
+
+
+def test_without_near_every_later_frame_is_a_goal(cache):
+    pairs = HindsightFeed([cache], 64, seed=0)(0)
+    gap = (pairs.states[pairs.goal, 0] - pairs.states[pairs.present, 0]) / 0.01
+    assert len(gap) == 16 * 6
+    assert gap.max() > 25
+    again = HindsightFeed([cache], 64, seed=0)(0)
+    assert torch.equal(pairs.present, again.present)

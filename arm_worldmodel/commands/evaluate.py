@@ -22,10 +22,15 @@ class Settings(PolicyConfig):
     task: str = "pick_and_place"  # reach, grasp, reach_with_object or pick_and_place
     simulator: Simulator = "mujoco"  # engine of the simulated arm
     suite: Literal["table"] | None = None  # table: run the whole success table
-    only: str = ""  # rows of the table whose name contains this
-    episodes: int = 50  # episodes, of each row of the table; one a seed
+    # rows of the table whose name contains this; with *: whose name it matches as a whole
+    only: str = ""
+    # weights of several training seeds for the table's rows of the planner; (): checkpoint= alone
+    checkpoints: tuple[str, ...] = ()
+    # episodes, one a seed; of the table's rows of the planner, with several checkpoints half as
+    # many with each; its other rows have half as many
+    episodes: int = 50
     first_seed: int = 100_000  # seed of the first episode
-    planner_seeds: int = 3  # seeds of the planner, which take turns
+    planner_seed: int = 0  # with an episode's seed draws the planner's samples in it
     out: str = "outputs/evaluate"  # folder of the report and the episodes' logs
     max_steps: int | None = None  # most control steps of an episode; null: the task's
     workers: int | None = None  # processes; null: one a core
@@ -38,17 +43,20 @@ class Settings(PolicyConfig):
         found = idle_workers(self.pool)
         if self.suite is not None:
             found.update(dict.fromkeys(
-                ("task", "simulator", "policy", "goal", "calibration", "readout", "max_steps",
-                 "arm.task.name"), "each row of suite=table has its own",
+                ("task", "simulator", "policy", "goal", "calibration", "readout", "predictor",
+                 "blind", "max_steps", "arm.task.name", "arm.task.subgoals", "arm.scene.object"),
+                "each row of suite=table has its own",
             ))
+            if self.checkpoints:
+                found["checkpoint"] = "checkpoints= has the weights"
             if self.record is None:
                 found["arm.wrist_camera"] = "no agent looks at its images; record= stores them"
             return found
         stored = self.record is not None
         found.update({**super().idle(), **idle_arm(self.simulator, self.arm, stored)})
-        found["only"] = "it belongs to suite=table"
+        found.update(dict.fromkeys(("only", "checkpoints"), "it belongs to suite=table"))
         if not self.samples:
-            found["planner_seeds"] = f"policy={self.policy} draws no samples"
+            found["planner_seed"] = f"policy={self.policy} draws no samples"
         if self.goal == "single":
             found["arm.task.subgoals"] = "goal=single takes the last image only"
         return found
@@ -56,10 +64,10 @@ class Settings(PolicyConfig):
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns the report of the one row, or of the table; raises ``ValueError`` for no episodes."""
-    if settings.episodes < 1 or settings.planner_seeds < 1:
+    if settings.episodes < 1 or settings.planner_seed < 0:
         raise ValueError(
-            f"episodes={settings.episodes}, planner_seeds={settings.planner_seeds}; both must be "
-            "at least 1"
+            f"episodes={settings.episodes}, planner_seed={settings.planner_seed}; they must be at "
+            "least 1 and 0"
         )
     return run_suite(settings) if settings.suite else run_cell(settings)
 
@@ -84,12 +92,12 @@ def run_cell(settings: Settings) -> dict[str, Any]:
     arm_for(settings.arm, settings.task)  # report a bad task or checkpoint before any work
     if not settings.policy.startswith("simulator_"):
         make_agent(loadable(cell.policy))
-    jobs = jobs_of(cell, settings.first_seed, settings.planner_seeds)
+    jobs = jobs_of(cell, settings.first_seed, settings.planner_seed)
     failures = log = None
     outcomes: list[Outcome] = []
     if "://" not in settings.out:
         failures = str(Path(settings.out).resolve() / "failures")
-        log = unfinished(Path(settings.out), cell)
+        log = unfinished(Path(settings.out), cell, settings.planner_seed)
         outcomes = log.of(jobs)
         if outcomes:
             print(f"{len(outcomes)} episodes are of a run that was ended; to begin anew delete "
@@ -132,16 +140,22 @@ def run_cell(settings: Settings) -> dict[str, Any]:
 
 def run_suite(settings: Settings) -> dict[str, Any]:
     """Run the rows ``only`` names; the table shows every row that has episodes in ``out``."""
-    from arm_worldmodel.success_table import run_rows, table_cells, write_table
+    from fnmatch import fnmatchcase
+
+    from arm_worldmodel.success_table import run_rows, write_table
+    from arm_worldmodel.table_rows import table_rows
     from planners.load import policy_of
 
     out = Path(settings.out)
-    cells = table_cells(policy_of(settings), settings.arm, settings.episodes)
-    chosen = [c for c in cells if settings.only in c.name]
+    rows = table_rows(
+        policy_of(settings), settings.arm, settings.episodes, settings.checkpoints
+    )
+    pattern = settings.only if "*" in settings.only else f"*{settings.only}*"
+    chosen = [row for row in rows if fnmatchcase(row.name, pattern)]
     if not chosen:
         raise ValueError(f"only='{settings.only}' matches no row of the table")
     shown, outcomes = run_rows(
-        out, cells, chosen, settings.first_seed, settings.planner_seeds, settings.workers,
+        out, rows, chosen, settings.first_seed, settings.planner_seed, settings.workers,
         settings.pool, settings.record,
     )
     return write_table(out, shown, outcomes, asdict(settings))

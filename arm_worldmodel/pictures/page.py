@@ -19,6 +19,7 @@ from arm_worldmodel.pictures.style import svg
 from arm_worldmodel.pictures.success import RATES, failures_figure, split_name
 from arm_worldmodel.pictures.trace import Trace
 from arm_worldmodel.pictures.video import STEP_S
+from arm_worldmodel.table_text import interval_95, probability
 
 MOST_VIDEOS = 48  # on one page, taken from the rows in turn
 Row = Mapping[str, Any]  # name, group, task and ``summary`` of its episodes
@@ -169,14 +170,16 @@ def _table(rows: Sequence[Row]) -> str:
         lines += [_rate(cells[task]) if task in cells else "<td></td>" for task in tasks]
         lines.append("</tr>")
     lines += ["</tbody></table></div>",
-              '<p>Success in %, <small>Wilson 95 % interval, number of episodes.</small></p>',
+              '<p>Success in %, <small>95 % interval, number of episodes.</small></p>',
+              *_comparisons(rows),
               "<details><summary>distances, steps, seconds</summary>",
-              '<div class="scroll"><table><thead><tr><th>row</th><th>planner seeds</th>'
+              '<div class="scroll"><table><thead><tr><th>row</th><th>training seeds</th>'
               "<th>median distance</th><th>median steps</th><th>s per action</th></tr></thead>"
               "<tbody>"]
     for row in rows:
         lines.append(
-            f"<tr><td>{escape(row['name'])}</td><td class=number>{row['planner_seeds']}</td>"
+            f"<tr><td>{escape(row['name'])}</td>"
+            f"<td class=number>{row.get('training_seeds', 1)}</td>"
             f"<td class=number>{100 * row['median_distance_m']:.1f} cm</td>"
             f"<td class=number>{row['median_steps']:.0f}</td>"
             f"<td class=number>{row['median_plan_seconds']:.2f}</td></tr>"
@@ -184,9 +187,34 @@ def _table(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "</tbody></table></div></details>"])
 
 
+def _comparisons(rows: Sequence[Row]) -> list[str]:
+    """What rows lose against those that they stand beside."""
+    lines = []
+    for row in (row for row in rows if "comparison" in row):
+        found = row["comparison"]
+        low, high = (100 * bound for bound in found["interval_95"])
+        lines.append(
+            f"<tr><td>{escape(row['name'])}</td><td>{escape(row['against'])}</td>"
+            f"<td class=number>{found['pairs']}</td>"
+            f"<td class=number><b>{100 * found['difference']:.0f}</b></td>"
+            f"<td class=number>{low:.0f} to {high:.0f}</td>"
+            f"<td class=number>{probability(found['p_holm'])}</td></tr>"
+        )
+    if not lines:
+        return []
+    return [
+        "<details open><summary>points less than the row beside it</summary>",
+        '<div class="scroll"><table id="comparisons"><thead><tr><th>row</th><th>against</th>'
+        "<th>same episodes</th><th>points less</th><th>95 % interval</th><th>p (Holm)</th></tr>"
+        "</thead><tbody>", *lines, "</tbody></table></div>",
+        "<p>Exact McNemar test; interval of a difference of paired proportions (Newcombe).</p>",
+        "</details>",
+    ]
+
+
 def _rate(row: Row) -> str:
     rate = row["success_rate"]
-    low, high = row["wilson_95"]
+    low, high = interval_95(row)
     ink = "#fff" if rate > 0.72 else "inherit"
     return (
         f'<td style="background: {to_hex(RATES(0.9 * rate))}; color: {ink}">'
@@ -230,7 +258,7 @@ def _episodes(row: Row, episodes: Sequence[Row], failures: Sequence[Failure]) ->
         "<th>s per action</th></tr></thead><tbody>",
     ]
     for e in sorted(episodes, key=lambda e: (e["seed"], e["planner_seed"])):
-        anchor = shown.get((row["name"], e["seed"]))
+        anchor = shown.get((e.get("cell", row["name"]), e["seed"]))
         seed = f'<a href="#{escape(anchor)}">{e["seed"]}</a>' if anchor else str(e["seed"])
         word = "yes" if e["success"] else "no"
         lines.append(

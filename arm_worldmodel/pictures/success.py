@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from arm_worldmodel.pictures import style
+from arm_worldmodel.table_text import interval_95
 
 ROW_IN, NAME_IN, CELL_IN, TOP_IN = 0.24, 2.5, 1.42, 0.75
 RATES = matplotlib.colormaps["YlGn"]
@@ -28,7 +29,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def success_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Success in % of each setting and task, with its Wilson interval and number of episodes.
+    """Success in % of each setting and task, with its interval and number of episodes.
 
     ``rows`` as in the report: name, group, task, success_rate, wilson_95, episodes.
     """
@@ -46,7 +47,7 @@ def success_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axis.set(xlim=(0, width), ylim=(height, 0))
     axis.axis("off")
     axis.text(0.1, 0.24, "success, %", fontsize=11, weight="bold", color=style.INK, va="center")
-    axis.text(width - 0.1, 0.24, "Wilson 95 % interval, n episodes", fontsize=8, ha="right",
+    axis.text(width - 0.1, 0.24, "95 % interval, n episodes", fontsize=8, ha="right",
               color=style.MUTED, va="center")
     for column, task in enumerate(tasks):
         axis.text(NAME_IN + CELL_IN * (column + 0.5), TOP_IN - 0.14, task, fontsize=8.5,
@@ -67,7 +68,7 @@ def success_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 def _cell(axis: Axes, left: float, top: float, row: Mapping[str, Any]) -> None:
     rate = row["success_rate"]
-    low, high = row["wilson_95"]
+    low, high = interval_95(row)
     axis.add_patch(Rectangle((left + 0.02, top + 0.01), CELL_IN - 0.04, ROW_IN - 0.02,
                              facecolor=RATES(0.9 * rate), linewidth=0))
     colour = "white" if rate > 0.72 else style.INK

@@ -1,0 +1,77 @@
+"""Parts of the planner switched off, to see what they carry: eyes, trained weights, actions.
+
+Letters: S samples, T horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from planners.config import CEMConfig
+from planners.objective import Cost
+from planners.perception import Perception, View
+from planners.search import ImaginedOutcomes
+from robot_data.loop import Agent, Decision
+from worldmodel.device import device_of
+from worldmodel.imagination import Imagination
+from worldmodel.predictor import Predictor
+
+SEED = 0  # of random weights and of who gets whose cost
+
+
+class BlindAgent:
+    """Another agent whose camera shows black in every step; it sees the goal images and is told
+    the measured state."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+
+    def reset(self, goals: Sequence[Any], seed: int) -> None:
+        """Start an episode towards ``goals``, as the other agent does."""
+        self.agent.reset(goals, seed)
+
+    def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
+        """The other agent's decision on a black image."""
+        black = np.zeros_like(np.asarray(observation["image"]))
+        return self.agent.act({**observation, "image": black})
+
+
+def untrained(predictor: Predictor) -> Predictor:
+    """A predictor of the same shape, as it is before training: frozen, on the same device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        fresh = Predictor(predictor.config)
+    return fresh.to(device_of(predictor)).eval().requires_grad_(False)
+
+
+class ShuffledOutcomes(ImaginedOutcomes):
+    """Every sample gets the cost of where another sample's actions lead: costs as they are, but of
+    no use for choosing.  A planner that loses nothing by it does not use its world model."""
+
+    def __init__(self, imagination: Imagination, perception: Perception, cem: CEMConfig) -> None:
+        super().__init__(imagination, perception, cem)
+        self._generator = torch.Generator().manual_seed(SEED)
+
+    def reset(self) -> None:
+        """Forget the last episode; the draws begin anew."""
+        super().reset()
+        self._generator.manual_seed(SEED)
+
+    def cost(self, cost: Cost, view: View, actions: Tensor) -> Tensor:
+        """Costs [S] of actions [S, T, 7], each of another sample where there are several."""
+        costs = super().cost(cost, view, actions)
+        order = torch.randperm(len(costs), generator=self._generator).to(costs.device)
+        shuffled = torch.empty_like(costs)
+        shuffled[order] = costs[order.roll(1)]
+        return shuffled
+
+
+def shuffled(outcomes: ImaginedOutcomes) -> ShuffledOutcomes:
+    """The same imagination with shuffled costs."""
+    return ShuffledOutcomes(outcomes.imagination, outcomes.perception, outcomes.cem)
