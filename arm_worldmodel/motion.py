@@ -16,6 +16,7 @@ from arm_worldmodel.motion_windows import (
     KINDS,
     Windows,
     object_windows,
+    random_frames,
     random_moves,
     random_turns,
     reach,
@@ -58,13 +59,10 @@ def measure_motion(
                     for kind in KINDS for steps in OBJECT_STEPS]
     windows = [(kind, steps, w) for kind, steps, w in windows if steps <= most and len(w)]
     found: dict[str, list[dict[str, Any]]] = {"hand": [], "turn": [], "object": []}
-    real: dict[tuple[int, int], Array] = {}
     for kind, steps, part in Progress(windows, desc="imagined motion", unit="set"):
         rolled = Rolled(predictor, readout, episodes, part)
         if kind == "hand":
             found["hand"].append({"steps": steps, **hand_figures(rolled)})
-            real.update(zip(zip(part.episode.tolist(), part.frame.tolist(), strict=True),
-                            rolled.now, strict=True))
         elif kind == "turn":
             found["turn"].append({"steps": steps, **turn_figures(rolled)})
         else:
@@ -72,7 +70,7 @@ def measure_motion(
     return {
         "hand": found["hand"], "turn": found["turn"],
         "object": found["object"] if readout.config.object else None,
-        "readout": readout_figures(episodes, real),
+        "readout": readout_figures(readout, episodes, rng),
         "box_m": [corner.tolist() for corner in box],
     }
 
@@ -98,26 +96,25 @@ class Rolled:
             for name, value in values.items():
                 parts.setdefault(name, []).append(value)
 
-        for rows in np.array_split(np.arange(len(w)), -(-len(w) // BATCH)):
-            tokens = _tokens(episodes, w, rows, 0)
+        starts = list(zip(w.episode.tolist(), w.frame.tolist(), strict=True))
+        for begin in range(0, len(w), BATCH):
+            rows = slice(begin, begin + BATCH)
+            tokens = _tokens(episodes, starts[rows])
             state, action = (
                 torch.from_numpy(x[rows]).float() for x in (self.states, w.actions)
             )
             now = seen(readout, tokens)
             then = seen_in_imagination(predictor, readout, tokens, state, action)
             keep(now=now.hand, now_object=now.place, hand=then.hand, object=then.place)
-            keep(object_read=seen(readout, _tokens(episodes, w, rows, steps)).place
-                 if recorded else None)
+            ends = [(e, t + steps) for e, t in starts[rows]]
+            keep(object_read=seen(readout, _tokens(episodes, ends)).place if recorded else None)
         self.now, self.hand = _joined(parts["now"]), _joined(parts["hand"])
         self.now_object, self.object = _joined(parts["now_object"]), _joined(parts["object"])
         self.object_read = _joined(parts["object_read"])
 
 
-def _tokens(
-    episodes: Sequence[LatentEpisode], w: Windows, rows: NDArray[np.int64], later: int
-) -> torch.Tensor:
-    frames = [episodes[e].latents[t + later] for e, t in zip(w.episode[rows], w.frame[rows],
-                                                            strict=True)]
+def _tokens(episodes: Sequence[LatentEpisode], rows: list[tuple[int, int]]) -> torch.Tensor:
+    frames = [episodes[e].latents[t] for e, t in rows]
     return torch.from_numpy(np.stack(frames).astype(np.float32))
 
 
@@ -129,20 +126,24 @@ def _joined(parts: list[Any]) -> Any:
 
 
 def readout_figures(
-    episodes: Sequence[LatentEpisode], read: dict[tuple[int, int], Array]
+    readout: Readout, episodes: Sequence[LatentEpisode], rng: np.random.Generator
 ) -> dict[str, Figure]:
-    """Errors of states [7] read in real frames, by episode number and frame: hand [mm, degrees],
-    and the commanded closedness."""
-    of = np.array([e for e, _ in read])
+    """Errors of what is read in real frames: the hand [mm, degrees], and commanded closedness."""
+    rows = random_frames(episodes, rng)
     true = np.array([
-        np.r_[episodes[e].states[t, :6], episodes[e].commanded_closedness[t]] for e, t in read
+        np.r_[episodes[e].states[t, :6], episodes[e].commanded_closedness[t]] for e, t in rows
     ])
-    found = np.array(list(read.values()))
+    found = _joined([
+        seen(readout, _tokens(episodes, rows[begin : begin + BATCH])).hand
+        for begin in range(0, len(rows), BATCH)
+    ])
+    of = np.array([e for e, _ in rows])
     return {
         "off_mm": by_episode(1000 * np.linalg.norm((found - true)[:, :3], axis=1), of),
         "off_deg": by_episode(np.degrees(angle_between(found, true)), of),
         "gripper_off": by_episode(np.abs(found - true)[:, 6], of),
     }
+
 
 def hand_figures(r: Rolled) -> dict[str, Any]:
     """Of random translations [mm]: how far the hand went, how far off it is imagined, and the

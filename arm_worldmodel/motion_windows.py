@@ -5,7 +5,7 @@ Letters: B roll-outs, H actions in each, T frames of an episode.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 Box = tuple[Array, Array]  # lower and upper corner [3], base frame [m]
 
 FRAMES = 2  # frames of an episode that random actions start from
-DRAWS = 6  # random actions drawn at each
+DRAWS = 5  # random actions drawn at each
 MOVE_M = 0.06  # most that a random action moves along an axis [m]; shorter beyond two steps
 OBJECT_MOVE_M = 0.03  # least that hand (carried, released) or object (pushed) move, times sqrt(H)
 STILL_M = 0.02  # an object that moved less has stayed
@@ -59,12 +59,12 @@ def random_moves(
     episodes: Sequence[LatentEpisode], steps: int, box: Box, rng: np.random.Generator
 ) -> Windows:
     """One constant translation for ``steps`` actions, uniform on each axis, ending in ``box``."""
-    most = MOVE_M / max(1.0, steps / 2)
+    most = steps * MOVE_M / max(1.0, steps / 2)
 
     def draw(state: Array, held: bool) -> Array:
-        moves = rng.uniform(-most, most, (DRAWS, 3))
-        ends = state[:3] + steps * moves
-        moves = moves[np.all((ends > box[0]) & (ends < box[1]), axis=1)]
+        low = np.maximum(np.minimum(box[0] - state[:3], 0), -most)
+        high = np.minimum(np.maximum(box[1] - state[:3], 0), most)
+        moves = rng.uniform(low, high, (DRAWS, 3)) / steps
         return np.repeat(np.pad(moves, ((0, 0), (0, 4)))[:, None], steps, axis=1)
 
     return _from_frames(episodes, steps, draw, rng)
@@ -88,17 +88,31 @@ def random_turns(
     return _from_frames(episodes, steps, draw, rng)
 
 
-def _from_frames(episodes, steps, draw, rng: np.random.Generator) -> Windows:
+def random_frames(
+    episodes: Sequence[LatentEpisode], rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """``FRAMES`` frames of each episode: its number, and the frame."""
+    return [
+        (number, frame) for number, episode in enumerate(episodes)
+        for frame in np.sort(rng.choice(
+            len(episode.states), min(FRAMES, len(episode.states)), replace=False
+        )).tolist()
+    ]
+
+
+def _from_frames(
+    episodes: Sequence[LatentEpisode], steps: int, draw: Callable[[Array, bool], Array],
+    rng: np.random.Generator,
+) -> Windows:
     """Actions drawn by ``draw(state [7], held) -> [B, H, 7]`` at random frames."""
     rows: list[tuple[int, int]] = []
     actions = [np.zeros((0, steps, 7))]
-    for number, episode in enumerate(episodes):
+    for number, frame in random_frames(episodes, rng):
+        episode = episodes[number]
         held = holding(episode.states, episode.commanded_closedness)
-        count = min(FRAMES, len(held))
-        for frame in np.sort(rng.choice(len(held), count, replace=False)).tolist():
-            drawn = draw(episode.states[frame], bool(held[frame]))
-            rows += [(number, frame)] * len(drawn)
-            actions.append(drawn)
+        drawn = draw(episode.states[frame], bool(held[frame]))
+        rows += [(number, frame)] * len(drawn)
+        actions.append(drawn)
     taken = np.concatenate(actions)
     hand = np.array([episodes[e].states[t] for e, t in rows]).reshape(-1, 7)
     for step in range(steps):
