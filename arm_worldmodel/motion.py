@@ -59,7 +59,7 @@ def measure_motion(
                     for kind in KINDS for steps in OBJECT_STEPS]
     windows = [(kind, steps, w) for kind, steps, w in windows if steps <= most and len(w)]
     found: dict[str, list[dict[str, Any]]] = {"hand": [], "turn": [], "object": []}
-    for kind, steps, part in Progress(windows, desc="imagined motion", unit="set"):
+    for kind, steps, part in Progress(windows, desc="imagined motion", unit="set of roll-outs"):
         rolled = Rolled(predictor, readout, episodes, part)
         if kind == "hand":
             found["hand"].append({"steps": steps, **hand_figures(rolled)})

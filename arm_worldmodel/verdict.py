@@ -1,13 +1,15 @@
 """What the figures of ``worldmodel diagnose`` mean: which part of a model to trust, which to train.
 
-The thresholds below decide; docs/diagnosis.md explains each figure.
+A threshold is passed where the whole 95 % interval is beyond it; docs/diagnosis.md explains each
+figure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import takewhile
+from typing import Any, Literal, NamedTuple
 
 Figure = Mapping[str, float]  # mean and, over several episodes, low_95 and high_95
 Kind = Literal[
@@ -28,6 +30,14 @@ LEAST_FOLLOWED, MOST_DRAGGED = 0.5, 0.5
 MOST_REGRET = 0.5  # of a random choice's: half-way from the best action to chance
 
 TRAIN = "worldmodel train start_from=CHECKPOINT data=STORE out=DIR"
+RECOVER = (
+    "Train the predictor further, with the recovery loss "
+    f"({TRAIN} parts=[predictor] losses.recovery_weight=0.3)"
+)
+RECOVER_OBJECT = (
+    "Train the predictor further, with the recovery loss, on recordings that grasp, move and "
+    f"release objects ({TRAIN} parts=[predictor] losses.object_weight=0.3)"
+)
 
 
 @dataclass(frozen=True)
@@ -56,43 +66,62 @@ def judge(
     random ones.  usable: none of these.
     """
     found = _listens(summary)
-    if motion is not None:
-        found = found or _knows_the_arm(motion)
+    if found is None and motion is not None:
+        found = _knows_the_arm(motion)
     found = found or _knows_the_view(summary)
+    faults = [found] if found else _faults(motion, regret)
+    notes = [f"{fault.kind}: {fault.why}" for fault in faults[1:]]
+    notes += _notes(motion, regret)
+    if not faults:
+        return Verdict("usable", _praise(summary, motion, regret), tuple(notes))
+    first = faults[0]
+    return Verdict(first.kind, f"{first.why}.  {first.advice}", tuple(notes))
+
+
+class Fault(NamedTuple):
+    """What is wrong, the figures that say so, and what to do."""
+
+    kind: Kind
+    why: str
+    advice: str
+
+
+def _faults(motion: Mapping[str, Any] | None, regret: Mapping[str, Any] | None) -> list[Fault]:
+    """Of a model that listens and knows the arm, the first to mend first."""
+    found = []
     if motion is not None:
-        found = found or _hand(motion) or _object(motion)
+        found += [_hand(motion), _object(motion)]
     if regret is not None:
-        found = found or _choices(regret)
-    kind, text = found or ("usable", _praise(summary, motion, regret))
-    return Verdict(kind, text, tuple(_notes(motion, regret)))
+        found.append(_choices(regret))
+    return [fault for fault in found if fault is not None]
 
 
-Found = tuple[Kind, str] | None
-
-
-def _listens(summary: Mapping[str, Figure]) -> Found:
+def _listens(summary: Mapping[str, Figure]) -> Fault | None:
     rank = summary["rank_among_random"]
     if _high(rank) < CHANCE:
         return None
-    return "deaf", (
+    return Fault(
+        "deaf",
         f"{rank['mean']:.0%} of random actions beat the true one (chance: {CHANCE:.0%}): the model "
-        f"does not listen to actions here.  Train the predictor on recordings of this arm ({TRAIN} "
-        "parts=[predictor])"
+        "does not listen to actions here",
+        f"Train the predictor on recordings of this arm ({TRAIN} parts=[predictor])",
     )
 
 
-def _knows_the_arm(motion: Mapping[str, Any]) -> Found:
-    off = motion["readout"]["off_mm"]["mean"]
-    if off <= MOST_OFF_MM:
+def _knows_the_arm(motion: Mapping[str, Any]) -> Fault | None:
+    off = motion["readout"]["off_mm"]
+    if _low(off) <= MOST_OFF_MM:
         return None
-    return "unknown arm", (
-        f"the hand read in real frames is {off:.0f} mm off (at most {MOST_OFF_MM:.0f}): the model "
-        "does not know this arm or this camera, and no figure read from it counts.  A camera that "
-        f"was moved or turned: worldmodel calibrate.  Else fine-tune on recordings ({TRAIN})"
+    return Fault(
+        "unknown arm",
+        f"the hand read in real frames is {off['mean']:.0f} mm off (at most {MOST_OFF_MM:.0f}): "
+        "the model does not know this arm or this camera, and no figure read from it counts",
+        "A camera that was moved or turned: worldmodel calibrate.  Else fine-tune on recordings "
+        f"({TRAIN})",
     )
 
 
-def _knows_the_view(summary: Mapping[str, Figure]) -> Found:
+def _knows_the_view(summary: Mapping[str, Figure]) -> Fault | None:
     true, none, copy = (
         summary[f"energy_{name}"]["mean"]
         for name in ("true_action", "zero_action", "copy_last_frame")
@@ -100,79 +129,84 @@ def _knows_the_view(summary: Mapping[str, Figure]) -> Found:
     if true < min(none, copy):
         return None
     better = "no action" if none <= copy else "the last frame"
-    return "unknown arm", (
+    return Fault(
+        "unknown arm",
         f"the true action explains the next image worse than {better} does ({true:.3f} "
-        f"against {min(none, copy):.3f}): the model does not know this arm or this camera.  "
-        f"Fine-tune it on recordings ({TRAIN})"
+        f"against {min(none, copy):.3f}): the model does not know this arm or this camera",
+        f"Fine-tune it on recordings ({TRAIN})",
     )
 
 
-def _hand(motion: Mapping[str, Any]) -> Found:
+def _hand(motion: Mapping[str, Any]) -> Fault | None:
     first = motion["hand"][0]
     slope = first["slope"]
     deaf = [axis for axis in slope if _high(slope[axis]) < LEAST_SLOPE]
     if deaf:
         told = ", ".join(f"{axis} {slope[axis]['mean']:.2f}" for axis in deaf)
-        return "deaf", (
+        return Fault(
+            "deaf",
             f"after {_steps(first)} the imagined hand goes less than {LEAST_SLOPE:.0%} of the way "
-            f"that actions say (slopes: {told}).  Train the predictor further, with the recovery "
-            f"loss ({TRAIN} parts=[predictor] losses.recovery_weight=0.3)"
+            f"that actions say (slopes: {told})",
+            RECOVER,
         )
-    off = first["off_mm"]["mean"]
-    if off > MOST_OFF_MM:
-        return "imprecise", (
-            f"the imagined hand is {off:.0f} mm off after a move of {first['moved_mm']:.0f} mm (at "
-            f"most {MOST_OFF_MM:.0f}; {motion['readout']['off_mm']['mean']:.0f} in real frames).  "
-            f"Train the predictor further, with the recovery loss ({TRAIN} parts=[predictor] "
-            "losses.recovery_weight=0.3)"
+    off = first["off_mm"]
+    if _low(off) > MOST_OFF_MM:
+        return Fault(
+            "imprecise",
+            f"the imagined hand is {off['mean']:.0f} mm off after a move of "
+            f"{first['moved_mm']:.0f} mm (at most {MOST_OFF_MM:.0f}; "
+            f"{motion['readout']['off_mm']['mean']:.0f} in real frames)",
+            RECOVER,
         )
     return None
 
 
-def _object(motion: Mapping[str, Any]) -> Found:
+def _object(motion: Mapping[str, Any]) -> Fault | None:
     for row in motion["object"] or ():
         when = f"{row['kind']} objects, {_steps(row)}"
         if row["kind"] == "released":
-            if row["dragged"]["mean"] > MOST_DRAGGED:
-                return "drags objects along", (
+            if _low(row["dragged"]) > MOST_DRAGGED:
+                return Fault(
+                    "drags objects along",
                     f"{when}: imagined to go {row['dragged']['mean']:.0%} of the way of the hand "
-                    "that let them go.  Train the predictor further on recordings with releases "
-                    f"({TRAIN} parts=[predictor] losses.object_weight=0.3)"
+                    f"that let them go (at most {MOST_DRAGGED:.0%})",
+                    RECOVER_OBJECT,
                 )
             continue
-        if row["follows_read"]["mean"] < LEAST_FOLLOWED:
+        if _high(row["follows_read"]) < LEAST_FOLLOWED:
             if row["kind"] == "pushed":
                 continue  # a note says so
-            return "unknown object", (
+            return Fault(
+                "unknown object",
                 f"{when}: read in real frames, they go {row['follows_read']['mean']:.0%} of their "
-                "way: the readout does not see these objects.  Train it on recordings that grasp "
-                f"them ({TRAIN} parts=[readout,predictor])"
+                "way: the readout does not see these objects",
+                f"Train it on recordings that grasp them ({TRAIN} parts=[readout,predictor])",
             )
-        if row["follows"]["mean"] < LEAST_FOLLOWED:
-            return "leaves objects behind", (
+        if _high(row["follows"]) < LEAST_FOLLOWED:
+            return Fault(
+                "leaves objects behind",
                 f"{when}: imagined to go {row['follows']['mean']:.0%} of their way (at least "
-                f"{LEAST_FOLLOWED:.0%}; {row['follows_read']['mean']:.0%} as read in real frames). "
-                f" Train the predictor further on recordings that move objects ({TRAIN} "
-                "parts=[predictor] losses.object_weight=0.3)"
+                f"{LEAST_FOLLOWED:.0%}; {row['follows_read']['mean']:.0%} as read in real frames)",
+                RECOVER_OBJECT,
             )
     return None
 
 
-def _choices(regret: Mapping[str, Any]) -> Found:
-    imagined, rendered = (
-        regret[f"{name}_choice"]["relative"]["mean"] for name in ("imagined", "rendered")
-    )
-    if imagined <= MOST_REGRET:
+def _choices(regret: Mapping[str, Any]) -> Fault | None:
+    found = regret["imagined_choice"]["relative"]
+    if _low(found) <= MOST_REGRET:
         return None
+    imagined, rendered = found["mean"], regret["rendered_choice"]["relative"]["mean"]
+    cost = rendered > MOST_REGRET
     fault = (
-        "the cost is at fault: by the true images it is no better"
-        if rendered > MOST_REGRET
+        "the cost is at fault: by the true images it is no better" if cost
         else f"the imagination is at fault: by the true images it is {rendered:.0%}"
     )
-    return "misjudges", (
+    return Fault(
+        "misjudges",
         f"the action of lowest cost regrets {imagined:.0%} of what a random one does (at most "
-        f"{MOST_REGRET:.0%}); {fault}.  Train the "
-        f"{'readout' if rendered > MOST_REGRET else 'predictor'} further ({TRAIN})"
+        f"{MOST_REGRET:.0%}); {fault}",
+        f"Train the {'readout' if cost else 'predictor'} further ({TRAIN})",
     )
 
 
@@ -186,11 +220,12 @@ def _praise(
         f"{none:.3f}), and {summary['rank_among_random']['mean']:.1%} of random actions beat it"
     ]
     if motion is not None:
-        good = [row for row in motion["hand"] if row["off_mm"]["mean"] <= MOST_OFF_MM]
-        parts.append(
-            f"the imagined hand is at most {max(row['off_mm']['mean'] for row in good):.0f} mm off "
-            f"for {_steps(good[-1])}"
-        )
+        good = list(takewhile(lambda row: row["off_mm"]["mean"] <= MOST_OFF_MM, motion["hand"]))
+        if good:
+            parts.append(
+                f"the imagined hand is {good[-1]['off_mm']['mean']:.0f} mm off after "
+                f"{_steps(good[-1])}"
+            )
     if motion is not None and motion["object"]:
         parts.append("objects go where they should")
     if regret is not None:
@@ -221,15 +256,19 @@ def _notes(motion: Mapping[str, Any] | None, regret: Mapping[str, Any] | None) -
         found += [
             f"the readout does not see pushed objects move ({_steps(row)})"
             for row in motion["object"] or ()
-            if row["kind"] == "pushed" and row["follows_read"]["mean"] < LEAST_FOLLOWED
+            if row["kind"] == "pushed" and _high(row["follows_read"]) < LEAST_FOLLOWED
         ]
     if regret is None:
-        found.append("choices were not measured; banks=6 does, in the simulator")
+        found.append("choices were not measured: worldmodel diagnose banks=6 does, simulated")
     return found
 
 
 def _steps(row: Mapping[str, Any]) -> str:
     return f"{row['steps']} step{'s' if row['steps'] > 1 else ''}"
+
+
+def _low(figure: Figure) -> float:
+    return figure.get("low_95", figure["mean"])
 
 
 def _high(figure: Figure) -> float:

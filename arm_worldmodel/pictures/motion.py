@@ -32,7 +32,8 @@ def motion_figure(motion: Mapping[str, Any]) -> Figure:
     _hand(hand, motion)
     _slopes(slopes, motion)
     if kinds:
-        for axis, kind in zip(np.atleast_1d(rows[1].subplots(1, len(kinds))), kinds, strict=True):
+        axes = rows[1].subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+        for axis, kind in zip(axes, kinds, strict=True):
             _object(axis, kind, [row for row in motion["object"] if row["kind"] == kind])
     figure.suptitle(
         "Where are hand and object imagined?", fontsize=12, weight="bold", color=style.INK, x=0.01,
