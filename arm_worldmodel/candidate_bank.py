@@ -8,7 +8,7 @@ not (AD-WM, 2609.30264).  Letters: S candidates, N tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import comb
 from typing import Any
 
@@ -19,18 +19,19 @@ from numpy.typing import NDArray
 from arm_worldmodel.motion import by_episode, ratio
 from arm_worldmodel.running import FIRST_SEED
 from planners.cem import CEM
-from planners.config import AgentConfig, EmbeddingConfig
+from planners.config import AgentConfig, EmbeddingConfig, ObjectiveConfig
 from planners.load import planning_parts
-from planners.objective import GoalObjective
+from planners.objective import Cost
 from planners.oracle import simulate
-from planners.own_cost import TOKENS_ONLY
-from planners.perception import View
+from planners.perception import Perception, View
 from robot_data.pose import rotation
 from sims.arm import Arm, ArmConfig
 from sims.make import arm_for, make_env
 from sims.waypoints import Waypoint, waypoint_action, waypoint_reached
+from worldmodel.device import to_host
 from worldmodel.models import Models
 from worldmodel.progress import Progress
+from worldmodel.rollout import integrate
 
 Array = NDArray[np.float64]
 
@@ -56,8 +57,7 @@ def agent_config(models: Models) -> AgentConfig:
     """A planner that judges by latents alone: hand, gripper and object as the readout reads them,
     or, where it reads no object, the tokens' L1."""
     reads = models.has("readout") and models.readout.config.object
-    distance = "embedding" if reads else "l1"
-    return AgentConfig(objective=replace(TOKENS_ONLY, distance=distance))
+    return AgentConfig(objective=ObjectiveConfig("embedding" if reads else "l1"))
 
 
 def measure_regret(models: Models, episodes: int, seed: int) -> dict[str, Any]:
@@ -90,9 +90,9 @@ def banks_of_episode(
         scripted = waypoint_action(towards, env.state, env.commanded)
         actions = candidates(scripted, config, rng)
         view = perception.view(observation)
-        objective = goals.objective(index, view)
-        imagined = search.cost(objective, view)(actions)
-        rendered, distance = _outcomes(env, perception.encode, objective, view, actions, goal)
+        cost = goals.towards(goals[index])
+        imagined = to_host(search.outcomes.cost(cost, view, actions))
+        rendered, distance = _outcomes(env, perception, cost, view, actions, goal)
         yield Bank(
             episode_seed, name, imagined.double().numpy(), rendered, distance,
             distance_m(outcome(env), goal),
@@ -117,15 +117,16 @@ def candidates(
 
 @torch.inference_mode()
 def _outcomes(
-    env: Arm, encode: Any, objective: GoalObjective, view: View, actions: torch.Tensor, goal: Array
+    env: Arm, perception: Perception, cost: Cost, view: View, actions: torch.Tensor, goal: Array
 ) -> tuple[Array, Array]:
     """Costs of the images that really follow, and true distances [m], [S] each."""
     images, distances = [], []
     for _ in simulate(env, actions):
         images.append(env.camera_image("exo"))
         distances.append(distance_m(outcome(env), goal))
-    tokens = encode(torch.from_numpy(np.stack(images)).to(view.state.device))
-    return objective.token_cost(tokens).cpu().double().numpy(), np.array(distances)
+    tokens = perception.encode(torch.from_numpy(np.stack(images)).to(perception.device))
+    found = cost(tokens, integrate(view.state, actions.to(view.state.device)))
+    return to_host(found).double().numpy(), np.array(distances)
 
 
 def outcome(env: Arm) -> Array:
