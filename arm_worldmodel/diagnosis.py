@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from arm_worldmodel.config import DiagnosisConfig
+from arm_worldmodel.motion_text import motion_lines, regret_lines
 from arm_worldmodel.pictures.diagnosis import PLANES, write_diagnosis
+from arm_worldmodel.pictures.motion import write_motion
 from arm_worldmodel.report import bootstrap_95
 from arm_worldmodel.verdict import judge
 from planners.config import CEMConfig
@@ -52,11 +54,14 @@ class EpisodeFigures:
 
 
 class Diagnosis:
-    """The figures of all episodes."""
+    """The figures of all episodes; ``motion`` and ``regret``, the sections of
+    ``arm_worldmodel.motion`` and ``arm_worldmodel.candidate_bank``, where they were measured."""
 
     def __init__(self, settings: DiagnosisConfig) -> None:
         self.settings = settings
         self.episodes: list[EpisodeFigures] = []
+        self.motion: dict[str, Any] | None = None
+        self.regret: dict[str, Any] | None = None
 
     def add(self, episode: EpisodeFigures | None) -> None:
         """Add one episode; None, one that hardly moves, adds nothing."""
@@ -84,19 +89,28 @@ class Diagnosis:
         return {
             "episodes": len(self.episodes), "windows_per_episode": self.settings.windows,
             "random_actions": self.settings.candidates, "summary": self.summary,
-            "verdict": asdict(judge(self.summary)),
-            "by_horizon": self.by_horizon,
+            "verdict": asdict(judge(self.summary, self.motion, self.regret)),
+            "by_horizon": self.by_horizon, "motion": self.motion, "regret": self.regret,
             "per_episode": [{"episode": e.name, **e.figures} for e in self.episodes],
         }
 
     def table(self) -> str:
         """The figures as text; after ``report``."""
-        verdict = judge(self.summary)
-        table = _table(self.summary, self.by_horizon, len(self.episodes))
-        return f"{table}\nverdict: {verdict.kind}: {verdict.text}"
+        verdict = judge(self.summary, self.motion, self.regret)
+        lines = [_table(self.summary, self.by_horizon, len(self.episodes))]
+        if self.motion is not None:
+            lines += motion_lines(self.motion)
+        if self.regret is not None:
+            lines += regret_lines(self.regret)
+        lines.append(f"verdict: {verdict.kind}: {verdict.text}")
+        lines += [f"  also: {note}" for note in verdict.notes]
+        return "\n".join(lines)
 
     def draw(self, path: Path) -> None:
-        """Write the figure; after ``report``."""
+        """Write the figure, and beside it ``motion.png`` where that was measured; after
+        ``report``."""
+        if self.motion is not None:
+            write_motion(path.with_name("motion.png"), self.motion)
         fields = np.mean([e.landscape for e in self.episodes], axis=0)
         ranks = [e.figures["rank_among_random"] for e in self.episodes]
         write_diagnosis(

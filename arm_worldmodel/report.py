@@ -104,9 +104,15 @@ def wilson_95(successes: int, trials: int) -> tuple[float, float]:
     return min(rate, max(0.0, centre - half)), max(rate, min(1.0, centre + half))
 
 
-def bootstrap_95(values: NDArray[np.float64], resamples: int = 4000) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean, 95 %; ``values`` [K] are the units."""
+def bootstrap_95(
+    values: NDArray[np.float64], below: NDArray[np.float64] | None = None, resamples: int = 4000
+) -> tuple[float, float]:
+    """Percentile bootstrap interval, 95 %, of the mean of ``values`` [K], or of their sum over
+    that of ``below`` [K], above 0; the K are the units."""
     rng = np.random.default_rng(0)
-    means = values[rng.integers(len(values), size=(resamples, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
+    drawn = rng.integers(len(values), size=(resamples, len(values)))
+    found = values[drawn].mean(axis=1)
+    if below is not None:
+        found = found / below[drawn].mean(axis=1)
+    low, high = np.quantile(found, [0.025, 0.975])
     return float(low), float(high)

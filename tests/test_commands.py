@@ -158,6 +158,9 @@ def test_diagnose_reports_ranks_drift_and_a_figure(data, weights):
         assert row["low_95"] <= row["mean"] <= row["high_95"]
     assert [row["horizon"] for row in found["by_horizon"]] == [1, 2]
     assert (out / "diagnose.png").stat().st_size > 10_000
+    assert {"hand", "turn", "object", "readout"} <= set(found["motion"])
+    assert found["regret"] is None
+    assert (out / "motion.png").stat().st_size > 10_000
 
 
 def test_encode_is_keyed_by_the_encoder(data, weights):

@@ -22,6 +22,7 @@ from arm_worldmodel.pictures.failures import (
     forget_failures,
     room_for,
 )
+from arm_worldmodel.pictures.motion import motion_figure
 from arm_worldmodel.pictures.success import failures_figure, success_figure
 from arm_worldmodel.pictures.trace import Trace
 from robot_data.loop import Decision, Start, Step
@@ -389,6 +390,35 @@ def test_one_step_of_drift_is_seen():
     assert [line.get_ydata()[0] for line in points] == pytest.approx([0.3, 0.2])
     low, high = axis.get_xlim()
     assert low < 1 < high
+
+
+def motion(kinds):
+    slope = {axis: interval(0.8) for axis in "xyz"}
+    turned = {axis: interval(0.1, 0.2) for axis in ("roll", "pitch", "yaw", "gripper")}
+    return {
+        "hand": [{"steps": s, "moved_mm": 60.0 + 5 * s, "off_mm": interval(8 + 2 * s, 1),
+                  "slope": slope} for s in (1, 3, 5, 8)],
+        "turn": [{"steps": 1, "slope": turned}] if kinds is not None else [],
+        "object": None if kinds is None else [
+            {"kind": kind, "steps": s, "stayed_off_mm": 40.0 + 10 * s, "off_mm": 15.0 + 3 * s,
+             "read_off_mm": 13.0} for kind in kinds for s in (1, 3, 5)
+        ],
+        "readout": {"off_mm": interval(7, 1)},
+    }
+
+
+@pytest.mark.parametrize(
+    "kinds", [None, (), ("carried",), ("carried", "released"), ("carried", "released", "pushed")]
+)
+def test_imagined_motion_is_legible_and_objects_share_their_scale(kinds):
+    figure = motion_figure(motion(kinds))
+    found = assert_legible(figure)
+    panels = len(kinds or ())
+    assert sum(text.startswith("good: ") for text in found) == 2 + panels
+    objects = [axis for axis in figure.axes if "object off by" in axis.get_ylabel()]
+    assert len(objects) == panels
+    assert len({axis.get_ylim() for axis in objects}) <= 1
+    assert_apart(figure, figure.axes)
 
 
 @pytest.mark.parametrize("windows", [0, 24])

@@ -13,7 +13,8 @@ from planners.config import AgentConfig, PolicyConfig
 @dataclass(frozen=True)
 class Settings(DiagnosisConfig):
     """What would the agent do, on recorded episodes?  In every window it plans towards a later
-    frame and its action is compared with the recorded one; and all that ``diagnose`` measures.
+    frame and its action is compared with the recorded one; and all that ``diagnose`` measures on
+    recordings.
 
     Meta's vjepa2-ac-vitg.pt has no readout: agent.objective.distance=l1 plans by tokens alone.
     """
@@ -41,6 +42,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
     from arm_worldmodel.diagnosis import Diagnosis, diagnose_episode
     from arm_worldmodel.encoding import fill_cache
+    from arm_worldmodel.motion import measure_motion
     from arm_worldmodel.pictures.agreement import write_agreement
     from arm_worldmodel.replaying import (
         Planned,
@@ -84,6 +86,8 @@ def run(settings: Settings) -> dict[str, Any]:
             windows[episode.name] = planned
         if number < settings.shown:
             rerun_file(out / f"{episode.name}.rrd", env, episode, planned, surprises[episode.name])
+    if readout is not None:
+        diagnosis.motion = measure_motion(fast, readout, episodes, settings.seed)
     report: dict[str, Any] = {
         **diagnosis.report(),
         "agent": agreement(windows),
@@ -104,6 +108,6 @@ def run(settings: Settings) -> dict[str, Any]:
     write_report(out, report)
     print(diagnosis.table())
     print(agreement_table(report["agent"]))
-    print(f"figures: {out}/replay.png, {out}/agreement.png  report: {out}/report.json\n"
+    print(f"figures: {out}/*.png  report: {out}/report.json\n"
           f"view: {viewer(out / '*.rrd')}")
     return report

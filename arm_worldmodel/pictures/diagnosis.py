@@ -96,7 +96,7 @@ def _energies(axis: Axes, summary: Mapping[str, Interval]) -> None:
         mean = summary[name]["mean"]
         colour = style.IMAGINED if name == "energy_true_action" else style.RULE
         axis.barh(place, mean, color=colour, height=0.66)
-        axis.errorbar(mean, place, xerr=_reach(summary[name]), color=style.INK, linewidth=1.2,
+        axis.errorbar(mean, place, xerr=reach_of(summary[name]), color=style.INK, linewidth=1.2,
                       capsize=3)
     axis.set_yticks(range(len(names)), [ENERGIES[n] for n in reversed(names)], fontsize=8)
     axis.set_xlabel("energy (L1 to the recorded next latents)", fontsize=8)
@@ -123,7 +123,7 @@ def _drift(axis: Axes, by_horizon: Sequence[Mapping[str, Any]]) -> None:
              ("imagined", "imagined", style.IMAGINED))
     for key, label, colour in lines:
         mean = [row[key]["mean"] for row in by_horizon]
-        reach = np.hstack([_reach(row[key]) for row in by_horizon])
+        reach = np.hstack([reach_of(row[key]) for row in by_horizon])
         axis.errorbar(ahead, mean, yerr=reach, color=colour, marker="o", markersize=4,
                       linewidth=1.4, capsize=3, label=label)
     axis.set_xlim(ahead.min() - 0.5, ahead.max() + 0.5)
@@ -135,7 +135,7 @@ def _drift(axis: Axes, by_horizon: Sequence[Mapping[str, Any]]) -> None:
     style.title(axis, "drift of imagined latents", "imagined stays below copied")
 
 
-def _reach(value: Interval) -> NDArray[np.float64]:
+def reach_of(value: Interval) -> NDArray[np.float64]:
     """How far the interval reaches below and above the mean [2, 1]; 0 where there is none."""
     low, high = value.get("low_95"), value.get("high_95")
     mean = value["mean"]
