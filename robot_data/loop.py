@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,6 +72,10 @@ class Step:
     decision: Decision
     following: dict[str, NDArray[Any]]
     info: dict[str, Any]
+
+
+# Pictures uint8 [h, w, 3] by name of what was imagined for the frame after a step
+StepPictures = Callable[[Step], Mapping[str, NDArray[np.uint8]]]
 
 
 class Subscriber(Protocol):

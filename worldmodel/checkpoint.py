@@ -2,7 +2,8 @@
 
 A folder holds ``encoder.safetensors`` and, once trained, ``predictor``, ``readout``,
 ``subgoals``, ``inverse_dynamics`` and ``decoder``; each file's metadata has its configuration and
-the hash of the encoder it belongs to.  ``worldmodel.models`` loads them, and weights of other layouts.
+the hash of the encoder it belongs to.  ``worldmodel.models`` loads them, and weights of other
+layouts.
 """
 
 from __future__ import annotations

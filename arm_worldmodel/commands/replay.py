@@ -41,6 +41,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
     from arm_worldmodel.diagnosis import Diagnosis, diagnose_episode
     from arm_worldmodel.encoding import fill_cache
+    from arm_worldmodel.imagining import painter_of, write_roll_outs
     from arm_worldmodel.pictures.agreement import write_agreement
     from arm_worldmodel.replaying import (
         Planned,
@@ -67,6 +68,7 @@ def run(settings: Settings) -> dict[str, Any]:
     parts = planning_parts(models.encoder, models.predictor, readout, settings.agent)
     agent = PlanningAgent(*parts)
     fast = copy.deepcopy(models.predictor).to(torch.bfloat16)
+    painter = painter_of(fast, settings.checkpoint)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     diagnosis = Diagnosis(settings)
@@ -83,7 +85,8 @@ def run(settings: Settings) -> dict[str, Any]:
         if planned:
             windows[episode.name] = planned
         if number < settings.shown:
-            rerun_file(out / f"{episode.name}.rrd", env, episode, planned, surprises[episode.name])
+            path = out / f"{episode.name}.rrd"
+            rerun_file(path, env, episode, planned, surprises[episode.name], painter)
     report: dict[str, Any] = {
         **diagnosis.report(),
         "agent": agreement(windows),
@@ -96,6 +99,8 @@ def run(settings: Settings) -> dict[str, Any]:
         },
     }
     diagnosis.draw(out / "replay.png")
+    if painter is not None:
+        write_roll_outs(out, painter, settings.data, episodes, settings.horizon)
     every = [w for found in windows.values() for w in found]
     write_agreement(
         out / "agreement.png", np.array([w.planned for w in every]),
@@ -104,6 +109,6 @@ def run(settings: Settings) -> dict[str, Any]:
     write_report(out, report)
     print(diagnosis.table())
     print(agreement_table(report["agent"]))
-    print(f"figures: {out}/replay.png, {out}/agreement.png  report: {out}/report.json\n"
+    print(f"figures: {out}/*.png  report: {out}/report.json\n"
           f"view: {viewer(out / '*.rrd')}")
     return report
