@@ -40,7 +40,7 @@ from worldmodel.rollout import rollout
 
 Image = NDArray[np.uint8]
 REVERSED = np.array([-1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 1.0])  # turns and gripper as they were
-SHOWN = 6  # episodes in the pictures of ``write_roll_outs``
+SHOWN = 6  # episodes in the pictures of recorded roll-outs
 
 
 class Painter:
@@ -134,20 +134,23 @@ def roll_outs(
 
 def write_roll_outs(
     out: Path, painter: Painter, data: str, episodes: Sequence[LatentEpisode], horizon: int
-) -> list[str]:
-    """``imagined.png``, ``imagined.mp4`` and ``imagined.rrd`` in ``out``, of the first ``SHOWN``
-    episodes of the store ``data``; their names.  None, and the reason said on stderr, where no
-    episode is long enough."""
+) -> list[Path]:
+    """A sheet, a film and a rerun file of the first ``SHOWN`` episodes of the store ``data``, in
+    the folder ``imagined`` of ``out``; returns the files.  None, and the reason said on stderr,
+    where no episode is long enough."""
     found = roll_outs(painter, EpisodeStore(data), episodes, horizon, SHOWN)
     if not found:
         print(f"no pictures of what is imagined: no episode of {data} has more than {horizon} "
               "frames; lower horizon", file=sys.stderr)
         return []
-    blocks = [block_of_roll_out(rolled) for rolled in found]
-    write_sheet(out / "imagined.png", blocks)
-    write_video(out / "imagined.mp4", film(blocks))
-    write_rerun(out / "imagined.rrd", found)
-    return ["imagined.png", "imagined.mp4", "imagined.rrd"]
+    blocks, folder = [block_of_roll_out(rolled) for rolled in found], out / "imagined"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"roll_outs.{kind}" for kind in ("png", "mp4", "rrd")]
+    write_sheet(files[0], blocks)
+    write_video(files[1], film(blocks))
+    write_rerun(files[2], found)
+    print(f"imagined beside recorded: {', '.join(map(str, files))}")
+    return files
 
 
 # -- steps of an agent --------------------------------------------------------------------------

@@ -31,8 +31,8 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Planned:
-    """One window: its first frame; the actions [7] planned, recorded, and rejected (the first of the
-    dearest candidate, None where there are none); and how far planned and recorded differ."""
+    """One window: its first frame; the actions [7] planned, recorded, and rejected (the first of
+    the dearest candidate; None: there are none); how far planned and recorded differ."""
 
     frame: int
     planned: Array
