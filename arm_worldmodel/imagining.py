@@ -39,7 +39,7 @@ from worldmodel.predictor import Predictor
 from worldmodel.rollout import rollout
 
 Image = NDArray[np.uint8]
-REVERSED = np.array([-1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 1.0])  # turns and gripper as they were
+REVERSED = np.array([-1.0, -1.0, 1.0, 1.0, 1.0, 1.0, 1.0])  # the other way across the table
 SHOWN = 6  # episodes in the pictures of recorded roll-outs
 
 

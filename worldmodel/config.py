@@ -106,7 +106,7 @@ class DecoderConfig:
     patch_size: int = 16  # side of the encoder's patches [px]
     embed_dim: int = 192  # width of the encoder's tokens
     dim: int = 192  # width of a token inside the decoder
-    depth: int = 3  # transformer blocks
+    depth: int = 2  # transformer blocks
     num_heads: int = 6  # attention heads of a block
     channels: int = 48  # channels of the convolutions that join the patches
 

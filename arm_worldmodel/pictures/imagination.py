@@ -30,7 +30,7 @@ STEPS = {  # of an agent: rows of their sheet, beside what the camera saw
 class RollOut:
     """Images uint8 [H + 1, h, w, 3] each, of an episode from frame ``start``: as recorded; decoded
     from the latents of the recorded frames; decoded from the latents imagined after the first by
-    the recorded actions, and by the same with every move reversed."""
+    the recorded actions, and by the same with every move across the table reversed."""
 
     episode: str
     start: int
