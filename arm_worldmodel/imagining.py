@@ -165,7 +165,7 @@ class StepPainter:
 
     def __call__(self, step: Step) -> dict[str, Image]:
         """``chosen``: imagined after the action that was taken; ``rejected``: after the first
-        action of the dearest candidate of the search, where there are candidates."""
+        action of the dearest candidate that the search tried, where it tells one."""
         if self._last is None or self._last[0] is not step:
             self._last = step, self._imagine(step)
         return self._last[1]
@@ -174,8 +174,8 @@ class StepPainter:
     def _imagine(self, step: Step) -> dict[str, Image]:
         decision, perception = step.decision, self.agent.perception
         moves = {"chosen": decision.action}
-        if decision.candidates is not None:
-            moves["rejected"] = decision.candidates.actions[-1, 0]
+        if decision.candidates is not None and decision.candidates.rejected is not None:
+            moves["rejected"] = decision.candidates.rejected[0]
         view = perception.view(step.observation)
         state = perception.states_to_model(view.state[None])[0]
         actions = torch.from_numpy(np.stack(list(moves.values()))).to(state)

@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 @dataclass(frozen=True)
 class Planned:
     """One window: its first frame; the actions [7] planned, recorded, and rejected (the first of
-    the dearest candidate; None: there are none); how far planned and recorded differ."""
+    the dearest candidate; None: not told); how far planned and recorded differ."""
 
     frame: int
     planned: Array
@@ -56,10 +56,11 @@ def plan_windows(
         observation, info = env.reset(options={"episode": episode.name, "start": start})
         agent.reset([info["goal_image"]], settings.seed)
         decision = agent.act(observation)
+        tried = decision.candidates
         recorded = np.clip(diff(observation["state"], info["goal_state"]), -limit, limit)
         found.append(Planned(
             start, decision.action, recorded,
-            None if decision.candidates is None else decision.candidates.actions[-1, 0],
+            None if tried is None or tried.rejected is None else tried.rejected[0],
             action_error(decision.action, recorded), decision.cost, decision.seconds,
         ))
     return found

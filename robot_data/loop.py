@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 class Candidates:
     """What the search chose among last: action sequences [S, H, 7] (robot base frame, see
     ``robot_data.pose``), cheapest first, their costs [S], and where the hand would be after each:
-    positions [S, 3], x, y, z in the robot base frame [m]."""
+    positions [S, 3], x, y, z in the robot base frame [m]; ``rejected`` [H, 7]: the dearest of all
+    that were tried, where the search tells."""
 
     actions: NDArray[np.float64]
     costs: NDArray[np.float64]
     positions: NDArray[np.float64]
+    rejected: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

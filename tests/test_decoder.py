@@ -199,7 +199,7 @@ def test_an_agents_step_is_imagined_for_the_action_taken_and_a_rejected_one(part
     assert shown["chosen"].shape == (32, 32, 3)
     model = Model(Models("", parts))
     for name, action in (("chosen", step.decision.action),
-                         ("rejected", step.decision.candidates.actions[-1, 0])):
+                         ("rejected", step.decision.candidates.rejected[0])):
         expected = model.decode(model.imagine(images[0], STATE, action[None]).latents)[0]
         assert np.abs(shown[name].astype(int) - expected).max() <= 6, name  # bfloat16
     assert imagine(step) is shown  # film and rerun file share one imagining
