@@ -71,7 +71,7 @@ class Settings:
     )
     decoder_train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=3000, batch_size=32, learning_rate=2e-3, warmup_steps=50
+            steps=3000, batch_size=32, learning_rate=3e-3, warmup_steps=50
         )
     )
 
