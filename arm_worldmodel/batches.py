@@ -18,6 +18,7 @@ from robot_data.episodes import EpisodeStore
 from robot_data.events import GripperEvent, gripper_events, next_event, object_places
 from robot_data.images import fit_pictures
 from robot_data.latents import LatentCache, LatentEpisode
+from robot_data.layout import FrameReader
 from robot_data.pose import diff
 from robot_data.windows import WindowSampler
 from worldmodel.goal_conditioned import EVENTS
@@ -239,6 +240,40 @@ class HindsightFeed:
             inside = min(span, length - begin)
             return begin + np.sort(rng.choice(inside, self.frames, replace=False))
         return np.sort(rng.choice(length, self.frames, replace=False, p=weight / weight.sum()))
+
+
+class PictureFeed:
+    """Latents with the images they are of, ``frames`` of each episode drawn, for the decoder.
+
+    Only plain latents: those of augmented images are of other pictures than the store has.
+    """
+
+    def __init__(
+        self, cache: LatentCache, batch_size: int, seed: int, image_size: int, frames: int = 4
+    ) -> None:
+        self.store, self.episodes = cache.store, cache.episodes()
+        self.batch_size, self.seed = batch_size, seed
+        self.side, self.frames = image_size, frames
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """tokens [B, N, D]; images uint8 [B, H, W, 3]; how far each pixel is from the mean of the
+        frames drawn of its episode, 0..1 [B, H, W]."""
+        rng = np.random.default_rng([self.seed, step, 3])
+        tokens, images, moving = [], [], []
+        for _ in range(max(1, self.batch_size // self.frames)):
+            episode = self.episodes[int(rng.integers(len(self.episodes)))]
+            count = min(self.frames, len(episode.states))
+            rows = np.sort(rng.choice(len(episode.states), count, replace=False))
+            reader = FrameReader(self.store.group(episode.name))
+            seen = np.concatenate([reader.images(t, t + 1) for t in rows.tolist()])
+            seen = fit_pictures(seen, self.side)
+            tokens.append(episode.latents[rows])
+            images.append(seen)
+            moving.append(np.abs(seen - seen.mean(0)).mean(-1) / 255)
+        return (
+            torch.from_numpy(np.concatenate(tokens)), torch.from_numpy(np.concatenate(images)),
+            torch.from_numpy(np.concatenate(moving)).float(),
+        )
 
 
 def random_frames(episodes: list[LatentEpisode], count: int, seed: int):

@@ -21,6 +21,7 @@ WHAT = {
     "readout": "reads the commanded robot state from an image's latents",
     "subgoals": "predicts the next gripper event on the way to a goal image",
     "inverse_dynamics": "predicts the next action towards a goal image (behaviour cloning)",
+    "decoder": "makes pictures of latents, to look at",
 }
 
 
@@ -77,7 +78,8 @@ def _figures(folder: Path | None) -> list[str]:
     rows = [
         f"| {part} | {name} | {value:.4g} |"
         for part, key in (("predictor", "validation"), ("readout", "readout"),
-                          ("subgoals", "subgoals"), ("inverse_dynamics", "inverse_dynamics"))
+                          ("subgoals", "subgoals"), ("inverse_dynamics", "inverse_dynamics"),
+                          ("decoder", "decoder"))
         for name, value in (report.get(key) or {}).items() if isinstance(value, int | float)
     ]
     if not rows:

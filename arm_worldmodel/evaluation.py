@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from arm_worldmodel.imagining import step_painter
 from arm_worldmodel.outcomes import Outcome
 from arm_worldmodel.pictures.failures import FailureKeeper, file_name, room_for
 from arm_worldmodel.report import code_version, wilson_95
@@ -27,7 +28,7 @@ from planners.load import image_size, make_agent
 from planners.perception import Perception
 from planners.servo import ServoAgent
 from robot_data.episodes import EpisodeStore
-from robot_data.loop import Agent, Subscriber, run_episode
+from robot_data.loop import Agent, StepPictures, Subscriber, run_episode
 from robot_data.random_moves import STEP_M
 from robot_data.recording import EpisodeWriter
 from sims.arm import Arm, ArmConfig
@@ -124,6 +125,13 @@ def _own_calibration(env: Arm, perception: Perception, seed: int) -> Calibration
         return None
 
 
+def _imagine(cell: Cell, agent: Agent) -> StepPictures | None:
+    """Makes pictures of what ``agent`` imagines, where its checkpoint has a decoder."""
+    if _kept.get("imagine_of") is not agent:
+        _kept.update(imagine=step_painter(agent, cell.policy.checkpoint), imagine_of=agent)
+    return _kept["imagine"]
+
+
 def run_job(job: Job, keep: Keep) -> Outcome:
     """One episode; ``keep`` says what is left of it besides its outcome."""
     cell = job.cell
@@ -132,7 +140,7 @@ def run_job(job: Job, keep: Keep) -> Outcome:
     watchers: list[Subscriber] = []
     keeper = None
     if keep.failures is not None and room_for(Path(keep.failures), cell.name):
-        keeper = FailureKeeper(Path(keep.failures), cell.name, cell.task)
+        keeper = FailureKeeper(Path(keep.failures), cell.name, cell.task, _imagine(cell, agent))
         watchers.append(keeper)
     if keep.record is not None:
         store = EpisodeStore(keep.record)

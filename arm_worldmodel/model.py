@@ -1,4 +1,4 @@
-"""A world model in Python: images in, latents and imagined latents out.
+"""A world model in Python: images in, latents and imagined latents out, and pictures of these.
 
 Letters: B images, S action sequences, H actions in each, N tokens of an image, D their width.
 """
@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from robot_data.images import fit_picture
 from robot_data.schema import DataError, check_state
+from worldmodel.device import to_host
 from worldmodel.models import SHIPPED, Models
 from worldmodel.rollout import rollout
 
@@ -118,6 +119,24 @@ class Model:
             ))
         imagined = (torch.cat(parts)[:, 1:] for parts in zip(*found, strict=True))
         return Imagined(*(x.reshape(*moves.shape[:-1], *x.shape[2:]) for x in imagined))
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> NDArray[np.uint8]:
+        """Pictures uint8 [..., side, side, 3] of latents [..., N, D], seen or imagined, to look at;
+        nothing is planned by them.
+
+        Raises ``MissingPart`` where there is no decoder, ``DataError`` for other latents.
+        """
+        decoder, shape = self.models.decoder, self.models.encoder.config
+        size = (shape.tokens_per_frame, shape.embed_dim)
+        if latents.ndim < 2 or tuple(latents.shape[-2:]) != size:
+            raise DataError(
+                f"latents have shape {list(latents.shape)}; expected [..., {size[0]}, {size[1]}], "
+                "as encode and imagine return them"
+            )
+        rows = latents.reshape(-1, *size).to(self.device)
+        painted = torch.cat([decoder.images(part) for part in _chunks(rows)])
+        return to_host(painted).numpy().reshape(*latents.shape[:-2], *painted.shape[1:])
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write every part into a checkpoint folder of ours, in half precision; returns the files.

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from arm_worldmodel.config import DiagnosisConfig
 from arm_worldmodel.diagnosis import interval, motion_windows, range_95
+from arm_worldmodel.imagining import Image, Painter
 from planners.config import CEMConfig
 from robot_data.latents import LatentEpisode
 from robot_data.loop import Agent
@@ -30,11 +31,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Planned:
-    """One window: its first frame, what was planned and recorded, and how far they differ."""
+    """One window: its first frame; the actions [7] planned, recorded, and rejected (the first of
+    the dearest candidate; None: not told); how far planned and recorded differ."""
 
     frame: int
     planned: Array
     recorded: Array
+    rejected: Array | None
     errors: dict[str, float]
     cost: float
     seconds: float
@@ -53,10 +56,12 @@ def plan_windows(
         observation, info = env.reset(options={"episode": episode.name, "start": start})
         agent.reset([info["goal_image"]], settings.seed)
         decision = agent.act(observation)
+        tried = decision.candidates
         recorded = np.clip(diff(observation["state"], info["goal_state"]), -limit, limit)
         found.append(Planned(
-            start, decision.action, recorded, action_error(decision.action, recorded),
-            decision.cost, decision.seconds,
+            start, decision.action, recorded,
+            None if tried is None or tried.rejected is None else tried.rejected[0],
+            action_error(decision.action, recorded), decision.cost, decision.seconds,
         ))
     return found
 
@@ -116,14 +121,16 @@ def agreement_table(agreement: dict[str, Any]) -> str:
 
 
 def rerun_file(
-    path: Path, env: ReplayEnv, episode: LatentEpisode, planned: list[Planned], surprise: Array
+    path: Path, env: ReplayEnv, episode: LatentEpisode, planned: list[Planned], surprise: Array,
+    painter: Painter | None = None,
 ) -> None:
     """An ``.rrd`` file: camera and goal image, recorded hand path and planned moves in 3D,
-    imagined cost, error and surprise, laid out for the viewer."""
+    imagined cost, error and surprise, and with a ``painter`` pictures of what is imagined one step
+    after the actions planned, recorded and rejected; laid out for the viewer."""
     recording = env.store.read(episode.name)
     log = rr.RecordingStream("arm_worldmodel_replay")
     log.save(str(path))
-    log.send_blueprint(replay_blueprint())
+    log.send_blueprint(replay_blueprint(painter is not None))
     log.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
     log.log("world/recorded", rr.LineStrips3D([recording.states[:, :3]]), static=True)
     log.log("world/hand", rr.TransformAxes3D(0.06), static=True)
@@ -145,12 +152,31 @@ def rerun_file(
             log.log("goal", rr.Image(recording.images[t + env.ahead]).compress(QUALITY))
             log.log("cost/imagined", rr.Scalars(window.cost))
             log.log("error_m", rr.Scalars(window.errors["error_m"]))
+            for name, image in _imagined(painter, episode, window).items() if painter else ():
+                log.log(f"imagined/{name}", rr.Image(image).compress(QUALITY))
     log.flush()
     log.disconnect()
 
 
-def replay_blueprint() -> rrb.Blueprint:
-    """What the viewer shows of a replayed episode, and where."""
+def _imagined(painter: Painter, episode: LatentEpisode, window: Planned) -> dict[str, Image]:
+    """Pictures of what is imagined one step after each action of a window."""
+    moves = {"planned": window.planned, "recorded": window.recorded}
+    if window.rejected is not None:
+        moves["rejected"] = window.rejected
+    after = painter.after(
+        torch.from_numpy(np.array(episode.latents[window.frame])).float(),
+        torch.from_numpy(episode.states[window.frame]).float(),
+        torch.from_numpy(np.stack(list(moves.values()))[:, None]).float(),
+    )
+    return dict(zip(moves, after[:, -1], strict=True))
+
+
+def replay_blueprint(imagined: bool = False) -> rrb.Blueprint:
+    """What the viewer shows of a replayed episode, and where; with pictures of what is imagined."""
+    pictures = [("camera", "camera"), ("goal", "goal: the frame planned for")]
+    if imagined:
+        pictures += [(f"imagined/{name}", f"imagined: {name} action")
+                     for name in ("planned", "recorded", "rejected")]
     return rrb.Blueprint(
         rrb.Horizontal(
             rrb.Spatial3DView(
@@ -160,10 +186,9 @@ def replay_blueprint() -> rrb.Blueprint:
                 ),
             ),
             rrb.Vertical(
-                rrb.Horizontal(
-                    rrb.Spatial2DView(origin="camera", name="camera"),
-                    rrb.Spatial2DView(origin="goal", name="goal: the frame planned for"),
-                ),
+                rrb.Horizontal(*(
+                    rrb.Spatial2DView(origin=origin, name=name) for origin, name in pictures
+                )),
                 rrb.TimeSeriesView(origin="surprise", name="surprise (1: as copying the frame)"),
                 rrb.TimeSeriesView(origin="error_m", name="planned to recorded move [m]"),
                 rrb.TimeSeriesView(origin="cost", name="imagined cost"),

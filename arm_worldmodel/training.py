@@ -17,6 +17,7 @@ from arm_worldmodel.batches import (
     HindsightFeed,
     ImaginedFrames,
     LatentFeed,
+    PictureFeed,
     random_frames,
 )
 from arm_worldmodel.encoding import once
@@ -24,12 +25,14 @@ from robot_data.latents import LatentCache
 from robot_data.schema import DataError
 from worldmodel import checkpoint, probes
 from worldmodel.config import (
+    DecoderConfig,
     GoalConditionedConfig,
     LossConfig,
     PredictorConfig,
     ReadoutConfig,
     TrainConfig,
 )
+from worldmodel.decoder import Decoder
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import GoalConditioned, InverseDynamics, SubgoalPredictor
 from worldmodel.losses import PostTraining
@@ -38,9 +41,11 @@ from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
 from worldmodel.train import (
     post_train,
+    train_decoder,
     train_goal_conditioned,
     train_readout,
     validate,
+    validate_decoder,
     validate_goal_conditioned,
 )
 
@@ -136,6 +141,28 @@ def train_state_readout(
     if readout.config.object:
         figures |= probes.object_error(readout, tokens, targets[:, :3])
     return figures
+
+
+def train_picture_decoder(
+    cache: LatentCache, held_out: LatentCache | None, encoder: Encoder, config: DecoderConfig,
+    train: TrainConfig, out: str, start_from: str | None, validation_batches: int, device: str,
+) -> dict[str, float] | None:
+    """Train and save the decoder of latents into pictures, on plain latents and the images of
+    their store; its errors where latents are held out."""
+    torch.manual_seed(train.seed)
+    shape = encoder.config
+    fitted = replace(
+        config, image_size=shape.image_size, patch_size=shape.patch_size,
+        embed_dim=shape.embed_dim,
+    )
+    decoder = _trained(Decoder, start_from) if start_from else Decoder(fitted)
+    feed = PictureFeed(cache, train.batch_size, train.seed, shape.image_size)
+    train_decoder(decoder, feed, train, out, device)
+    once(checkpoint.save_part, out, decoder, encoder)
+    if held_out is None:
+        return None
+    check = PictureFeed(held_out, train.batch_size, 1, shape.image_size)
+    return validate_decoder(decoder, check, validation_batches)
 
 
 def _reader(losses: LossConfig, sources: Sequence[str]) -> Readout:

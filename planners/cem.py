@@ -19,7 +19,8 @@ from planners.config import CEMConfig
 @dataclass(frozen=True)
 class Plan:
     """actions [T, 7]; cost of those actions; cost_per_iteration: best so far after each; elites
-    [E, T, 7] of the last iteration, cheapest first, with their costs [E]."""
+    [E, T, 7] of the last iteration, cheapest first, with their costs [E]; dearest [T, 7]: of all
+    that were tried."""
 
     actions: Tensor
     cost: float
@@ -28,6 +29,7 @@ class Plan:
     stopped_early: bool
     elites: Tensor
     elite_costs: Tensor
+    dearest: Tensor
 
 
 class CEM:
@@ -56,6 +58,7 @@ class CEM:
             mean[:-1] = self._previous[1:]  # what was planned for later, one step on
         std = self.limit.expand(c.horizon, 7).clone()
         best, best_cost = mean, float("inf")
+        dearest, highest = mean, float("-inf")
         history: list[float] = []
         stopped = False
         elites = elite_costs = torch.empty(0)
@@ -73,6 +76,8 @@ class CEM:
             elites, elite_costs = actions[order], costs[order]
             if elite_costs[0] < best_cost:
                 best, best_cost = elites[0].clone(), elite_costs[0].item()
+            if costs.max() > highest:
+                dearest, highest = actions[costs.argmax()].clone(), costs.max().item()
             history.append(best_cost)
             # -- refit
             mean = torch.lerp(elites.mean(0), mean, c.momentum_mean)
@@ -84,7 +89,9 @@ class CEM:
                 break
         self._previous = best
         spent = time.monotonic() - started
-        return Plan(best, best_cost, tuple(history), spent, stopped, elites, elite_costs)
+        return Plan(
+            best, best_cost, tuple(history), spent, stopped, elites, elite_costs, dearest
+        )
 
     def bounded(self, actions: Tensor) -> Tensor:
         """Actions [..., 7] clipped to the limits, small gripper changes set to 0."""

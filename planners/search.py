@@ -132,5 +132,5 @@ def candidates(plan: Plan, state: Tensor) -> Candidates:
     ends = integrate(to_host(state), plan.elites)
     return Candidates(
         plan.elites.double().numpy(), plan.elite_costs.double().numpy(),
-        ends[:, :3].double().numpy(),
+        ends[:, :3].double().numpy(), plan.dearest.double().numpy(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 class Candidates:
     """What the search chose among last: action sequences [S, H, 7] (robot base frame, see
     ``robot_data.pose``), cheapest first, their costs [S], and where the hand would be after each:
-    positions [S, 3], x, y, z in the robot base frame [m]."""
+    positions [S, 3], x, y, z in the robot base frame [m]; ``rejected`` [H, 7]: the dearest of all
+    that were tried, where the search tells."""
 
     actions: NDArray[np.float64]
     costs: NDArray[np.float64]
     positions: NDArray[np.float64]
+    rejected: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,10 @@ class Step:
     decision: Decision
     following: dict[str, NDArray[Any]]
     info: dict[str, Any]
+
+
+# Pictures uint8 [h, w, 3] by name of what was imagined for the frame after a step
+StepPictures = Callable[[Step], Mapping[str, NDArray[np.uint8]]]
 
 
 class Subscriber(Protocol):

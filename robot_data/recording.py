@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from robot_data.episodes import EpisodeStore
-from robot_data.loop import Decision, Start, Step
+from robot_data.loop import Decision, Start, Step, StepPictures
 from robot_data.pose import compose
 from robot_data.recorder import EpisodeRecorder
 
@@ -46,8 +46,12 @@ class RerunRecorder:
     them, arm and object; beside it camera and goal image, costs, distance and action by step.
     """
 
-    def __init__(self, path: str | Path, live: bool = False) -> None:
-        """``live``: also in a viewer on this machine, started if there is none."""
+    def __init__(
+        self, path: str | Path, live: bool = False, imagine: StepPictures | None = None
+    ) -> None:
+        """``live``: also in a viewer on this machine, started if there is none.  ``imagine``: makes
+        pictures of what was imagined, shown at the frame that they were imagined for."""
+        self._imagine = imagine
         self._log = rr.RecordingStream("arm_worldmodel")
         if live:
             rr.spawn(connect=False, hide_welcome_screen=True)
@@ -60,7 +64,7 @@ class RerunRecorder:
     def on_start(self, start: Start) -> None:
         """Open the file; log the goals."""
         self._goals, self._names = start.goals, start.goal_names
-        self._log.send_blueprint(episode_blueprint())
+        self._log.send_blueprint(episode_blueprint(self._imagine is not None))
         self._log.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
         for axes, length in (("world/hand", 0.06), ("world/goal_hand", 0.04)):
             self._log.log(axes, rr.TransformAxes3D(length), static=True)
@@ -88,6 +92,8 @@ class RerunRecorder:
         self._log.log("distance_m", rr.Scalars(float(step.info["distance_m"])))
         self._plan(decision, step.observation["state"])
         self._show(step.index + 1, step.following, step.info)
+        for name, image in self._imagine(step).items() if self._imagine else ():
+            self._log.log(f"imagined/{name}", rr.Image(image).compress(QUALITY))
 
     def _plan(self, decision: Decision, state: NDArray[np.float64]) -> None:
         if decision.candidates is not None:
@@ -143,8 +149,12 @@ def _by_cost(costs: NDArray[np.float64]) -> NDArray[np.uint8]:
     return ((1 - share) * [255, 214, 0] + share * [40, 60, 150]).astype(np.uint8)
 
 
-def episode_blueprint() -> rrb.Blueprint:
-    """What the viewer shows of an episode, and where."""
+def episode_blueprint(imagined: bool = False) -> rrb.Blueprint:
+    """What the viewer shows of an episode, and where; with pictures of what was imagined."""
+    pictures = [("camera", "camera"), ("goal", "goal in force")]
+    if imagined:
+        pictures += [("imagined/chosen", "imagined a step ago"),
+                     ("imagined/rejected", "imagined, rejected candidate")]
     return rrb.Blueprint(
         rrb.Horizontal(
             rrb.Spatial3DView(
@@ -154,10 +164,9 @@ def episode_blueprint() -> rrb.Blueprint:
                 ),
             ),
             rrb.Vertical(
-                rrb.Horizontal(
-                    rrb.Spatial2DView(origin="camera", name="camera"),
-                    rrb.Spatial2DView(origin="goal", name="goal in force"),
-                ),
+                rrb.Horizontal(*(
+                    rrb.Spatial2DView(origin=origin, name=name) for origin, name in pictures
+                )),
                 rrb.TimeSeriesView(
                     origin="cost", name="cost to the goal image",
                     plot_legend=rrb.Corner2D.RightTop,

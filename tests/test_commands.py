@@ -49,7 +49,9 @@ def weights(data):
         "predictor.depth=1", "predictor.num_heads=4", "readout.dim=32",
         "readout.depth=1", "readout.num_heads=4", "train.steps=4", "train.batch_size=4",
         "readout_train.steps=4", "goal_train.steps=4", "goal_train.batch_size=16",
-        "goal_hidden=16", "variants=2", "validation_batches=1",
+        "goal_hidden=16", "variants=2", "validation_batches=1", "decoder.dim=32",
+        "decoder.depth=1", "decoder.num_heads=4", "decoder_train.steps=4",
+        "decoder_train.batch_size=8",
     ]) == 0
     return out
 
@@ -82,10 +84,12 @@ def test_train_reports_validation_and_readout(weights):
     assert {"teacher_forcing", "rollout", "copy", "shuffled_actions"} <= set(found["validation"])
     assert found["readout"]["position_median_m"] > 0
     assert (weights / "tensorboard").is_dir()
-    assert {"predictor", "readout", "subgoals", "inverse_dynamics"} == set(found["losses"])
+    assert set(found["losses"]) == {
+        "predictor", "readout", "subgoals", "inverse_dynamics", "decoder"
+    }
     assert all(figures["loss"] > 0 for figures in found["losses"].values())
     runs = {p.name for p in (weights / "tensorboard").iterdir()}  # they share the tag "loss"
-    assert {"pretrain", "train", "readout", "subgoals", "inverse_dynamics"} <= runs
+    assert {"pretrain", "train", "readout", "subgoals", "inverse_dynamics", "decoder"} <= runs
 
 
 def test_a_finished_collect_says_that_all_is_there(data, capsys):
@@ -118,8 +122,9 @@ def test_train_makes_every_part_and_reports_it(weights):
     found = report(weights)
     assert 0 <= found["subgoals"]["accuracy"] <= 1
     assert found["inverse_dynamics"]["move_mm"] > 0
+    assert 0 < found["decoder"]["error"] < 1
     names = {p.stem for p in weights.glob("*.safetensors")}
-    assert names == {"encoder", "predictor", "readout", "subgoals", "inverse_dynamics"}
+    assert names == {"encoder", "predictor", "readout", "subgoals", "inverse_dynamics", "decoder"}
 
 
 def test_augmented_latents_have_a_cache_of_their_own(data, weights):
@@ -161,6 +166,8 @@ def test_diagnose_reports_ranks_drift_and_a_figure(data, weights):
     assert {"hand", "turn", "object", "readout"} <= set(found["motion"])
     assert found["regret"] is None
     assert (out / "motion.png").stat().st_size > 10_000
+    files = {p.name for p in (out / "imagined").iterdir()}
+    assert files == {"roll_outs.png", "roll_outs.mp4", "roll_outs.rrd"}
 
 
 def test_encode_is_keyed_by_the_encoder(data, weights):
@@ -197,7 +204,9 @@ def test_plan_leaves_pictures_video_and_rerun_log(data, weights):
     assert len(found["imagined_cost"]) == found["steps"] == 3
     from PIL import Image
 
-    assert np.asarray(Image.open(out / "contact_sheet.png")).std() > 10
+    for name in ("contact_sheet.png", "imagined.png"):
+        assert np.asarray(Image.open(out / name)).std() > 10
+        assert name in found["files"]
     import av
 
     with av.open(str(out / "episode.mp4")) as video:

@@ -21,12 +21,14 @@ from planners.objective import l1
 from planners.perception import Perception
 from worldmodel import device, diagnostics, probes, run, train
 from worldmodel.config import (
+    DecoderConfig,
     EncoderConfig,
     GoalConditionedConfig,
     PredictorConfig,
     ReadoutConfig,
     TrainConfig,
 )
+from worldmodel.decoder import Decoder
 from worldmodel.device import device_named
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
@@ -152,6 +154,20 @@ def test_a_step_of_the_readout_and_its_validation(tmp_path, read_back):
     assert set(read_back) == {"meta"}
     figures = probes.readout_error(readout, torch.zeros(3, 4, 48), torch.zeros(3, 7))
     assert np.isfinite(list(figures.values())).all()
+
+
+def test_a_step_of_the_decoder_its_validation_and_its_pictures(tmp_path, read_back):
+    def pictures():
+        images = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
+        return torch.zeros(2, 4, 48).half(), images, torch.zeros(2, 32, 32)
+
+    decoder = Decoder(DecoderConfig(32, 16, 48, 32, 1, 4, channels=8))
+    with pytest.raises(Enough):
+        train.train_decoder(decoder, batches(pictures), TRAIN, tmp_path, "meta")
+    train.validate_decoder(decoder, lambda step: pictures(), 2)
+    assert set(read_back) == {"meta"}
+    painted = decoder.images(torch.zeros(3, 4, 48, device=META))
+    assert (painted.device, painted.shape, painted.dtype) == (META, (3, 32, 32, 3), torch.uint8)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ TOLD = {  # what an example prints when it did what it says
     "04_own_environment.py": "Square: 1 of 1 episodes reached the goal",
     "05_own_arm.py": "moved 6.0 cm across", "06_replay_recordings.py": "frame 2: ",
     "07_train_tiny.py": "Model('outputs/examples/tiny/weights'",
+    "08_see_imagination.py": "imagination.png",
 }
 
 

@@ -10,8 +10,9 @@ from matplotlib.axis import Axis
 from matplotlib.collections import QuadMesh
 from matplotlib.text import Text
 from PIL import Image
+from rerun.chunk import RrdReader
 
-from arm_worldmodel.pictures import style, video
+from arm_worldmodel.pictures import imagination, style, video
 from arm_worldmodel.pictures.agreement import agreement_figure
 from arm_worldmodel.pictures.contact_sheet import contact_sheet
 from arm_worldmodel.pictures.curves import COST_BOX, curves_svg
@@ -481,3 +482,90 @@ def test_where_it_fails_shows_every_failure_once():
     marks = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "None"]
     assert marks == pytest.approx([3.0, 4.0])
     assert "no failure" in assert_legible(failures_figure([], {}, near))
+
+
+# -- imagination ------------------------------------------------------------------------------
+
+
+def roll_out(steps=3):
+    def row(base):
+        return np.stack([picture(base + i) for i in range(steps + 1)])
+
+    return imagination.RollOut("ep-000000007", 12, row(0), row(20), row(40), row(60))
+
+
+def test_a_sheet_has_a_row_for_each_kind_and_a_column_for_each_step():
+    page = imagination.sheet([imagination.block_of_roll_out(roll_out())] * 3, across=2)
+    pane, gap = imagination.PANE_PX, imagination.GAP_PX
+    height = imagination.HEADING_PX + imagination.CAPTION_PX + 4 * (pane + gap)
+    width = imagination.EDGE_PX + imagination.LABEL_PX + 4 * (pane + gap)
+    assert page.shape[:2] == (
+        2 * height + imagination.EDGE_PX, 2 * width + imagination.EDGE_PX
+    )
+    for left in (0, width):  # two blocks beside each other
+        for line, base in enumerate((0, 20, 40, 60)):
+            for column in range(4):
+                y = imagination.HEADING_PX + imagination.CAPTION_PX + line * (pane + gap) + 64
+                x = left + imagination.EDGE_PX + imagination.LABEL_PX + column * (pane + gap) + 64
+                assert page[y, x, 0] == picture(base + column)[0, 0, 0]
+    assert (page[height:, width + imagination.EDGE_PX :] == 255).all()  # there is no fourth
+
+
+def test_a_film_of_a_roll_out_goes_step_by_step(tmp_path):
+    film = list(imagination.film([imagination.block_of_roll_out(roll_out())] * 2))
+    assert [shot.seconds for shot in film] == [imagination.STEP_S] * 3 + [imagination.PAUSE_S] + [
+        imagination.STEP_S
+    ] * 3 + [imagination.PAUSE_S]
+    side = imagination.FILM_PANE_PX + imagination.EDGE_PX
+    y = imagination.HEADING_PX + imagination.CAPTION_PX + 100
+    for t, shot in enumerate(film[:4]):
+        shown = [shot.picture[y, imagination.EDGE_PX + i * side + 100, 0] for i in range(4)]
+        assert shown == [picture(base + t)[0, 0, 0] for base in (0, 20, 40, 60)]
+    video.write_video(tmp_path / "a.mp4", film)
+    frames, _, rate = decode(tmp_path / "a.mp4")
+    assert len(frames) == 2 * round((3 * imagination.STEP_S + imagination.PAUSE_S) * rate)
+    assert frames[0].shape == film[0].picture.shape
+
+
+def imagined(steps=5):
+    shown = trace(goals=2, steps=steps)
+    shown.imagined = [{"chosen": picture(20 + t), "rejected": picture(40 + t)}
+                      for t in range(steps)]
+    return shown
+
+
+def test_the_film_of_an_episode_shows_what_was_imagined_for_the_same_frame():
+    film = list(video.shots(imagined()))
+    assert len({shot.picture.shape for shot in film}) == 1
+    side = video.PANE_PX + video.EDGE_PX
+    y = video.TOP_PX + video.CAPTION_PX + 100
+    for t, shot in enumerate(film):
+        shown = [int(shot.picture[y, video.EDGE_PX + i * side + 100, 0]) for i in (0, 2, 3)]
+        before = [picture(base + t - 1)[0, 0, 0] if t else 255 for base in (20, 40)]
+        assert shown == [picture(t)[0, 0, 0], *before]
+
+
+def test_the_sheet_of_an_episodes_steps_stands_under_what_the_camera_then_saw():
+    block = imagination.block_of_steps(imagined(20))
+    assert list(block.rows) == [
+        "camera, after the step", "imagined: the action taken", "imagined: rejected candidate"
+    ]
+    assert len(block.captions) == imagination.MOST_COLUMNS
+    assert (block.captions[0], block.captions[-1]) == ("step 1", "step 20")
+    camera, chosen, rejected = ([int(i[0, 0, 0]) for i in row] for row in block.rows.values())
+    assert camera[-1] == picture(20)[0, 0, 0]
+    assert (chosen[-1], rejected[-1]) == (picture(39)[0, 0, 0], picture(59)[0, 0, 0])
+    with pytest.raises(ValueError, match="no pictures"):
+        imagination.block_of_steps(trace())
+
+
+def test_roll_outs_are_laid_out_for_the_viewer(tmp_path):
+    imagination.write_rerun(tmp_path / "a.rrd", [roll_out(), roll_out()])
+    reader = RrdReader(tmp_path / "a.rrd")
+    assert len(reader.blueprints()) == 1
+    rows = {}
+    for chunk in reader.stream():
+        rows[chunk.entity_path] = rows.get(chunk.entity_path, 0) + chunk.num_rows
+    for number in (0, 1):
+        for kind in ("recorded", "decoded", "imagined", "reversed"):
+            assert rows[f"/{number}/{kind}"] == 4

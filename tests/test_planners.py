@@ -51,6 +51,18 @@ def test_a_plan_tells_the_elites_of_its_last_iteration():
     assert plan.cost <= plan.elite_costs[0]
 
 
+def test_a_plan_tells_the_dearest_sequence_that_was_tried():
+    tried = []
+
+    def watched(actions):
+        tried.append(actions.clone())
+        return bowl(actions)
+
+    plan = CEM(CEMConfig(samples=50, iterations=3, elites=6, horizon=2), seed=0).plan(watched)
+    every = torch.cat(tried)
+    assert torch.equal(plan.dearest, every[bowl(every).argmax()])
+
+
 def test_cem_is_seeded_and_warm_start_carries_over():
     config = CEMConfig(samples=64, iterations=3, elites=8, horizon=2)
     first, second = (CEM(config, seed=5) for _ in range(2))

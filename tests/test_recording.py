@@ -157,6 +157,24 @@ def test_an_agent_without_pose_or_candidates_is_recorded_too(env, tmp_path):
     assert not {"/world/candidates", "/world/goal_hand"} & rows.keys()
 
 
+def test_pictures_of_what_was_imagined_stand_at_the_frame_they_were_imagined_for(env, tmp_path):
+    path, asked = tmp_path / "run.rrd", []
+
+    def imagine(step):
+        asked.append(step.index)
+        return {"chosen": step.following["image"], "rejected": step.observation["image"]}
+
+    run_episode(env, Scripted(), 5, 3, "single", [RerunRecorder(path, imagine=imagine)])
+    _, chunks, rows = read_back(path)
+    assert asked == [0, 1, 2]
+    assert rows["/imagined/chosen"] == rows["/imagined/rejected"] == 3
+    steps = [
+        step for chunk in chunks if chunk.entity_path == "/imagined/chosen"
+        for step in chunk.to_record_batch().column("step").to_pylist()
+    ]
+    assert sorted(steps) == [1, 2, 3]
+
+
 def test_the_arm_ends_where_the_hand_is(env):
     _, info = env.reset(seed=3)
     links = info["links_m"]

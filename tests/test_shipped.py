@@ -47,7 +47,7 @@ def agent():
 def test_weights_are_small_and_documented():
     files = list(checkpoint.SHIPPED.glob("*.safetensors"))
     assert {f.stem for f in files} == {
-        "encoder", "predictor", "readout", "subgoals", "inverse_dynamics"
+        "encoder", "predictor", "readout", "subgoals", "inverse_dynamics", "decoder"
     }
     assert sum(f.stat().st_size for f in files) < 40e6
     card = (checkpoint.SHIPPED / "README.md").read_text()

@@ -1,8 +1,9 @@
 """Our checkpoint folders: safetensors files, one for each part.
 
 A folder holds ``encoder.safetensors`` and, once trained, ``predictor``, ``readout``,
-``subgoals`` and ``inverse_dynamics``; each file's metadata has its configuration and the hash
-of the encoder it belongs to.  ``worldmodel.models`` loads them, and weights of other layouts.
+``subgoals``, ``inverse_dynamics`` and ``decoder``; each file's metadata has its configuration and
+the hash of the encoder it belongs to.  ``worldmodel.models`` loads them, and weights of other
+layouts.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from worldmodel.config import EncoderConfig, GoalConditionedConfig, PredictorConfig, ReadoutConfig
+from worldmodel.config import (
+    DecoderConfig,
+    EncoderConfig,
+    GoalConditionedConfig,
+    PredictorConfig,
+    ReadoutConfig,
+)
+from worldmodel.decoder import Decoder
 from worldmodel.encoder import Encoder
 from worldmodel.files import replacing
 from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
@@ -43,6 +51,7 @@ PARTS: dict[str, tuple[type[nn.Module], Callable[..., Any]]] = {  # and how conf
     "readout": (Readout, ReadoutConfig),
     "subgoals": (SubgoalPredictor, _goal_config),
     "inverse_dynamics": (InverseDynamics, _goal_config),
+    "decoder": (Decoder, DecoderConfig),
 }
 UNSEEN = ("image_size", "num_heads", "layer_norm_eps")  # an encoder's sizes that no shape shows
 NAMES = {kind: name for name, (kind, _) in PARTS.items()}

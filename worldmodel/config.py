@@ -99,6 +99,24 @@ class GoalConditionedConfig:
 
 
 @dataclass(frozen=True)
+class DecoderConfig:
+    """Shape of the decoder of latents into pictures."""
+
+    image_size: int = 128  # side of the encoder's images [px]
+    patch_size: int = 16  # side of the encoder's patches [px]
+    embed_dim: int = 192  # width of the encoder's tokens
+    dim: int = 192  # width of a token inside the decoder
+    depth: int = 2  # transformer blocks
+    num_heads: int = 6  # attention heads of a block
+    channels: int = 48  # channels of the convolutions that join the patches
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side."""
+        return self.image_size // self.patch_size
+
+
+@dataclass(frozen=True)
 class LossConfig:
     """What post-training of the predictor minimises: V-JEPA 2-AC's teacher forcing and rollout
     (mean absolute errors), and the recovery of states and object from the imagined frames."""

@@ -16,6 +16,7 @@ from torch import nn
 
 from worldmodel import checkpoint, hub
 from worldmodel.checkpoint import PARTS, CheckpointError
+from worldmodel.decoder import Decoder
 from worldmodel.device import device_named
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
@@ -149,6 +150,11 @@ class Models:
         """Predicts the next action towards a goal image."""
         """The goal-conditioned policy."""
         return cast(InverseDynamics, self.part("inverse_dynamics"))
+
+    @property
+    def decoder(self) -> Decoder:
+        """Makes pictures of latents, to look at."""
+        return cast(Decoder, self.part("decoder"))
 
 
 def image_size(source: str | Path) -> int:

@@ -1,4 +1,5 @@
-"""The training loops: masked pre-training, action-conditioned post-training, state readout.
+"""The training loops: masked pre-training, action-conditioned post-training, state readout,
+goal-conditioned networks, decoder of latents into pictures.
 
 Their data come as ``batch(step)`` (``worldmodel.run``).
 """
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from worldmodel.config import TrainConfig
+from worldmodel.decoder import Decoder, decoder_loss
 from worldmodel.device import device_of, to_host
 from worldmodel.encoder import Encoder, normalise_images
 from worldmodel.goal_conditioned import GoalConditioned
@@ -119,6 +121,42 @@ def train_readout(
             figures["object_mm"] = 1000 * miss.nanmedian()
         update(loss, figures)
     return readout.requires_grad_(False)
+
+
+Pictures = tuple[Tensor, Tensor, Tensor]  # tokens [B, N, D], uint8 [B, H, W, 3], [B, H, W]
+
+
+def train_decoder(
+    decoder: Decoder, pictures: Callable[[int], Pictures], config: TrainConfig, out: str | Path,
+    device: str = "auto",
+) -> Decoder:
+    """Train the decoder.  ``pictures(step)``: tokens [B, N, D], their images uint8 [B, H, W, 3],
+    and how far each pixel is from the mean of its episode, 0..1 [B, H, W]."""
+    run = Run(decoder, replace(config, parallel="ddp"), out, "decoder", device)  # it is small
+    for _, batch, update in run.steps(pictures):
+        tokens, images, moving = (x.to(run.device, torch.float32) for x in batch)
+        with run.autocast():
+            painted = run.model(tokens)
+        painted, images = painted.float(), images.movedim(-1, 1) / 255
+        loss = decoder_loss(painted, images, moving)
+        update(loss, {"error": (painted.detach() - images).abs().mean()})
+    return decoder.requires_grad_(False)
+
+
+@torch.no_grad()
+def validate_decoder(
+    decoder: Decoder, pictures: Callable[[int], Pictures], batches: int
+) -> dict[str, float]:
+    """Mean absolute error (0..1) over held-out images: of all pixels, and weighted as in
+    training, by how far they are from the mean of their episode."""
+    device = device_of(decoder)
+    totals = torch.zeros(2)
+    for step in range(batches):
+        tokens, images, moving = (x.to(device, torch.float32) for x in pictures(step))
+        painted, images = decoder(tokens), images.movedim(-1, 1) / 255
+        error, weighted = (painted - images).abs().mean(), decoder_loss(painted, images, moving)
+        totals += to_host(torch.stack([error, weighted])) / batches
+    return dict(zip(("error", "weighted_error"), totals.tolist(), strict=True))
 
 
 class _Pairs(nn.Module):

@@ -35,6 +35,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
     from arm_worldmodel.diagnosis import Diagnosis, diagnose_episode
     from arm_worldmodel.encoding import fill_cache
+    from arm_worldmodel.imagining import painter_of, write_roll_outs
     from arm_worldmodel.motion import measure_motion
     from arm_worldmodel.report import write_report
     from worldmodel.models import Models
@@ -42,6 +43,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
     models = Models.load(settings.checkpoint, None, settings.device)
     predictor = copy.deepcopy(models.predictor).to(torch.bfloat16)  # as it plans
+    painter = painter_of(predictor, settings.checkpoint)
     episodes = fill_cache(settings.data, models.encoder).episodes()[: settings.episodes]
     diagnosis = Diagnosis(settings)
     for number, episode in enumerate(Progress(episodes, desc="diagnose", unit="episode")):
@@ -56,6 +58,8 @@ def run(settings: Settings) -> dict[str, Any]:
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     diagnosis.draw(out / "diagnose.png")
+    if painter is not None:
+        write_roll_outs(out, painter, settings.data, episodes, settings.horizon)
     path = write_report(out, report)
     print(diagnosis.table())
     print(f"figures: {out}/*.png  report: {path}")

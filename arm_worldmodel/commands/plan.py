@@ -39,7 +39,9 @@ def run(settings: Settings) -> dict[str, Any]:
     """Returns the report: success, distance in metres, costs of every step."""
     import numpy as np
 
+    from arm_worldmodel.imagining import step_painter
     from arm_worldmodel.pictures.contact_sheet import write_contact_sheet
+    from arm_worldmodel.pictures.imagination import block_of_steps, write_sheet
     from arm_worldmodel.pictures.trace import Trace
     from arm_worldmodel.pictures.video import shots, write_video
     from arm_worldmodel.report import write_report
@@ -56,8 +58,11 @@ def run(settings: Settings) -> dict[str, Any]:
     tell_budget(agent)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
-    trace = Trace(settings.task)
-    watchers: list[Subscriber] = [trace, StepBar(), RerunRecorder(out / "episode.rrd")]
+    imagine = step_painter(agent, settings.checkpoint)
+    trace = Trace(settings.task, imagine=imagine)
+    watchers: list[Subscriber] = [
+        trace, StepBar(), RerunRecorder(out / "episode.rrd", imagine=imagine)
+    ]
     if settings.record:
         store = EpisodeStore(settings.record)
         name = f"{settings.task}-{settings.goal}-{settings.seed:09d}"
@@ -75,6 +80,10 @@ def run(settings: Settings) -> dict[str, Any]:
         env.close()
     write_contact_sheet(out / "contact_sheet.png", trace)
     write_video(out / "episode.mp4", shots(trace))
+    files = ["episode.rrd", "episode.mp4", "contact_sheet.png"]
+    if trace.imagined:
+        write_sheet(out / "imagined.png", [block_of_steps(trace)])
+        files.append("imagined.png")
     report = {
         "task": settings.task, "seed": settings.seed, "goal": settings.goal,
         "success": result.success, "distance_m": result.distance_m, "steps": result.steps,
@@ -83,9 +92,10 @@ def run(settings: Settings) -> dict[str, Any]:
         "goal_index": trace.goal_index, "goal_names": trace.goal_names,
         "subgoals": trace.subgoals,
         "distance_per_step_m": trace.distance_m, "settings": asdict(settings),
-        "files": ["episode.rrd", "episode.mp4", "contact_sheet.png"],
+        "files": files,
     }
     write_report(out, report)
-    print(f"{trace.heading}: {trace.verdict}\npictures: {out / 'contact_sheet.png'}  "
+    pictures = ", ".join(str(out / name) for name in files if name.endswith(".png"))
+    print(f"{trace.heading}: {trace.verdict}\npictures: {pictures}  "
           f"video: {out / 'episode.mp4'}\nview: {viewer(out / 'episode.rrd')}")
     return report

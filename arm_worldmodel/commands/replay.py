@@ -42,6 +42,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
     from arm_worldmodel.diagnosis import Diagnosis, diagnose_episode
     from arm_worldmodel.encoding import fill_cache
+    from arm_worldmodel.imagining import painter_of, write_roll_outs
     from arm_worldmodel.motion import measure_motion
     from arm_worldmodel.pictures.agreement import write_agreement
     from arm_worldmodel.replaying import (
@@ -69,6 +70,7 @@ def run(settings: Settings) -> dict[str, Any]:
     parts = planning_parts(models.encoder, models.predictor, readout, settings.agent)
     agent = PlanningAgent(*parts)
     fast = copy.deepcopy(models.predictor).to(torch.bfloat16)
+    painter = painter_of(fast, settings.checkpoint)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     diagnosis = Diagnosis(settings)
@@ -85,7 +87,8 @@ def run(settings: Settings) -> dict[str, Any]:
         if planned:
             windows[episode.name] = planned
         if number < settings.shown:
-            rerun_file(out / f"{episode.name}.rrd", env, episode, planned, surprises[episode.name])
+            path = out / f"{episode.name}.rrd"
+            rerun_file(path, env, episode, planned, surprises[episode.name], painter)
     if readout is not None:
         diagnosis.motion = measure_motion(fast, readout, episodes, settings.seed)
     report: dict[str, Any] = {
@@ -100,6 +103,8 @@ def run(settings: Settings) -> dict[str, Any]:
         },
     }
     diagnosis.draw(out / "replay.png")
+    if painter is not None:
+        write_roll_outs(out, painter, settings.data, episodes, settings.horizon)
     every = [w for found in windows.values() for w in found]
     write_agreement(
         out / "agreement.png", np.array([w.planned for w in every]),

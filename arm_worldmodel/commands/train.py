@@ -1,4 +1,4 @@
-"""Post-train the predictor, the state readout, the sub-goal predictor and a baseline."""
+"""Post-train predictor, state readout, sub-goal predictor, a baseline and a decoder."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any
 
 from worldmodel.config import (
     PREDICTORS,
+    DecoderConfig,
     LossConfig,
     PredictorConfig,
     ReadoutConfig,
     TrainConfig,
 )
 
-PARTS = ("readout", "predictor", "subgoals", "inverse_dynamics")
+PARTS = ("readout", "predictor", "subgoals", "inverse_dynamics", "decoder")
 
 
 @dataclass(frozen=True)
 class Settings:
     """Post-train on cached latents: the predictor, the readout of the robot state, the sub-goal
-    predictor and the inverse-dynamics baseline.
+    predictor, the inverse-dynamics baseline and the decoder that makes pictures of latents.
 
     Image size, patch size and input width of all parts are the encoder's.  What the checkpoint has
     and is not trained goes into ``out`` too, so that ``out`` is a whole checkpoint.
@@ -36,11 +37,13 @@ class Settings:
     checkpoint: str = "shipped"
     # source whose trained parts are trained further (fine-tuning); null: start anew
     start_from: str | None = None
-    parts: tuple[str, ...] = PARTS  # what to train: readout, predictor, subgoals, inverse_dynamics
+    # what to train: readout, predictor, subgoals, inverse_dynamics, decoder
+    parts: tuple[str, ...] = PARTS
     predictor: PredictorConfig = field(default_factory=lambda: PREDICTORS["ac_tiny"])
     readout: ReadoutConfig = field(default_factory=lambda: ReadoutConfig(
         dim=192, num_heads=6, object=True
     ))
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
     variants: int = 0  # augmented copies of every episode to train on as well
     window: int = 5  # frames of a training window of the predictor
     # frames from one frame of a window to the next, drawn from these
@@ -66,20 +69,27 @@ class Settings:
             steps=5000, batch_size=96, learning_rate=4e-4, warmup_steps=200
         )
     )
+    decoder_train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            steps=3000, batch_size=32, learning_rate=3e-3, warmup_steps=50
+        )
+    )
 
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
         encoder = "it is the encoder's"
         found: dict[str, str] = dict.fromkeys(
             ("predictor.image_size", "predictor.patch_size", "predictor.embed_dim",
-             "readout.embed_dim", "readout.tokens"), encoder,
+             "readout.embed_dim", "readout.tokens", "decoder.image_size", "decoder.patch_size",
+             "decoder.embed_dim"), encoder,
         )
         found.update(dict.fromkeys(
-            ("readout_train.parallel", "goal_train.parallel"), "these small networks take ddp"
+            ("readout_train.parallel", "goal_train.parallel", "decoder_train.parallel"),
+            "these small networks take ddp",
         ))
         if self.start_from is not None:
             found.update(dict.fromkeys(
-                ("predictor", "readout", "goal_hidden"), "start_from= has the sizes"
+                ("predictor", "readout", "goal_hidden", "decoder"), "start_from= has the sizes"
             ))
         if "readout" not in self.parts:
             found["imagined_share"] = "parts= leaves readout out"
@@ -90,6 +100,7 @@ class Settings:
             "predictor": ("predictor", "train", "window", "strides", "losses",
                           "checkpoint_activations", "frozen_blocks"),
             "readout": ("readout", "readout_train"),
+            "decoder": ("decoder", "decoder_train"),
         }.items():
             if part not in self.parts:
                 found.update(dict.fromkeys(names, f"parts= leaves {part} out"))
@@ -97,9 +108,11 @@ class Settings:
             found.update(dict.fromkeys(
                 ("goal_hidden", "goal_train"), "parts= leaves subgoals and inverse_dynamics out"
             ))
+        if set(self.parts) == {"decoder"}:
+            found["variants"] = "the decoder learns from the images of the store as they are"
         if self.validation is None:
             found["validation_batches"] = "validation= is not given"
-        elif not {"predictor", *goals} & set(self.parts):
+        elif not {"predictor", "decoder", *goals} & set(self.parts):
             found["validation_batches"] = "the readout is judged on 2,000 frames"
         return found
 
@@ -112,6 +125,7 @@ def run(settings: Settings) -> dict[str, Any]:
         last_losses,
         told,
         train_goal_network,
+        train_picture_decoder,
         train_predictor,
         train_state_readout,
     )
@@ -160,6 +174,13 @@ def run(settings: Settings) -> dict[str, Any]:
                 start_from=settings.start_from, validation_batches=settings.validation_batches,
                 device=settings.device,
             )
+    if "decoder" in settings.parts:
+        figures = train_picture_decoder(
+            caches[0], held_out, encoder, settings.decoder, settings.decoder_train, settings.out,
+            settings.start_from, settings.validation_batches, settings.device,
+        )
+        if figures is not None:
+            report["decoder"] = figures
     kept = [
         part for part in parts_in(settings.checkpoint)
         if elsewhere and part not in settings.parts and not part_file(settings.out, part).is_file()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from arm_worldmodel.pictures.trace import Trace
 from arm_worldmodel.pictures.video import shots, write_video
-from robot_data.loop import Start, Step
+from robot_data.loop import Start, Step, StepPictures
 from robot_data.recording import RerunRecorder
 
 MOST_OF_A_ROW = 6
@@ -35,16 +35,19 @@ class FailureKeeper:
     and, last, ``.json`` with the curves in ``folder`` if it failed, and nothing if it succeeded.
     Of an episode that is broken off, the ``.rrd`` file stays."""
 
-    def __init__(self, folder: Path, row: str, title: str) -> None:
-        """``row``: its name in the report; ``title``: what the film is headed."""
-        self.folder, self.row, self.title = folder, row, title
+    def __init__(
+        self, folder: Path, row: str, title: str, imagine: StepPictures | None = None
+    ) -> None:
+        """``row``: its name in the report; ``title``: what the film is headed; ``imagine``: makes
+        pictures of what was imagined."""
+        self.folder, self.row, self.title, self.imagine = folder, row, title, imagine
 
     def on_start(self, start: Start) -> None:
         """Begin the episode."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._stem = self.folder / f"{file_name(self.row)}-{start.seed}"
-        self._recorder = RerunRecorder(self._stem.with_suffix(".rrd"))
-        self._trace = Trace(self.title)
+        self._recorder = RerunRecorder(self._stem.with_suffix(".rrd"), imagine=self.imagine)
+        self._trace = Trace(self.title, imagine=self.imagine)
         for watcher in (self._recorder, self._trace):
             watcher.on_start(start)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from arm_worldmodel.pictures import style
-from robot_data.loop import Start, Step
+from robot_data.loop import Start, Step, StepPictures
 
 
 @dataclass
@@ -16,7 +17,8 @@ class Trace:
 
     Of T control steps: ``frames`` T + 1 images uint8 [H, W, 3]; ``goal_index``, ``subgoals``,
     ``imagined_cost`` (after the planned actions) and ``present_cost`` T; ``distance_m`` T + 1,
-    NaN where nobody measures it, as on a real robot.
+    NaN where nobody measures it, as on a real robot.  With ``imagine``, T pictures by name of what
+    was imagined for the frame after each step are kept in ``imagined``.
     """
 
     title: str = ""
@@ -31,6 +33,8 @@ class Trace:
     present_cost: list[float] = field(default_factory=list)
     distance_m: list[float] = field(default_factory=list)
     success: bool = False
+    imagine: StepPictures | None = None
+    imagined: list[Mapping[str, style.Image]] = field(default_factory=list)
 
     def on_start(self, start: Start) -> None:
         """Keep goals and the first frame."""
@@ -50,6 +54,8 @@ class Trace:
         self.present_cost.append(decision.present_cost)
         self.distance_m.append(float(step.info["distance_m"]))
         self.success = bool(step.info["success"])
+        if self.imagine is not None:
+            self.imagined.append(self.imagine(step))
 
     def on_end(self) -> None:
         """Nothing is left to do."""

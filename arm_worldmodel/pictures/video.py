@@ -1,4 +1,5 @@
-"""An episode as a film: what the camera saw beside the goal in force, captioned."""
+"""An episode as a film: what the camera saw beside the goal in force and, where there are pictures
+of it, what was imagined; captioned."""
 
 from __future__ import annotations
 
@@ -16,10 +17,12 @@ from arm_worldmodel.pictures import style
 from arm_worldmodel.pictures.trace import Trace
 
 PANE_PX, EDGE_PX, TOP_PX, CAPTION_PX, TIMELINE_PX, BOTTOM_PX = 384, 16, 44, 28, 18, 68
-WIDTH_PX = 2 * PANE_PX + 3 * EDGE_PX
 HEIGHT_PX = TOP_PX + CAPTION_PX + PANE_PX + BOTTOM_PX
 STEP_S, LAST_S, FPS = 0.4, 2.0, 10
 PAPER = "#ffffff"
+IMAGINED = {  # pictures that a trace may have (``pictures.trace``), and their captions
+    "chosen": "imagined a step ago", "rejected": "imagined, rejected candidate",
+}
 
 
 @dataclass(frozen=True)
@@ -38,35 +41,48 @@ def shots(trace: Trace) -> Iterator[Shot]:
 
 
 def _compose(trace: Trace, t: int, last: bool) -> Pictures.Image:
-    page = Pictures.new("RGB", (WIDTH_PX, HEIGHT_PX), PAPER)
+    panes = _panes(trace, t)
+    width = len(panes) * (PANE_PX + EDGE_PX) + EDGE_PX
+    page = Pictures.new("RGB", (width, HEIGHT_PX), PAPER)
     draw = ImageDraw.Draw(page)
-    right = PANE_PX + 2 * EDGE_PX
     middle = TOP_PX // 2
-    verdict_left = _verdict(draw, trace, middle) if last else WIDTH_PX
-    _text(draw, (EDGE_PX, middle), trace.heading, 19, bold=True,
-          width=verdict_left - 2 * EDGE_PX)
-    caption = TOP_PX + CAPTION_PX // 2
-    _text(draw, (EDGE_PX, caption), "camera", 15)
-    _text(draw, (right, caption), trace.goal_label(t), 15, width=PANE_PX)
+    verdict_left = _verdict(draw, trace, width - EDGE_PX, middle) if last else width
+    draw_text(draw, (EDGE_PX, middle), trace.heading, 19, bold=True,
+              width=verdict_left - 2 * EDGE_PX)
     top = TOP_PX + CAPTION_PX
-    index = trace.goal_index[min(t, trace.steps - 1)] if trace.steps else 0
-    page.paste(fit_pane(trace.frames[t]), (EDGE_PX, top))
-    page.paste(fit_pane(trace.goals[index]), (right, top))
-    _timeline(draw, trace, t, top + PANE_PX + 10)
-    room = (WIDTH_PX - 2 * EDGE_PX) // 4
+    for place, (caption, image) in enumerate(panes):
+        left = EDGE_PX + place * (PANE_PX + EDGE_PX)
+        draw_text(draw, (left, TOP_PX + CAPTION_PX // 2), caption, 15, width=PANE_PX)
+        if image is not None:
+            page.paste(fit_pane(image), (left, top))
+    _timeline(draw, trace, t, width - 2 * EDGE_PX, top + PANE_PX + 10)
+    room = (width - 2 * EDGE_PX) // 4
     for place, fact in enumerate(facts(trace, t)):
-        _text(draw, (EDGE_PX + place * room, HEIGHT_PX - 18), fact, 15, width=room - 8)
+        draw_text(draw, (EDGE_PX + place * room, HEIGHT_PX - 18), fact, 15, width=room - 8)
     return page
 
 
-def fit_pane(image: style.Image) -> Pictures.Image:
-    """The whole image, smoothly enlarged or reduced, centred on a square pane."""
+def _panes(trace: Trace, t: int) -> list[tuple[str, style.Image | None]]:
+    """Caption and image of each pane: camera, goal in force, and what was imagined one step ago for
+    this frame (nothing for the first)."""
+    index = trace.goal_index[min(t, trace.steps - 1)] if trace.steps else 0
+    panes: list[tuple[str, style.Image | None]] = [
+        ("camera", trace.frames[t]), (trace.goal_label(t), trace.goals[index]),
+    ]
+    if trace.imagined:
+        found = trace.imagined[t - 1] if t else {}
+        panes += [(caption, found.get(key)) for key, caption in IMAGINED.items()]
+    return panes
+
+
+def fit_pane(image: style.Image, side: int = PANE_PX) -> Pictures.Image:
+    """The whole image, smoothly enlarged or reduced, centred on a square pane, ``side`` [px]."""
     height, width = image.shape[:2]
-    scale = PANE_PX / max(height, width)
+    scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     resized = Pictures.fromarray(image).resize(size, Pictures.Resampling.LANCZOS)
-    pane = Pictures.new("RGB", (PANE_PX, PANE_PX), style.RULE)
-    pane.paste(resized, ((PANE_PX - size[0]) // 2, (PANE_PX - size[1]) // 2))
+    pane = Pictures.new("RGB", (side, side), style.RULE)
+    pane.paste(resized, ((side - size[0]) // 2, (side - size[1]) // 2))
     return pane
 
 
@@ -83,7 +99,7 @@ def facts(trace: Trace, t: int) -> tuple[str, str, str, str]:
     return f"step {t} of {trace.steps}", cost, distance, subgoal
 
 
-def _text(
+def draw_text(
     draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, size: int,
     bold: bool = False, width: int | None = None, colour: str = style.INK,
 ) -> None:
@@ -95,21 +111,21 @@ def _text(
     draw.text(place, text, fill=colour, font=font, anchor="lm")
 
 
-def _verdict(draw: ImageDraw.ImageDraw, trace: Trace, middle: int) -> int:
-    """The verdict on a coloured ground in the top right corner; its left edge."""
+def _verdict(draw: ImageDraw.ImageDraw, trace: Trace, right: int, middle: int) -> int:
+    """The verdict on a coloured ground that ends at ``right``; its left edge."""
     words = trace.verdict.split(" from the goal")[0]
     font = style.font(17, bold=True)
-    left = WIDTH_PX - EDGE_PX - round(font.getlength(words)) - 20
+    left = right - round(font.getlength(words)) - 20
     draw.rounded_rectangle(
-        (left, middle - 15, WIDTH_PX - EDGE_PX, middle + 15), 7, fill=trace.colour
+        (left, middle - 15, right, middle + 15), 7, fill=trace.colour
     )
     draw.text((left + 10, middle), words, fill=PAPER, font=font, anchor="lm")
     return left
 
 
-def _timeline(draw: ImageDraw.ImageDraw, trace: Trace, t: int, top: int) -> None:
-    """A bar over the episode, coloured by sub-goal; what is past is solid."""
-    span, steps = WIDTH_PX - 2 * EDGE_PX, max(1, trace.steps)
+def _timeline(draw: ImageDraw.ImageDraw, trace: Trace, t: int, span: int, top: int) -> None:
+    """A bar over the episode, ``span`` pixels wide, coloured by sub-goal; what is past is solid."""
+    steps = max(1, trace.steps)
     bottom = top + TIMELINE_PX - 6
     numbers = trace.numbers()
 
@@ -133,12 +149,14 @@ def _pale(colour: str) -> tuple[int, int, int]:
 
 
 def write_video(path: Path, film: Sequence[Shot] | Iterator[Shot]) -> None:
-    """H.264, yuv420p, ``FPS`` frames a second, as browsers and notebooks play it."""
+    """H.264, yuv420p, ``FPS`` frames a second, as browsers and notebooks play it.  All shots are of
+    the first one's size."""
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "20"})
-        stream.width, stream.height = WIDTH_PX, HEIGHT_PX  # pyright: ignore
         stream.pix_fmt = "yuv420p"  # pyright: ignore
-        for shot in film:
+        for number, shot in enumerate(film):
+            if number == 0:
+                stream.height, stream.width = shot.picture.shape[:2]  # pyright: ignore
             for _ in range(round(shot.seconds * FPS)):
                 frame = av.VideoFrame.from_ndarray(shot.picture, "rgb24")
                 container.mux(stream.encode(frame))  # pyright: ignore
@@ -149,10 +167,10 @@ def write_animation(path: Path, film: Sequence[Shot] | Iterator[Shot], width: in
     """An endless animated WebP or GIF, as the suffix says, ``width`` pixels wide."""
     if path.suffix not in (".webp", ".gif"):
         raise ValueError(f"{path}: an animation is written as .webp or .gif")
-    height = round(HEIGHT_PX * width / WIDTH_PX)
     pictures, durations = [], []
     for shot in film:
         large = Pictures.fromarray(shot.picture)
+        height = round(large.height * width / large.width)
         pictures.append(large.resize((width, height), Pictures.Resampling.LANCZOS))
         durations.append(round(1000 * shot.seconds))
     kind = {"quality": 80, "method": 6} if path.suffix == ".webp" else {"optimize": True}
