@@ -7,21 +7,56 @@ stage is the goal image itself.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from planners.config import HierarchyConfig
-from planners.hierarchy import (
-    AVERAGED,
-    EMPTY_CLOSEDNESS,
-    MAX_EVENTS,
-    MIN_PROBABILITY,
-    Stage,
-    event_stages,
-)
 from planners.perception import Perception, View
 from worldmodel.device import to_host
 from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
+
+MIN_PROBABILITY = 0.7  # switch to another predicted event only at this or more (hysteresis)
+EMPTY_CLOSEDNESS = 0.9  # measured closedness of fingers that closed on nothing
+AVERAGED = 3  # predictions averaged before the hand goes down
+MAX_EVENTS = 6  # gripper events towards one goal image; after them only the image is left
+MOVE_STEPS, GRIP_STEPS = 10, 4  # most control steps of a stage that moves, that grips
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A hand state [7] and a place of the object [3] to bring about (robot base frame); None: the
+    goal image itself.  ``revisable``: the next event is predicted anew in every step; ``closes``:
+    fingers close on something."""
+
+    name: str
+    state: Tensor | None
+    place: Tensor | None
+    max_steps: int
+    revisable: bool = False
+    closes: bool = False
+
+
+def event_stages(kind: str, pose: Tensor, config: HierarchyConfig) -> list[Stage]:
+    """Approach, event, retreat: pose [7] of the hand at the event, where the object is then."""
+    grasp = kind == "grasp"
+    before, after = (0.0, 1.0) if grasp else (1.0, 0.0)
+    up = pose.new_tensor([0.0, 0.0, config.approach_m])
+
+    def stage(name: str, high: bool, closedness: float, steps: int, **about: bool) -> Stage:
+        state = pose.clone()
+        state[:3] += up * high
+        state[6] = closedness
+        place = state[:3] if closedness else pose[:3]  # closed fingers have the object
+        return Stage(f"{kind}: {name}", state, place.clone(), steps, **about)
+
+    return [
+        stage("above", True, before, MOVE_STEPS, revisable=True),
+        stage("down", False, before, MOVE_STEPS),
+        stage("close" if grasp else "open", False, after, GRIP_STEPS, closes=grasp),
+        stage("up", True, after, MOVE_STEPS),
+    ]
 
 
 class EventStages:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from planners import agent as planning_agent
-from planners import baselines, goals, hierarchy, perception, search
+from planners import baselines, goals, perception, search, stages
 from planners.agent import PlanningAgent
 from planners.baselines import InverseDynamicsAgent
 from planners.calibration import Calibration
@@ -69,8 +69,8 @@ def read_back(monkeypatch):
         return torch.zeros(values.shape, dtype=values.dtype)
 
     for module in (
-        device, run, train, diagnostics, probes, planning_agent, baselines, goals, hierarchy,
-        perception, search,
+        device, run, train, diagnostics, probes, planning_agent, baselines, goals,
+        perception, search, stages,
     ):
         monkeypatch.setattr(module, "to_host", zeros)
     return reads

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from planners.config import AgentConfig, HierarchyConfig
-from planners.hierarchy import HierarchicalAgent, event_stages
+from planners.hierarchy import HierarchicalAgent
 from planners.load import planning_parts
+from planners.stages import event_stages
 from robot_data.loop import run_episode
 from sims import tasks
 from sims.mujoco_arm import MujocoArm
