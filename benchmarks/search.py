@@ -30,7 +30,7 @@ BASE = CEMConfig(warm_start=False)
 VARIANTS = {
     "400 x 8": replace(BASE, samples=400, iterations=8),
     "100 x 8": replace(BASE, iterations=8),
-    "100 x 4 (default)": BASE,
+    "100 x 4": BASE,
     "50 x 8": replace(BASE, samples=50, iterations=8),
 }
 

@@ -18,7 +18,7 @@ from planners.config import CEMConfig
 
 @dataclass(frozen=True)
 class Plan:
-    """actions [T, 7]; cost of those actions; cost_per_iteration: best so far after each; elites
+    """actions [T, 7]; cost: the lowest of a sample; cost_per_iteration: that after each; elites
     [E, T, 7] of the last iteration, cheapest first, with their costs [E]; dearest [T, 7]: of all
     that were tried."""
 
@@ -48,8 +48,10 @@ class CEM:
         self._previous = None
 
     def plan(self, cost: Callable[[Tensor], Tensor], began: float | None = None) -> Plan:
-        """The best sequence found; at the deadline the best so far (one iteration at least).  The
-        deadline counts from ``began`` (time.monotonic), or from this call."""
+        """The mean of the last elites, as the released planner of V-JEPA 2-AC; at the deadline of
+        those so far (one iteration at least).  Costs of imagined outcomes are noisy, and the one
+        best sample is the luckiest.  The deadline counts from ``began`` (time.monotonic), or from
+        this call."""
         c = self.config
         started = time.monotonic()
         began = started if began is None else began
@@ -57,7 +59,7 @@ class CEM:
         if c.warm_start and self._previous is not None:
             mean[:-1] = self._previous[1:]  # what was planned for later, one step on
         std = self.limit.expand(c.horizon, 7).clone()
-        best, best_cost = mean, float("inf")
+        best_cost = float("inf")
         dearest, highest = mean, float("-inf")
         history: list[float] = []
         stopped = False
@@ -74,8 +76,7 @@ class CEM:
             # -- elites
             order = costs.argsort()[: c.elites]
             elites, elite_costs = actions[order], costs[order]
-            if elite_costs[0] < best_cost:
-                best, best_cost = elites[0].clone(), elite_costs[0].item()
+            best_cost = min(best_cost, elite_costs[0].item())
             if costs.max() > highest:
                 dearest, highest = actions[costs.argmax()].clone(), costs.max().item()
             history.append(best_cost)
@@ -87,10 +88,10 @@ class CEM:
             if c.deadline_s is not None and spent + following > c.deadline_s:
                 stopped = len(history) < c.iterations
                 break
-        self._previous = best
+        chosen = self._previous = self.bounded(elites.mean(0))
         spent = time.monotonic() - started
         return Plan(
-            best, best_cost, tuple(history), spent, stopped, elites, elite_costs, dearest
+            chosen, best_cost, tuple(history), spent, stopped, elites, elite_costs, dearest
         )
 
     def bounded(self, actions: Tensor) -> Tensor:

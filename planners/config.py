@@ -14,9 +14,9 @@ Distance = Literal["embedding", "l1", "squared"]
 class CEMConfig:
     """The cross-entropy method: search effort and bounds of one control step."""
 
-    samples: int = 100  # action sequences drawn in each iteration
-    iterations: int = 4  # rounds of sampling and refitting
-    elites: int = 12  # cheapest sequences that the next distribution is fitted to
+    samples: int = 48  # action sequences drawn in each iteration
+    iterations: int = 3  # rounds of sampling and refitting
+    elites: int = 8  # cheapest sequences that the next distribution is fitted to
     horizon: int = 1  # actions in a sequence [control steps]
     momentum_mean: float = 0.15  # share of the old mean that is kept when refitting
     momentum_std: float = 0.15  # share of the old standard deviation that is kept when refitting
@@ -56,7 +56,7 @@ class CEMConfig:
 class EmbeddingConfig:
     """The embedding of latents that the cost measures distances in, all in metres."""
 
-    turn_m: float = 0.02  # length that a change of 1 of a column of the rotation counts as [m]
+    turn_m: float = 0.06  # length that a change of 1 of a column of the rotation counts as [m]
     grip_m: float = 0.1  # length that opening or closing the gripper counts as [m]
     object_weight: float = 1.0  # weight of the place of the object beside the hand's
     # expected error of a place read from the goal image that halves its weight [m]
@@ -99,7 +99,7 @@ class SubgoalConfig:
     min_steps: int = 2  # least steps for an image
     max_steps: int = 9  # most steps for an image that is not the last
     last_steps: int = 12  # most steps for the last image
-    reached: float = 0.012  # cost of the present image that counts as reached
+    reached: float = 0.02  # cost of the present image that counts as reached
     stall_steps: int = 3  # steps without progress before the next image
     stall_gain: float = 0.01  # relative fall of the cost that counts as progress
 

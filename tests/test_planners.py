@@ -40,7 +40,7 @@ def test_cem_finds_the_minimum():
     plan = CEM(CEMConfig(samples=400, iterations=12, elites=30, horizon=1), seed=0).plan(bowl)
     assert (plan.actions[0] - TARGET).abs().max() < 0.02
     assert list(plan.cost_per_iteration) == sorted(plan.cost_per_iteration, reverse=True)
-    assert plan.cost == pytest.approx(bowl(plan.actions[None]).item())
+    assert bowl(plan.actions[None]).item() < 1e-3
 
 
 def test_a_plan_tells_the_elites_of_its_last_iteration():
