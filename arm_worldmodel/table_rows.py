@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from arm_worldmodel.evaluation import Cell
-from planners.config import Goal, PolicyConfig
+from planners.config import Goal, Policy, PolicyConfig
 from sims.arm import ArmConfig
 from sims.make import Simulator
 from sims.scene import ObjectKind
@@ -97,7 +97,9 @@ def table_rows(
     names = _names(sources)
     rows: list[Row] = []
     for setting in CORE:
-        own = replace(base, goal=setting.goal)
+        # Between the paper's images lies what the planner has to find out itself.
+        policy_name: Policy = "hierarchical" if setting.paper else "planner"
+        own = replace(base, goal=setting.goal, policy=policy_name)
         for task in setting.tasks:
             name = f"{setting.name}/{PLANNER}/{task}"
             cell = Cell(name, task, setting.simulator, own, setting.arm(arm), episodes)

@@ -26,7 +26,7 @@ from worldmodel.imagination import Imagination
 from worldmodel.models import Models
 from worldmodel.progress import Progress
 
-BASE = CEMConfig(warm_start=False)
+BASE = CEMConfig(samples=100, iterations=4, elites=12, warm_start=False)
 VARIANTS = {
     "400 x 8": replace(BASE, samples=400, iterations=8),
     "100 x 8": replace(BASE, iterations=8),
