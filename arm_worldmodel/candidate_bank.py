@@ -150,8 +150,9 @@ def distance_m(here: Array, goal: Array) -> float:
 def regret_figures(banks: list[Bank], elites: int) -> dict[str, Any]:
     """Of the choice of lowest cost, and of the best of the ``elites`` of lowest cost: how much
     farther from the goal they truly end than the best candidate does [mm], and that as a share of
-    what a random choice costs (0: the best, 1: chance).  ``imagined``: by imagination;
-    ``rendered``: by the images that really follow, so what is left is the cost's."""
+    what a random choice costs (0: the best, 1: chance), in all and by goal image.
+    ``imagined``: by imagination; ``rendered``: by the images that really follow, so what is left is
+    the cost's."""
     of = np.array([bank.episode for bank in banks]) - FIRST_SEED
     best = np.array([bank.distance_m.min() for bank in banks])
     found: dict[str, Any] = {
@@ -159,6 +160,7 @@ def regret_figures(banks: list[Bank], elites: int) -> dict[str, Any]:
         "now_mm": by_episode(1000 * np.array([b.now_m for b in banks]), of),
         "best_mm": by_episode(1000 * best, of),
     }
+    goals = np.array([bank.goal for bank in banks])
     for name in ("imagined", "rendered"):
         for title, count in (("choice", 1), ("elite", elites)):
             taken = np.array([
@@ -168,6 +170,11 @@ def regret_figures(banks: list[Bank], elites: int) -> dict[str, Any]:
             found[f"{name}_{title}"] = {
                 "regret_mm": by_episode(1000 * (taken - best), of),
                 "relative": ratio(taken - best, chance - best, of),
+                "by_goal": {
+                    goal: ratio((taken - best)[goals == goal], (chance - best)[goals == goal],
+                                of[goals == goal])
+                    for goal in dict.fromkeys(goals.tolist())  # in the order of an episode
+                },
             }
     return found
 

@@ -201,7 +201,7 @@ def slopes(true: Array, imagined: Array, w: Windows, axes: Sequence[str]) -> dic
     """Least-squares slope of ``imagined`` over ``true`` displacements [B, axes], by axis.
 
     The mean over the roll-outs of a frame is taken off both, so what a model imagines whatever
-    the action has no part in it: a deaf one has exactly 0.
+    the action has no part in it: after one step a deaf one has exactly 0.
     """
     _, group = np.unique(w.episode * (w.frame.max() + 1) + w.frame, return_inverse=True)
     true, imagined = _centred(true, group), _centred(imagined, group)

@@ -64,7 +64,9 @@ def regret_lines(regret: Mapping[str, Any]) -> list[str]:
                 f"  {told + ', ' + by:34}{_told(row['regret_mm'], 'mm'):>22}   share "
                 f"{_told(row['relative'])}"
             )
-    return lines
+    by_goal = regret["imagined_choice"]["by_goal"]
+    told = ", ".join(f"{goal} {share['mean']:.2f}" for goal, share in by_goal.items())
+    return [*lines, f"  share of the cheapest candidate, imagined, by goal image: {told}"]
 
 
 def _slopes(row: Mapping[str, Any]) -> str:

@@ -226,8 +226,14 @@ def _praise(
                 f"the imagined hand is {good[-1]['off_mm']['mean']:.0f} mm off after "
                 f"{_steps(good[-1])}"
             )
-    if motion is not None and motion["object"]:
-        parts.append("objects go where they should")
+    ways = {"carried": "follows", "pushed": "follows", "released": "dragged"}
+    for kind, way in ways.items():
+        rows = [row for row in (motion or {}).get("object") or () if row["kind"] == kind]
+        if rows:
+            of = "the hand's way" if kind == "released" else "their way"
+            parts.append(
+                f"{kind} objects go {rows[-1][way]['mean']:.0%} of {of} in {_steps(rows[-1])}"
+            )
     if regret is not None:
         parts.append(
             f"the action it prefers is {regret['imagined_choice']['regret_mm']['mean']:.0f} mm "

@@ -18,6 +18,7 @@ from arm_worldmodel.candidate_bank import (
     regret_figures,
 )
 from arm_worldmodel.commands import diagnose
+from arm_worldmodel.motion_text import regret_lines
 from arm_worldmodel.running import FIRST_SEED
 from arm_worldmodel.verdict import judge
 from planners.config import AgentConfig
@@ -53,6 +54,8 @@ def test_the_shipped_model_prefers_better_actions_than_chance(banks):
     assert figures["best_mm"]["mean"] < figures["now_mm"]["mean"]
     assert figures["imagined_choice"]["relative"]["mean"] < 0.9
     assert figures["rendered_choice"]["relative"]["mean"] < 0.9
+    assert list(figures["imagined_choice"]["by_goal"]) == [bank.goal for bank in banks]
+    assert banks[0].goal in regret_lines({**figures, "distance": "l1"})[-1]
 
 
 def test_a_model_that_ignores_actions_is_at_chance_whatever_it_ties(deaf_banks):
