@@ -8,8 +8,10 @@ from dataclasses import fields
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from arm_worldmodel.imagining import Painter, StepPainter
 from arm_worldmodel.model import Model
 from configs.keywords import with_keywords
 from planners.agent import PlanningAgent
@@ -24,7 +26,7 @@ from planners.config import (
 from planners.hierarchy import HierarchicalAgent
 from planners.load import planning_parts
 from planners.own_cost import OwnCost
-from robot_data.loop import Decision
+from robot_data.loop import Decision, Step
 from worldmodel.models import MissingPart
 
 Goal = Literal["auto", "subgoals", "single"]
@@ -90,6 +92,7 @@ class Agent:
                 "goal='single' sets sub-goals in the embedding; leave distance='embedding'"
             )
         self._agent: PlanningAgent | HierarchicalAgent = self._images
+        self._painter: StepPainter | None = None
 
     def _check_own_cost(self, settings: Mapping[str, Any]) -> None:
         idle = UNUSED & settings.keys()
@@ -120,6 +123,20 @@ class Agent:
         Raises ``RuntimeError`` before ``reset`` and ``DataError`` for a bad observation.
         """
         return self._agent.act(dict(observation))
+
+    def pictures(self, step: Step) -> dict[str, NDArray[np.uint8]]:
+        """Pictures uint8 [side, side, 3] of what was imagined one step ahead: ``chosen``, after the
+        action that was taken; ``rejected``, after the dearest that was tried.  For the film of a
+        run: ``awm.run(env, agent, imagine=agent.pictures)``.
+
+        Raises ``MissingPart`` where the model has no decoder.
+        """
+        if self._painter is None:
+            models = self.model.models
+            self._painter = StepPainter(
+                self._images.perception, Painter(models.predictor, models.decoder)
+            )
+        return self._painter(step)
 
     def __repr__(self) -> str:
         cost = "" if self.cost is None else f", cost={getattr(self.cost, '__name__', self.cost)}"

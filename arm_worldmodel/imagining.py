@@ -25,6 +25,7 @@ from arm_worldmodel.pictures.imagination import (
 from arm_worldmodel.pictures.video import write_video
 from planners.agent import PlanningAgent
 from planners.hierarchy import HierarchicalAgent
+from planners.perception import Perception
 from planners.search import ImaginedOutcomes
 from robot_data.episodes import EpisodeStore
 from robot_data.events import holding
@@ -159,8 +160,8 @@ def write_roll_outs(
 class StepPainter:
     """Pictures of what a planning agent imagined one step ahead, as rerun and film show them."""
 
-    def __init__(self, agent: PlanningAgent | HierarchicalAgent, painter: Painter) -> None:
-        self.agent, self.painter = agent, painter
+    def __init__(self, perception: Perception, painter: Painter) -> None:
+        self.perception, self.painter = perception, painter
         self._last: tuple[Step, dict[str, Image]] | None = None
 
     def __call__(self, step: Step) -> dict[str, Image]:
@@ -172,7 +173,7 @@ class StepPainter:
 
     @torch.inference_mode()
     def _imagine(self, step: Step) -> dict[str, Image]:
-        decision, perception = step.decision, self.agent.perception
+        decision, perception = step.decision, self.perception
         moves = {"chosen": decision.action}
         if decision.candidates is not None and decision.candidates.rejected is not None:
             moves["rejected"] = decision.candidates.rejected[0]
@@ -194,4 +195,4 @@ def step_painter(agent: Agent, checkpoint: str) -> StepPainter | None:
     if not isinstance(outcomes, ImaginedOutcomes):
         return None
     painter = painter_of(outcomes.imagination.predictor, checkpoint)
-    return None if painter is None else StepPainter(agent, painter)
+    return None if painter is None else StepPainter(agent.perception, painter)

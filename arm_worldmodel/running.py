@@ -20,7 +20,7 @@ from arm_worldmodel.notebook import display
 from arm_worldmodel.pictures.trace import Trace
 from arm_worldmodel.pictures.video import shots, write_animation, write_video
 from arm_worldmodel.report import wilson_95
-from robot_data.loop import Agent, EpisodeResult, Subscriber, run_episode
+from robot_data.loop import Agent, EpisodeResult, StepPictures, Subscriber, run_episode
 from worldmodel.progress import Progress
 
 FIRST_SEED = 50_000_000  # episodes to choose and tune on; no shipped weights have seen them
@@ -31,6 +31,7 @@ def run(
     env: gymnasium.Env[Any, Any], agent: Agent, episodes: int = 5, seed: int = FIRST_SEED,
     goals: str | Sequence[NDArray[np.uint8]] = "subgoals", max_steps: int | None = None,
     watch: Callable[[int], Sequence[Subscriber]] | None = None,
+    imagine: StepPictures | None = None,
 ) -> Result:
     """Run ``episodes`` episodes with the seeds ``seed``, ``seed + 1``, ...
 
@@ -40,7 +41,8 @@ def run(
     goals: "subgoals" are all goal images of the environment in their order, "single" only the
     last; or the goal images themselves, the same in every episode.  max_steps: most control
     steps of an episode; None: the environment's own time limit.  watch: called with an episode's
-    seed, makes further subscribers (``robot_data.recording``).
+    seed, makes further subscribers (``robot_data.recording``).  imagine: makes pictures of what was
+    imagined in a step, which the film then shows too; ``agent.pictures`` of an ``awm.Agent``.
 
     Raises ``ValueError`` where something the loop needs is missing.
     """
@@ -55,7 +57,7 @@ def run(
         title = str(spec.kwargs.get("task", spec.id))
     results, traces = [], []
     for number in Progress(range(seed, seed + episodes), desc="run", unit="episode"):
-        trace = Trace(title)
+        trace = Trace(title, imagine=imagine if len(traces) < MOST_FILMS else None)
         watchers = [trace, *(watch(number) if watch else ())]
         results.append(run_episode(env, agent, number, limit, goals, watchers))
         if len(traces) < MOST_FILMS:

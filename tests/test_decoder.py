@@ -204,3 +204,19 @@ def test_an_agents_step_is_imagined_for_the_action_taken_and_a_rejected_one(part
         assert np.abs(shown[name].astype(int) - expected).max() <= 6, name  # bfloat16
     assert imagine(step) is shown  # film and rerun file share one imagining
     assert step_painter(RandomAgent(config.cem), str(tmp_path)) is None
+
+
+def test_a_run_films_what_its_agent_imagined(parts):
+    model = Model(Models("here", parts))
+    agent = awm.Agent(model, planner=CEMConfig(samples=8, iterations=1, elites=3), distance="l1")
+    env = awm.make("reach", image_size=32, max_episode_steps=2)
+    result = awm.run(env, agent, episodes=1, imagine=agent.pictures)
+    (trace,) = result.traces
+    assert [set(shown) for shown in trace.imagined] == [{"chosen", "rejected"}] * 2
+    bare = awm.Agent(
+        Model(Models("here", {k: v for k, v in parts.items() if k != "decoder"})),
+        planner=CEMConfig(samples=8, iterations=1, elites=3), distance="l1",
+    )
+    with pytest.raises(MissingPart, match="no decoder weights"):
+        awm.run(env, bare, episodes=1, imagine=bare.pictures)
+    env.close()
