@@ -22,24 +22,23 @@ TASKS = ("reach", "grasp", "reach_with_object", "pick_and_place")
 # Rows of the tables in README and docs/results.md: how they begin, and their name in the report.
 ROWS = {
     "README.md": {
-        "goal sequence": "mujoco/box/subgoals", "one image": "mujoco/box/single",
-        "goal sequence, PyBullet": "pybullet/box/subgoals",
-        "one image, PyBullet": "pybullet/box/single",
-        "*world model off* (`pose_only`)": "baseline/pose_only",
-        "*world model alone* (`tokens_only`, n = 20)": "baseline/tokens_only",
-        "policy (`inverse_dynamics`)": "baseline/inverse_dynamics",
-        "a table unlike any in training": "unseen/unseen_table",
-        "the same, [calibrated](docs/calibration.md) there": "unseen/unseen_table-calibrated",
-        "the planner as shipped": "mujoco/box/subgoals",
-        "the same planner, world model off": "baseline/pose_only",
-        "the world model alone: distance of imagined latents, no hand pose (20 episodes)":
-            "baseline/tokens_only",
+        "the planner: imagined latents, nothing else": "mujoco/box/dense/planner",
+        "the same, predictor of random weights": "mujoco/box/dense/random_predictor",
+        "goal sequence": "mujoco/box/dense/planner", "three images": "mujoco/box/paper/planner",
+        "one image": "mujoco/box/single/planner",
+        "goal sequence, cup": "mujoco/cup/dense/planner",
+        "goal sequence, PyBullet": "pybullet/box/dense/planner",
+        "*world model off*: random predictor": "mujoco/box/dense/random_predictor",
+        "*world model off*: shuffled actions": "mujoco/box/dense/shuffled_actions",
+        "*world model off*: camera black": "mujoco/box/dense/blind",
+        "*shortcut* (`policy=servo`): pose read from the goal": "mujoco/box/dense/servo",
+        "token L1 in place of the embedding": "mujoco/box/dense/token_l1",
     },
     "docs/results.md": {
-        "**planner**": "mujoco/box/subgoals", "**pose_only**": "baseline/pose_only",
-        "**tokens_only**": "baseline/tokens_only",
-        "**simulator_tokens_only**": "baseline/simulator_tokens_only",
-        "**random**": "baseline/random",
+        "**planner**": "mujoco/box/dense/planner",
+        "**random predictor**": "mujoco/box/dense/random_predictor",
+        "**servo**": "mujoco/box/dense/servo", "**token_l1**": "mujoco/box/dense/token_l1",
+        "three images": "mujoco/box/paper/planner", "one image": "mujoco/box/single/planner",
     },
 }
 
@@ -111,8 +110,10 @@ def test_tables_say_what_the_report_of_the_table_says(page):
     report = json.loads((ROOT / "docs/results/table/report.json").read_text())
     rates = {}
     for row in report["rows"]:
-        low, high = (round(100 * bound) for bound in row["wilson_95"])
+        low, high = (round(100 * bound) for bound in row.get("bootstrap_95") or row["wilson_95"])
         rates[row["name"]] = f"{round(100 * row['success_rate'])} [{low}, {high}]"
+        if row["episodes"] != 100:
+            rates[row["name"]] += f" n={row['episodes']}"
     lines = (ROOT / page).read_text().splitlines()
     rows = [[c.strip() for c in x[1:-1].split("|")] for x in lines if x.startswith("| ")]
     for begin, name in ROWS[page].items():
