@@ -43,6 +43,9 @@ class Settings(PolicyConfig):
         found = {
             **super().idle(), **self.transport.idle_for_planner(self.topics, self.limits),
         }
+        found.update(dict.fromkeys(
+            ("predictor", "blind"), "what a planner loses by it is measured in the simulator"
+        ))
         if not self.samples:
             found["seed"] = f"policy={self.policy} draws no samples"
         if self.execute:
