@@ -47,7 +47,8 @@ class RandomAgent:
 
 class InverseDynamicsAgent:
     """The goal-conditioned behaviour-cloning policy (Lynch et al. 2019) in the planner's place: the
-    same images, latents, sub-goal rule and action bounds, no imagination."""
+    same images, latents, rule for going on to the next image and action bounds, no imagination.
+    It never says that it is done: the way to one far image may take it a whole episode."""
 
     def __init__(
         self, perception: Perception, goals: GoalImages, policy: InverseDynamics, cem: CEMConfig
@@ -77,5 +78,4 @@ class InverseDynamicsAgent:
             seconds=time.monotonic() - began,
             goal_index=self.goals.sequence.index,
             present_cost=present,
-            finished=self.goals.sequence.finished,
         )
