@@ -155,10 +155,11 @@ class ImaginedFrames:
             imagined.flatten(0, 1).half(), told.flatten(0, 1), window.objects[:, 1:].flatten(0, 1)
         )
         kept = self.feed.batch_size - self.count
-        return tuple(
+        tokens, states, places = (
             torch.cat([real[:kept], part[: self.count]])
             for real, part in zip(frames, drawn, strict=True)
         )
+        return tokens, states, places
 
 
 @dataclass(frozen=True)
