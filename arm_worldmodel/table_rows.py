@@ -51,6 +51,7 @@ class CoreSetting:
     goal: Goal
     paper: bool  # the paper's three goal images, not one a waypoint
     tasks: tuple[str, ...]
+    policy: Policy = "planner"  # hierarchical: sub-goals of its own between the images
 
     @property
     def name(self) -> str:
@@ -70,7 +71,7 @@ class CoreSetting:
 ALL = tuple(TASKS)
 CORE = (
     CoreSetting("mujoco", "box", "subgoals", False, ALL),
-    CoreSetting("mujoco", "box", "subgoals", True, ("grasp", "pick_and_place")),
+    CoreSetting("mujoco", "box", "subgoals", True, ("grasp", "pick_and_place"), "hierarchical"),
     CoreSetting("mujoco", "box", "single", False, ("pick_and_place",)),
     CoreSetting("mujoco", "cup", "subgoals", False, ("grasp", "pick_and_place")),
     CoreSetting("pybullet", "box", "subgoals", False, ("reach", "pick_and_place")),
@@ -97,9 +98,7 @@ def table_rows(
     names = _names(sources)
     rows: list[Row] = []
     for setting in CORE:
-        # Between the paper's images lies what the planner has to find out itself.
-        policy_name: Policy = "hierarchical" if setting.paper else "planner"
-        own = replace(base, goal=setting.goal, policy=policy_name)
+        own = replace(base, goal=setting.goal, policy=setting.policy)
         for task in setting.tasks:
             name = f"{setting.name}/{PLANNER}/{task}"
             cell = Cell(name, task, setting.simulator, own, setting.arm(arm), episodes)
@@ -124,8 +123,9 @@ def table_rows(
 def world_model_off(policy: PolicyConfig) -> dict[str, PolicyConfig]:
     """What stands beside the planner ``policy`` in every core row, by its name in the table: the
     planner with a part of the world model switched off, and agents without one."""
+    servo = "hierarchical_servo" if policy.policy == "hierarchical" else "servo"
     return {
-        "servo": replace(policy, policy="servo"),
+        "servo": replace(policy, policy=servo),
         "blind": replace(policy, blind=True),
         "shuffled_actions": replace(policy, predictor="shuffled"),
         "random_predictor": replace(policy, predictor="random"),
@@ -134,7 +134,7 @@ def world_model_off(policy: PolicyConfig) -> dict[str, PolicyConfig]:
 
 
 def _further_agents(setting: CoreSetting, policy: PolicyConfig) -> dict[str, PolicyConfig]:
-    if setting.goal == "single":
+    if setting.goal == "single" or setting.policy == "hierarchical":
         return {"flat": replace(policy, policy="flat")}
     if setting != CORE[0]:
         return {}

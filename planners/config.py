@@ -139,9 +139,10 @@ ENGINE = ("memory_mb", "compile", "int8")  # of AgentConfig: how the predictor c
 BOUNDS = ("max_move_m", "max_turn_rad", "max_grip")  # of CEMConfig
 
 WORLD_MODEL = ("planner", "flat", "hierarchical")  # of Policy
+SERVO = ("servo", "hierarchical_servo")  # of Policy
 Policy = Literal[
-    "planner", "flat", "hierarchical", "servo", "random", "stand_still", "inverse_dynamics",
-    "simulator_embedding", "simulator_state",
+    "planner", "flat", "hierarchical", "servo", "hierarchical_servo", "random", "stand_still",
+    "inverse_dynamics", "simulator_embedding", "simulator_state",
 ]
 Goal = Literal["subgoals", "single"]
 ImaginedBy = Literal["trained", "random", "shuffled"]
@@ -153,7 +154,8 @@ class PolicyConfig:
 
     planner: CEM with the world model, with its own sub-goals when it is given a single goal image.
     flat: the same without its own sub-goals; hierarchical: with them towards every goal image.
-    servo: no world model, a straight line to the hand pose read from the goal image.
+    servo, hierarchical_servo: the sub-goals of planner and of hierarchical, but no world model: a
+    straight line to the hand pose read from the goal image or of the sub-goal.
     inverse_dynamics, random, stand_still: do not plan.
     simulator_embedding, simulator_state: CEM with the simulator as the model, and the
     embedding cost or the true-state cost.
@@ -179,14 +181,14 @@ class PolicyConfig:
     def reads(self) -> bool:
         """Whether a readout is loaded."""
         embeds = self.agent.objective.distance == "embedding"
-        return embeds or self.readout is not None or self.policy == "servo"
+        return embeds or self.readout is not None or self.policy in SERVO
 
     @property
     def sets_subgoals(self) -> bool:
         """Whether the agent sets sub-goals of its own towards each goal image."""
         embeds = self.agent.objective.distance == "embedding"
-        alone = self.policy == "planner" and self.goal == "single"
-        return embeds and (alone or self.policy == "hierarchical")
+        alone = self.policy in ("planner", "servo") and self.goal == "single"
+        return embeds and (alone or self.policy in ("hierarchical", "hierarchical_servo"))
 
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
@@ -204,11 +206,11 @@ class PolicyConfig:
                 return {**found, "agent": why}
             found.update(idle_but(self.agent, "agent", ("cem",), why))
             return {**found, **idle_but(cem, "agent.cem", BOUNDS, why)}
-        if self.policy == "servo":
+        if self.policy in SERVO:
             found.update(idle_but(self.agent, "agent", ("cem", "bf16"), why))
             found.update(idle_but(cem, "agent.cem", (*BOUNDS, "grip_threshold"), why))
-            if self.goal != "single":
-                found["hierarchy"] = "it belongs to goal=single"
+            if not self.sets_subgoals:
+                found["hierarchy"] = "it belongs to policy=hierarchical_servo, or goal=single"
             return found
         if self.policy not in WORLD_MODEL:
             found["calibration"] = why
@@ -230,4 +232,4 @@ class PolicyConfig:
     @property
     def samples(self) -> bool:
         """Whether the agent draws random numbers."""
-        return self.policy not in ("stand_still", "inverse_dynamics", "servo")
+        return self.policy not in ("stand_still", "inverse_dynamics", *SERVO)

@@ -8,7 +8,7 @@ from planners.ablation import BlindAgent, shuffled, untrained
 from planners.agent import PlanningAgent
 from planners.baselines import InverseDynamicsAgent, RandomAgent, StandStill
 from planners.calibration import Calibration, load_calibration
-from planners.config import WORLD_MODEL, AgentConfig, PolicyConfig
+from planners.config import SERVO, WORLD_MODEL, AgentConfig, PolicyConfig
 from planners.goals import GoalImages
 from planners.hierarchy import HierarchicalAgent
 from planners.oracle import SimulatedImages, SimulatedStates, Simulator, TrueGoals
@@ -43,7 +43,7 @@ def parts_of(config: PolicyConfig) -> list[str]:
         parts.append("predictor")
     if config.policy == "inverse_dynamics":
         parts.append("inverse_dynamics")
-    if config.sets_subgoals or (config.policy == "servo" and config.goal == "single"):
+    if config.sets_subgoals:
         parts.append("subgoals")
     return parts
 
@@ -80,10 +80,11 @@ def _sighted_agent(config: PolicyConfig, env: Simulator | None) -> Agent:
         goals = GoalImages(perception, agent)
         return PlanningAgent(perception, goals, Search(SimulatedImages(env, perception), agent))
     calibration = load_calibration(config.calibration) if config.calibration else None
-    if config.policy == "servo":
+    alone = config.goal == "single"
+    if config.policy in SERVO:
         perception = Perception(encoder, readout, calibration, agent.bf16)
-        subgoals = loaded.subgoals if loaded.has("subgoals") else None
-        return ServoAgent(perception, agent.cem, subgoals, config.hierarchy)
+        subgoals = loaded.subgoals if config.sets_subgoals else None
+        return ServoAgent(perception, agent.cem, subgoals, config.hierarchy, alone)
     predictor = loaded.predictor
     if config.predictor == "random":
         predictor = untrained(predictor)
@@ -93,7 +94,6 @@ def _sighted_agent(config: PolicyConfig, env: Simulator | None) -> Agent:
         assert isinstance(outcomes, ImaginedOutcomes)
         parts[2].outcomes = shuffled(outcomes)
     if config.sets_subgoals:
-        alone = config.goal == "single"
         return HierarchicalAgent(*parts, loaded.subgoals, config.hierarchy, alone)
     return PlanningAgent(*parts)
 

@@ -42,25 +42,26 @@ CALIBRATED_SHARE = 0.5
 
 
 class ServoAgent:
-    """Goes to the poses read from the goal images, one after the other; with ``subgoals`` to the
-    last one only, by the stages of ``planners.stages``."""
+    """Goes to the poses read from the goal images, one after the other; with ``subgoals`` to each
+    by the stages of ``planners.stages``, as ``planners.hierarchy`` does."""
 
     def __init__(
         self, perception: Perception, cem: CEMConfig, subgoals: SubgoalPredictor | None = None,
-        hierarchy: HierarchyConfig | None = None,
+        hierarchy: HierarchyConfig | None = None, last_only: bool = False,
     ) -> None:
-        """Of ``cem`` the bounds of an action.  Raises ``ValueError`` without a readout."""
+        """Of ``cem`` the bounds of an action; last_only: of a sequence take only the last image.
+        Raises ``ValueError`` without a readout."""
         if perception.readout is None:
             raise ValueError("policy=servo reads hand poses from goal images; it needs a readout")
-        self.perception = perception
+        self.perception, self.last_only = perception, last_only
         self._bounds = CEM(cem)
         self.stages = None if subgoals is None else EventStages(
             perception, subgoals, hierarchy or HierarchyConfig(), LAST_STEPS
         )
-        self._begin([])
+        self._begin([], [])
 
-    def _begin(self, poses: list[Tensor]) -> None:
-        self._poses = poses  # [7], read from the goal images
+    def _begin(self, tokens: list[Tensor], poses: list[Tensor]) -> None:
+        self._tokens, self._poses = tokens, poses  # [N, D] of the goal images, [7] read from them
         self._index = 0
         self._steps = 0  # towards the present pose
         self._least, self._stalled = float("inf"), 0
@@ -71,12 +72,12 @@ class ServoAgent:
     def reset(self, goals: Sequence[Any], seed: int) -> None:
         """Start an episode towards ``goals``, images uint8 [H, W, 3] in order; nothing is drawn
         from ``seed``.  Raises ``DataError`` for what is no image."""
-        images = list(goals[-1:] if self.stages else goals)
+        images = list(goals[-1:] if self.last_only else goals)
         fitted = self.perception.fit(images, [f"goal image {i}" for i in range(len(images))])
         tokens = self.perception.encode(fitted)
         states = self._read(fitted, tokens)
         states[:, 6] = likeliest_grip(to_host(states)).to(states.device)
-        self._begin(list(states))
+        self._begin(list(tokens), list(states))
         if self.stages:
             self.stages.reset(tokens[0])
 
@@ -146,6 +147,10 @@ class ServoAgent:
         pose = self._of_stage(view)
         if self.stages.steps and self._stage_done(view, pose):
             self.stages.go_on(view)
+            if self.stages.finished and self._index < len(self._poses) - 1:
+                self._index += 1
+                self.stages.reset(self._tokens[self._index])
+                self.stages.decide(view)
             pose = self._of_stage(view)
         self.stages.steps += 1
         self._finished = self.stages.finished

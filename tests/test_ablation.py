@@ -137,6 +137,7 @@ def test_a_switch_without_effect_is_refused(words):
         ["policy=servo", "blind=true"], ["policy=servo", "calibration=self"],
         ["policy=servo", "agent.cem.max_move_m=0.05"], ["policy=flat", "predictor=random"],
         ["policy=servo", "goal=single", "hierarchy.approach_m=0.2"],
+        ["policy=hierarchical_servo", "hierarchy.approach_m=0.2"],
         ["suite=table", "checkpoints=[a,b]", "episodes=100"],
     ],
 )

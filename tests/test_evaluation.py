@@ -160,11 +160,13 @@ def test_the_table_has_every_row_and_names_are_unique():
                           "behaviour_cloning"):
                 assert f"{setting}/{agent}/{task}" in names
     assert "mujoco/box/single/flat/pick_and_place" in names
+    assert "mujoco/box/paper/flat/pick_and_place" in names
     assert "unseen/unseen_table-plain/pick_and_place" in names
     assert "camera/-15deg-calibrated/reach" in names
     policies = {row.runs[0].policy.policy for row in rows}
     assert policies == {
-        "planner", "flat", "servo", "random", "stand_still", "inverse_dynamics"
+        "planner", "hierarchical", "flat", "servo", "hierarchical_servo", "random", "stand_still",
+        "inverse_dynamics",
     }
     calibrated = [row for row in rows if row.runs[0].policy.calibration]
     assert all(row.against.startswith("mujoco/box/dense/planner/") for row in calibrated)

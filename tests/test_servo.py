@@ -141,7 +141,9 @@ def test_it_loads_no_predictor():
     assert parts_of(PolicyConfig(policy="servo")) == ["encoder", "readout"]
     single = PolicyConfig(policy="servo", goal="single")
     assert parts_of(single) == ["encoder", "readout", "subgoals"]
-    assert not replace(single).samples
+    assert not single.samples
+    each = replace(single, policy="hierarchical_servo", goal="subgoals")
+    assert parts_of(each) == ["encoder", "readout", "subgoals"]
 
 
 class TrueEvents(SubgoalPredictor):
@@ -176,10 +178,42 @@ def test_one_goal_image_is_enough_through_the_stages_of_gripper_events(arm):
     seen = shipped.perception
     assert seen.readout is not None
     events = TrueEvents(GoalConditionedConfig(image=seen.readout.config), arm)
-    agent = ServoAgent(seen, CEMConfig(), events, HierarchyConfig())
+    agent = ServoAgent(seen, CEMConfig(), events, HierarchyConfig(), last_only=True)
     result = run_episode(arm, agent, 50_000_000, 60, "single")
     assert result.success
     assert result.finished
+
+
+def test_stages_lead_to_every_image_of_a_sequence_in_turn(arm):
+    shipped = make_agent(PolicyConfig(policy="servo"))
+    assert isinstance(shipped, ServoAgent)
+    seen = shipped.perception
+    assert seen.readout is not None
+    events = TrueEvents(GoalConditionedConfig(image=seen.readout.config), arm)
+    agent = ServoAgent(seen, CEMConfig(), events, HierarchyConfig())
+    _, info = arm.reset(seed=50_000_000)
+    images, last = info["subgoal_images"], info["subgoal_images"][-1]
+    paper = [images[2], images[4], last]  # grasped, above the goal, placed
+    watcher = Watcher()
+    assert run_episode(arm, agent, 50_000_000, 60, paper, [watcher]).steps > 10
+    assert watcher.indices == sorted(watcher.indices)
+    assert set(watcher.indices) == {0, 1, 2}
+
+
+class Watcher:
+    """Keeps which goal image was in force."""
+
+    def __init__(self):
+        self.indices = []
+
+    def on_start(self, start):
+        pass
+
+    def on_step(self, step):
+        self.indices.append(step.decision.goal_index)
+
+    def on_end(self):
+        pass
 
 
 def test_goal_sequences_are_followed_without_a_world_model(arm):
