@@ -145,7 +145,7 @@ def write_table(
 
 def told_rows(rows: Sequence[Row], outcomes: Outcomes) -> list[dict[str, Any]]:
     """Of every row with episodes: name, group, task, ``summary``, training seeds with the interval
-    that resamples them, and the comparison with the row it stands against."""
+    that resamples them, versions of the code, and the comparison with the row it stands against."""
     by_name = {row.name: row for row in rows}
     told = []
     for row in rows:
@@ -156,6 +156,7 @@ def told_rows(rows: Sequence[Row], outcomes: Outcomes) -> list[dict[str, Any]]:
         runs = [outcomes[cell.name] for cell in row.runs if outcomes.get(cell.name)]
         line["training_seeds"] = len(runs)
         line["checkpoints"] = [cell.policy.checkpoint for cell in row.runs]
+        line["code"] = sorted({o.code for o in found})
         if len(runs) > 1:
             line["bootstrap_95"] = training_seeds_95(_wins(runs))
         if row.against in by_name:

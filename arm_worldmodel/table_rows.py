@@ -51,7 +51,7 @@ class CoreSetting:
     goal: Goal
     paper: bool  # the paper's three goal images, not one a waypoint
     tasks: tuple[str, ...]
-    policy: Policy = "planner"
+    policy: Policy = "planner"  # hierarchical: sub-goals of its own between the images
 
     @property
     def name(self) -> str:

@@ -100,6 +100,7 @@ def test_a_row_is_compared_on_the_episodes_and_weights_that_both_have():
     planner, off = told_rows([core, servo], outcomes)
     assert planner["training_seeds"] == 2
     assert planner["checkpoints"] == ["w/one", "w/two"]
+    assert planner["code"] == ["abc"]
     assert planner["bootstrap_95"] != planner["wilson_95"]
     assert "bootstrap_95" not in off
     assert off["against"] == CORE_NAME

@@ -129,6 +129,20 @@ def test_a_row_without_failures_says_so():
     assert '<td class=yes>yes</td>' in written
 
 
+def test_a_row_says_what_it_loses_against_the_row_beside_it():
+    row = {"name": "box/servo/reach", "group": "box", "task": "reach", "success_rate": 0.25,
+           "wilson_95": (0.05, 0.7), "bootstrap_95": (0.01, 0.9), "episodes": 4, "successes": 1,
+           "training_seeds": 3, "median_distance_m": 0.01, "median_steps": 3.0,
+           "median_plan_seconds": 0.1, "against": "box/planner/reach", "comparison": {
+               "pairs": 4, "difference": 0.5, "interval_95": (-0.1, 0.8), "p": 0.5, "p_holm": 1.0}}
+    episode = {"cell": "box/servo/reach@b", "seed": 4, "planner_seed": 0, "success": False,
+               "distance_m": 0.01, "steps": 3, "finished": True, "plan_seconds": 0.1}
+    written = page([row], {"box/servo/reach": [episode]}, (), [row])
+    assert "<td>box/planner/reach</td><td class=number>4</td>" in written
+    assert "<b>50</b></td><td class=number>-10 to 80</td><td class=number>1.000</td>" in written
+    assert "<b>25</b><small>1-90, n 4</small>" in written  # over training seeds, not Wilson's
+
+
 def test_a_page_takes_films_from_the_rows_in_turn(tmp_path):
     told = {"title": "", "steps": 1, "success": False, "verdict": "", "goal_names": ["g"],
             "goal_index": [0], "subgoals": ["g"], "imagined_cost": [1.0], "present_cost": [1.0],
