@@ -21,7 +21,7 @@ from arm_worldmodel.commands import diagnose
 from arm_worldmodel.motion_text import regret_lines
 from arm_worldmodel.running import FIRST_SEED
 from arm_worldmodel.verdict import judge
-from planners.config import AgentConfig
+from planners.config import AgentConfig, EmbeddingConfig
 from worldmodel.models import Models
 
 BANKS = 3
@@ -91,14 +91,15 @@ def test_candidates_are_bounded_and_hold_the_scripted_action_and_none():
 
 def test_the_distance_counts_hand_gripper_and_object():
     here = np.array([0.5, 0, 0.1, np.pi, 0, 0, 0, 0.5, 0.1, 0.02])
+    lengths = EmbeddingConfig()
     assert distance_m(here, here) == 0
-    for change, far in (([0, 0.03], 0.03), ([6, 1], 0.1), ([9, 0.05], 0.05)):
+    turned = lengths.turn_m * 2**0.5 * 2 * np.sin(0.25)  # two columns, by 0.5 rad
+    for field, change, far in (
+        (0, 0.03, 0.03), (5, 0.5, turned), (6, 1, lengths.grip_m), (9, 0.05, 0.05)
+    ):
         there = here.copy()
-        there[int(change[0])] += change[1]
+        there[field] += change
         assert distance_m(here, there) == pytest.approx(far)
-    turned = here.copy()
-    turned[5] += 0.5
-    assert 0 < distance_m(here, turned) < 0.02
 
 
 @pytest.mark.parametrize("count", [1, 3, 6])
