@@ -4,17 +4,20 @@ import json
 from dataclasses import replace
 from typing import get_args
 
+import av
 import numpy as np
 import pytest
+from rerun.chunk import RrdReader
 
 from arm_worldmodel.cli import main
 from arm_worldmodel.evaluation import Cell, Keep, jobs_of, run_job, run_jobs, summary
 from arm_worldmodel.outcomes import Outcome, OutcomeLog
+from arm_worldmodel.pictures.video import PANE_PX
 from arm_worldmodel.report import wilson_95
 from arm_worldmodel.success_table import DEFAULTS, identity
 from arm_worldmodel.table_rows import table_rows
 from arm_worldmodel.table_text import markdown, overview
-from planners.config import Goal, Policy, PolicyConfig
+from planners.config import AgentConfig, CEMConfig, Goal, Policy, PolicyConfig
 from planners.load import make_agent
 from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
@@ -108,6 +111,18 @@ def test_failures_leave_a_rerun_file(tmp_path):
     (found,) = run_jobs(jobs, 1, "processes", Keep(failures=str(tmp_path)))
     assert not found.success
     assert (tmp_path / "quick-0.rrd").stat().st_size > 1000
+
+
+def test_a_planners_failure_shows_what_it_imagined(tmp_path):
+    search = AgentConfig(cem=CEMConfig(samples=8, iterations=1, elites=3))
+    cell = Cell("planned", "reach", policy=PolicyConfig(agent=search), max_steps=2)
+    (job,) = jobs_of(replace(cell, episodes=1), 50_000_000, 1)
+    assert not run_job(job, Keep(failures=str(tmp_path))).success
+    (path,) = tmp_path.glob("*.rrd")
+    shown = {chunk.entity_path for chunk in RrdReader(path).stream()}
+    assert {"/imagined/chosen", "/imagined/rejected"} <= shown
+    with av.open(str(path.with_suffix(".mp4"))) as film:
+        assert film.streams.video[0].width > 4 * PANE_PX  # camera, goal, two imagined
 
 
 def test_recorded_runs_come_back_from_every_export(tmp_path):
