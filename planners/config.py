@@ -99,7 +99,9 @@ class SubgoalConfig:
     min_steps: int = 2  # least steps for an image
     max_steps: int = 9  # most steps for an image that is not the last
     last_steps: int = 12  # most steps for the last image
-    reached: float = 0.02  # cost of the present image that counts as reached
+    # cost at which the next image's turn has come; the last image is brought about until its cost
+    # no longer falls
+    reached: float = 0.02
     stall_steps: int = 3  # steps without progress before the next image
     stall_gain: float = 0.01  # relative fall of the cost that counts as progress
 

@@ -120,4 +120,5 @@ class HierarchicalAgent:
             return True
         if stage.state is None and self.stages.steps < c.min_steps:
             return False
-        return cost <= c.reached or self._stalled >= c.stall_steps
+        last = stage.state is None and self._index == len(self.goals) - 1
+        return (cost <= c.reached and not last) or self._stalled >= c.stall_steps

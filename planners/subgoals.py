@@ -54,4 +54,5 @@ class SubgoalSequence:
             self._stalled += 1
         if self._steps < c.min_steps:
             return False
-        return cost <= c.reached or self._stalled >= c.stall_steps
+        # The last image is not left for another: it is brought about as well as the cost can tell.
+        return (cost <= c.reached and not last) or self._stalled >= c.stall_steps

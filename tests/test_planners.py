@@ -204,9 +204,17 @@ def test_automatic_switching_waits_until_the_cost_is_low_enough():
     assert sequence.update(0.009) == 1
     assert sequence.update(0.009) == 1  # at least min_steps on every image
     assert sequence.update(0.009) == 2
-    sequence.update(0.009)
+    for _ in range(5):
+        sequence.update(0.009)  # low enough to go on, if there were more
     assert not sequence.finished
-    sequence.update(0.009)
+
+
+def test_the_last_image_is_left_when_its_cost_no_longer_falls():
+    sequence = SubgoalSequence(SubgoalConfig(stall_steps=3, reached=0.02, last_steps=50), 1)
+    for cost in (0.019, 0.015, 0.012, 0.010, 0.010, 0.010):
+        sequence.update(cost)
+        assert not sequence.finished
+    sequence.update(0.010)
     assert sequence.finished
 
 
