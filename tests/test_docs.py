@@ -22,23 +22,16 @@ TASKS = ("reach", "grasp", "reach_with_object", "pick_and_place")
 # Rows of the tables in README and docs/results.md: how they begin, and their name in the report.
 ROWS = {
     "README.md": {
-        "the planner: imagined latents, nothing else": "mujoco/box/dense/planner",
-        "the same, predictor of random weights": "mujoco/box/dense/random_predictor",
-        "goal sequence": "mujoco/box/dense/planner", "three images": "mujoco/box/paper/planner",
+        "the planner": "mujoco/box/dense/planner",
+        "predictor untrained": "mujoco/box/dense/random_predictor",
+        "goal sequence": "mujoco/box/dense/planner",
         "one image": "mujoco/box/single/planner",
-        "goal sequence, cup": "mujoco/cup/dense/planner",
-        "goal sequence, PyBullet": "pybullet/box/dense/planner",
         "*world model off*: random predictor": "mujoco/box/dense/random_predictor",
-        "*world model off*: shuffled actions": "mujoco/box/dense/shuffled_actions",
-        "*world model off*: camera black": "mujoco/box/dense/blind",
-        "*shortcut* (`policy=servo`): pose read from the goal": "mujoco/box/dense/servo",
-        "token L1 in place of the embedding": "mujoco/box/dense/token_l1",
     },
     "docs/results.md": {
         "**planner**": "mujoco/box/dense/planner",
         "**random predictor**": "mujoco/box/dense/random_predictor",
-        "**servo**": "mujoco/box/dense/servo", "**token_l1**": "mujoco/box/dense/token_l1",
-        "three images": "mujoco/box/paper/planner", "one image": "mujoco/box/single/planner",
+        "one image": "mujoco/box/single/planner",
     },
 }
 
