@@ -106,13 +106,13 @@ def decode(output: Tensor) -> Tensor:
 
 
 def object_place(output: Tensor) -> Tensor:
-    """Raw outputs [B, OUTPUTS + OBJECT_OUTPUTS] -> where the object is, base frame [m] [B, 3]."""
+    """Raw outputs [B, OUTPUTS + OBJECT_OUTPUTS] -> where the object is, [B, 3] in m, base frame."""
     return output[:, 10:13] * POSITION_SCALE_M + output.new_tensor(POSITION_CENTRE_M)
 
 
 def error_scales(output: Tensor) -> tuple[Tensor, Tensor]:
     """Raw outputs [B, OUTPUTS + OBJECT_OUTPUTS] -> how far off the places of object and hand are
-    expected to be, mean absolute error an axis [m] [B] each."""
+    expected to be: mean absolute errors of an axis, [B] in m each."""
     scales = output[:, 13:15].clamp(*LOG_SCALES).exp() * POSITION_SCALE_M
     return scales[:, 0], scales[:, 1]
 
