@@ -99,6 +99,12 @@ def test_a_frozen_readout_is_not_changed_by_the_predictors_training(tmp_path):
     assert all(torch.equal(v, before[k]) for k, v in readout.state_dict().items())
 
 
+def test_recovery_without_what_was_told_says_what_is_missing():
+    model = PostTraining(Predictor(SMALL), 1, Readout(READOUT), 0.3, 0.3)
+    with pytest.raises(ValueError, match=r"what the gripper was told.*recovery_weight 0"):
+        model(torch.randn(2, 2, 4, 24), torch.zeros(2, 1, 7), torch.zeros(2, 2, 7))
+
+
 def test_a_readout_that_gets_an_object_reads_the_hand_as_before():
     torch.manual_seed(0)
     plain = Readout(ReadoutConfig(24, 4, 32, 1, 2, 2))

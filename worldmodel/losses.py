@@ -115,8 +115,11 @@ class PostTraining(nn.Module):
         figures["rollout"] = (rolled - tokens[:, future]).abs().mean()
         loss = loss + figures["rollout"]
         if self.readout is not None:
-            assert commanded is not None
-            assert objects is not None
+            if commanded is None or objects is None:
+                raise ValueError(
+                    "the recovery loss needs what the gripper was told [B, T] and where the object "
+                    "is [B, T, 3]; give windows with both, or recovery_weight 0"
+                )
             told = torch.cat([states[:, future, :6], commanded[:, future, None]], dim=-1)
             told = told.flatten(0, 1)
             output = self.readout(rolled.flatten(0, 1)).float()

@@ -65,10 +65,13 @@ def post_train(
     """
     run = Run(model, config, out, "train", device)
     for _, window, update in run.steps(windows):
-        window = [x.to(run.device, torch.float32) for x in window if x is not None]
+        given = Window(*window)._asdict()
+        parts = {
+            name: x.to(run.device, torch.float32) for name, x in given.items() if x is not None
+        }
         with run.autocast():
-            loss, figures = run.model(*window)
-        copied = (window[0][:, 1:] - window[0][:, :-1]).abs().mean()
+            loss, figures = run.model(**parts)
+        copied = (parts["tokens"][:, 1:] - parts["tokens"][:, :-1]).abs().mean()
         update(loss, {**figures, "copy": copied})
     predictor = model.predictor
     if config.parallel == "fsdp" and run.processes > 1:  # each process has a share only
