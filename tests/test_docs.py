@@ -26,11 +26,13 @@ ROWS = {
         "predictor untrained": "mujoco/box/dense/random_predictor",
         "goal sequence": "mujoco/box/dense/planner",
         "one image": "mujoco/box/single/planner",
-        "*world model off*: random predictor": "mujoco/box/dense/random_predictor",
+        "*model off*": "mujoco/box/dense/random_predictor",
+        "`servo`": "mujoco/box/dense/servo",
     },
     "docs/results.md": {
         "**planner**": "mujoco/box/dense/planner",
         "**random predictor**": "mujoco/box/dense/random_predictor",
+        "**servo**": "mujoco/box/dense/servo",
         "one image": "mujoco/box/single/planner",
     },
 }
