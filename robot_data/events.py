@@ -68,9 +68,10 @@ def object_places(
     """Where the object is, by proprioception alone: states [T, 7], closedness [T] -> [T, 3] in m,
     base frame; NaN where it is not known.
 
-    Held, it is where the hand is; before that, where it will be grasped; after a release, where it
-    was let go, if that was as low as it was grasped, and until the hand comes back to it.  So it
-    is the place to grasp it at, not its centre.
+    Held, it is where the hand is; before that, where it will be grasped, back to when the hand was
+    last near that place: it may have pushed the object there; after a release, where it was let
+    go, if that was as low as it was grasped, and until the hand comes back to it.  So it is the
+    place to grasp it at, not its centre.
     """
     held = holding(states, commanded_closedness)
     places = np.full((len(states), 3), np.nan)
@@ -78,8 +79,9 @@ def object_places(
     for event in gripper_events(states, commanded_closedness):
         place = event.pose[:3]
         if event.kind == "grasp":
-            unknown = np.isnan(places[begin : event.frame, 0])
-            places[begin : event.frame][unknown] = place
+            first = event.frame - _left_alone(states[event.frame - 1 :: -1, :3], place)
+            still = slice(max(begin, first), event.frame)
+            places[still][np.isnan(places[still, 0])] = place
             grasped = place
         else:
             places[begin : event.frame] = states[begin : event.frame, :3]

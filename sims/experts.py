@@ -22,15 +22,21 @@ from sims.mujoco_arm import MujocoArm
 from sims.waypoints import Waypoint, waypoint_action, waypoint_reached
 
 Array = NDArray[np.float64]
+PUSH_FROM_M = 0.09  # from the object's centre to where the hand comes down
+PUSH_CONTACT_M = 0.03  # from the closed fingers to the centre of what they push
+PUSH_ABOVE_M = 0.12  # height above the push of the ways to it and from it
 
 
 @dataclass(frozen=True)
 class CollectConfig:
-    """What is recorded: random play, carrying, and scripted pick-and-place, all with noise."""
+    """What is recorded: random play, carrying, pushing, and scripted pick-and-place (the rest), all
+    with noise."""
 
     frames: int = 41  # frames of an episode [control steps]
     play_fraction: float = 0.3  # share of episodes of random play
     carry_fraction: float = 0.2  # share of episodes that pick up, then play with the object
+    # share of episodes that push the object about with closed fingers, then pick it up
+    push_fraction: float = 0.0
     cup_fraction: float = 0.2  # share of episodes with a cup; the others have a box
     noise_m: float = 0.008  # noise of waypoints and actions, standard deviation [m]
     tolerance_m: float = 0.012  # distance to a waypoint that counts as reached [m]
@@ -63,6 +69,37 @@ def _jitter(waypoints, rng: np.random.Generator, config: CollectConfig):
         yield replace(waypoint, pose=pose)
 
 
+def push_waypoints(
+    env: Arm, config: CollectConfig, rng: np.random.Generator
+) -> Iterator[Waypoint]:
+    """Behind the object with closed fingers, through its place, up and away: far enough that the
+    object is known to lie still (``robot_data.events.object_places``)."""
+    place = env.object_pose[:2].copy()
+    low, high = np.array(env.config.task.object_low_m), np.array(env.config.task.object_high_m)
+    goal = rng.uniform(low, high)
+    way = goal - place
+    distance = float(np.linalg.norm(way))
+    way = way / max(distance, 1e-6)
+    height = rng.uniform(0.017, max(0.03, env.object_half_height_m))
+    behind, ahead = place - PUSH_FROM_M * way, place + way * (distance - PUSH_CONTACT_M)
+    turn = np.r_[0, 0, 0, 0, 0, rng.uniform(-0.5, 0.5), 0]
+
+    def at(xy: Array, z: float) -> Array:
+        return pose_math.compose(np.r_[xy, z, tasks.DOWN_RPY, 1.0], turn)
+
+    yield Waypoint("above_start", at(behind, height + PUSH_ABOVE_M), 12)
+    yield Waypoint("behind_object", at(behind, height), 5)
+    yield Waypoint("pushed", at(ahead, height), 8)
+    yield Waypoint("above_end", at(ahead, height + PUSH_ABOVE_M), 4)
+
+
+def _yaw_rad(env: Arm) -> float:
+    """How far the object is turned about the vertical, by a quarter turn at most either way."""
+    w, x, y, z = env.object_pose[3:]
+    yaw = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+    return float((yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4)
+
+
 def script(
     env: Arm, config: CollectConfig, rng: np.random.Generator
 ) -> Iterator[Waypoint]:
@@ -76,6 +113,12 @@ def script(
         for _ in range(int(rng.integers(2, 6))):
             yield next(carried)
         yield from play_waypoints(config, rng)
+    elif kind < config.play_fraction + config.carry_fraction + config.push_fraction:
+        for _ in range(int(rng.integers(1, 3))):
+            yield from _jitter(push_waypoints(env, config, rng), rng, config)
+        lying = replace(env.draw, object_yaw_rad=_yaw_rad(env))
+        yield from _jitter(tasks.pick_waypoints(env, lying), rng, config)
+        yield from play_waypoints(config, rng, closed=bool(rng.random() < 0.5))
     else:
         yield from _jitter(tasks.PickAndPlace().waypoints(env, env.draw), rng, config)
         yield from play_waypoints(config, rng)

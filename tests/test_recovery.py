@@ -188,6 +188,14 @@ def test_a_dropped_object_and_one_the_hand_came_back_to_are_not_known():
     assert np.isnan(places[18:]).all()
 
 
+def test_where_an_object_was_before_the_hand_last_came_near_is_not_known():
+    states, told = episode(grasp=15, release=19)
+    states[4, :3] = states[15, :3]  # the hand may have pushed it there
+    places = object_places(states, told)
+    assert np.isnan(places[:5]).all()
+    assert np.allclose(places[5:15], states[15, :3])
+
+
 def test_without_a_grasp_no_place_is_known():
     states = np.zeros((10, 7))
     assert np.isnan(object_places(states, np.zeros(10))).all()
