@@ -90,12 +90,9 @@ def table_rows(
     Raises ``ValueError`` for checkpoints whose folders have the same name.
     """
     sources = tuple(checkpoints) or (policy.checkpoint,)
-    base = PolicyConfig(
-        checkpoint=sources[0], device=policy.device, agent=policy.agent,
-        hierarchy=policy.hierarchy,
-    )
+    base = base_policy(policy, sources[0])
     half = max(1, episodes // 2)
-    names = _names(sources)
+    names = names_of(sources)
     rows: list[Row] = []
     for setting in CORE:
         own = replace(base, goal=setting.goal, policy=setting.policy)
@@ -118,6 +115,13 @@ def table_rows(
             for label, other in _further_agents(setting, own).items() for task in setting.tasks
         ]
     return [*rows, *_views(base, arm, half)]
+
+
+def base_policy(policy: PolicyConfig, checkpoint: str) -> PolicyConfig:
+    """The planner of a row, with the weights ``checkpoint`` and the settings of ``policy``."""
+    return PolicyConfig(
+        checkpoint=checkpoint, device=policy.device, agent=policy.agent, hierarchy=policy.hierarchy
+    )
 
 
 def world_model_off(policy: PolicyConfig) -> dict[str, PolicyConfig]:
@@ -187,7 +191,7 @@ def _views(base: PolicyConfig, arm: ArmConfig, episodes: int) -> list[Row]:
     return rows
 
 
-def _names(checkpoints: Sequence[str]) -> list[str]:
+def names_of(checkpoints: Sequence[str]) -> list[str]:
     """What to call each of several sources of weights: the last part of its name."""
     names = [PurePosixPath(source).name for source in checkpoints]
     if len(set(names)) < len(names):

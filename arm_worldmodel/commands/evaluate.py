@@ -1,4 +1,4 @@
-"""Success rate over many seeds; suite=table: the success table."""
+"""Success rate over many seeds, of one row or of the rows of a suite."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from sims.parallel import Pool, idle_workers
 
 @dataclass(frozen=True)
 class Settings(PolicyConfig):
-    """Success over many seeds, of one task or of every row of the success table.
+    """Success over many seeds, of one task or of every row of a suite.
 
     What was ended goes on where it stopped when started again with the same ``out``.
     """
 
     task: str = "pick_and_place"  # reach, grasp, reach_with_object or pick_and_place
     simulator: Simulator = "mujoco"  # engine of the simulated arm
-    suite: Literal["table"] | None = None  # table: run the whole success table
-    # rows of the table whose name contains this; with *: whose name it matches as a whole
+    # table: the whole success table; search: the planner with more and less search; weights: with
+    # each of checkpoints=.  What these two decide belongs on development seeds, from 50000000
+    suite: Literal["table", "search", "weights"] | None = None
+    # rows of the suite whose name contains this; with *: whose name it matches as a whole
     only: str = ""
-    # weights of several training seeds for the table's rows of the planner; (): checkpoint= alone
+    # weights of several training seeds for the table's rows of the planner, (): checkpoint= alone;
+    # weights to compare for suite=weights
     checkpoints: tuple[str, ...] = ()
     # episodes, one a seed; of the table's rows of the planner, with several checkpoints half as
     # many with each; its other rows have half as many
@@ -45,16 +48,22 @@ class Settings(PolicyConfig):
             found.update(dict.fromkeys(
                 ("task", "simulator", "policy", "goal", "calibration", "readout", "predictor",
                  "blind", "max_steps", "arm.task.name", "arm.task.subgoals", "arm.scene.object"),
-                "each row of suite=table has its own",
+                f"each row of suite={self.suite} has its own",
             ))
-            if self.checkpoints:
+            if self.suite == "search":
+                found["checkpoints"] = "suite=search has one checkpoint="
+                found.update(dict.fromkeys(
+                    ("agent.cem.samples", "agent.cem.iterations", "agent.cem.elites",
+                     "agent.cem.horizon", "agent.int8"), "each row of suite=search has its own",
+                ))
+            elif self.checkpoints:
                 found["checkpoint"] = "checkpoints= has the weights"
             if self.record is None:
                 found["arm.wrist_camera"] = "no agent looks at its images; record= stores them"
             return found
         stored = self.record is not None
         found.update({**super().idle(), **idle_arm(self.simulator, self.arm, stored)})
-        found.update(dict.fromkeys(("only", "checkpoints"), "it belongs to suite=table"))
+        found.update(dict.fromkeys(("only", "checkpoints"), "it belongs to suite="))
         if not self.samples:
             found["planner_seed"] = f"policy={self.policy} draws no samples"
         if self.goal == "single":
@@ -142,20 +151,29 @@ def run_suite(settings: Settings) -> dict[str, Any]:
     """Run the rows ``only`` names; the table shows every row that has episodes in ``out``."""
     from fnmatch import fnmatchcase
 
+    from arm_worldmodel.ablation_rows import search_rows, weights_rows
+    from arm_worldmodel.pictures.success import write_search
     from arm_worldmodel.success_table import run_rows, write_table
     from arm_worldmodel.table_rows import table_rows
     from planners.load import policy_of
 
     out = Path(settings.out)
-    rows = table_rows(
-        policy_of(settings), settings.arm, settings.episodes, settings.checkpoints
-    )
+    policy, arm, episodes = policy_of(settings), settings.arm, settings.episodes
+    if settings.suite == "search":
+        rows = search_rows(policy, arm, episodes)
+    elif settings.suite == "weights":
+        rows = weights_rows(policy, arm, episodes, settings.checkpoints)
+    else:
+        rows = table_rows(policy, arm, episodes, settings.checkpoints)
     pattern = settings.only if "*" in settings.only else f"*{settings.only}*"
     chosen = [row for row in rows if fnmatchcase(row.name, pattern)]
     if not chosen:
-        raise ValueError(f"only='{settings.only}' matches no row of the table")
+        raise ValueError(f"only='{settings.only}' matches no row of suite={settings.suite}")
     shown, outcomes = run_rows(
         out, rows, chosen, settings.first_seed, settings.planner_seed, settings.workers,
         settings.pool, settings.record,
     )
-    return write_table(out, shown, outcomes, asdict(settings))
+    report = write_table(out, shown, outcomes, asdict(settings))
+    if settings.suite == "search":
+        write_search(out / "search.png", report["rows"])
+    return report

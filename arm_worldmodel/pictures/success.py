@@ -1,4 +1,5 @@
-"""Figures of the success table: rates as a heat map, and how far off the failures ended."""
+"""Figures of the success table: rates as a heat map, how far off the failures ended, and success
+against time."""
 
 from __future__ import annotations
 
@@ -133,6 +134,32 @@ def failures_figure(
     return figure
 
 
+def search_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Success against seconds an action, one panel a task, one point a row.
+
+    ``rows`` as in the report of suite=search: name, task, success_rate, wilson_95, episodes and
+    median_plan_seconds.
+    """
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    figure = style.new_figure(1 + 4.6 * len(tasks), 4.2, layout="constrained")
+    for number, task in enumerate(tasks):
+        axis = figure.add_subplot(1, len(tasks), number + 1)
+        style.plain(axis)
+        for row in (row for row in rows if row["task"] == task):
+            low, high = interval_95(row)
+            at, rate = row["median_plan_seconds"], 100 * row["success_rate"]
+            axis.errorbar(at, rate, [[rate - 100 * low], [100 * high - rate]], marker="o",
+                          color=style.IMAGINED, capsize=2, linewidth=1, markersize=4)
+            axis.annotate(row["name"].split("/")[1], (at, rate), xytext=(4, 4), fontsize=6.5,
+                          textcoords="offset points", color=style.INK)
+        axis.set_xscale("log")
+        axis.set_ylim(0, 104)
+        axis.set_title(task, fontsize=10, weight="bold", loc="left", color=style.INK)
+        axis.set_xlabel("seconds an action, median", fontsize=8)
+        axis.set_ylabel("success, %", fontsize=8)
+    return figure
+
+
 def write_success(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """``success_figure`` into a file."""
     success_figure(rows).savefig(path)
@@ -144,3 +171,8 @@ def write_failures(
 ) -> None:
     """``failures_figure`` into a file."""
     failures_figure(rows, failures, near_m).savefig(path)
+
+
+def write_search(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """``search_figure`` into a file."""
+    search_figure(rows).savefig(path)
