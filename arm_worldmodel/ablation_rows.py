@@ -10,40 +10,35 @@ from dataclasses import replace
 
 from arm_worldmodel.evaluation import Cell
 from arm_worldmodel.table_rows import Row, base_policy, names_of
-from planners.config import CEMConfig, PolicyConfig
+from planners.config import PolicyConfig, Refit
 from sims.arm import ArmConfig
 
 TASKS = ("reach", "pick_and_place")
-# samples, iterations, elites, horizon
-SEARCHES = (
-    (100, 4, 10, 1), (48, 3, 8, 1), (32, 3, 6, 1), (32, 2, 6, 1), (16, 2, 4, 1),
-    (48, 3, 8, 2), (48, 3, 8, 3), (48, 3, 8, 4),
+# how the mean is refitted, samples, iterations, elites, horizon
+SEARCHES: tuple[tuple[Refit, int, int, int, int], ...] = (
+    ("elites", 100, 4, 10, 1), ("elites", 48, 3, 8, 1), ("elites", 24, 2, 6, 1),
+    ("least_squares", 48, 3, 8, 1), ("least_squares", 24, 2, 6, 1),
+    ("least_squares", 16, 2, 4, 1), ("least_squares", 10, 2, 3, 1),
+    ("least_squares", 24, 2, 6, 2), ("least_squares", 48, 2, 6, 3), ("least_squares", 64, 2, 6, 4),
 )
 
 
 def search_rows(policy: PolicyConfig, arm: ArmConfig, episodes: int) -> list[Row]:
     """The planner with more and with less search, and with longer horizons, with the weights of
-    ``policy``; and in 8-bit integers.  The planner's present search is among them."""
+    ``policy``; and its present search in 8-bit integers."""
     base = base_policy(policy, policy.checkpoint)
     ways = {
-        f"{samples}x{iterations}-horizon{horizon}": replace(
-            base, agent=replace(base.agent, cem=_effort(base, samples, iterations, elites, horizon))
+        f"{refit}-{samples}x{iterations}-horizon{horizon}": replace(
+            base, agent=replace(base.agent, cem=replace(
+                base.agent.cem, refit=refit, samples=samples, iterations=iterations,
+                elites=elites, horizon=horizon,
+            ))
         )
-        for samples, iterations, elites, horizon in SEARCHES
+        for refit, samples, iterations, elites, horizon in SEARCHES
     }
-    cem = base.agent.cem
-    ways[f"{cem.samples}x{cem.iterations}-horizon{cem.horizon}-integers"] = replace(
-        base, agent=replace(base.agent, int8=True)
-    )
+    ways["present-search-integers"] = replace(base, agent=replace(base.agent, int8=True))
     return [_row("search", way, made, task, arm, episodes)
             for way, made in ways.items() for task in TASKS]
-
-
-def _effort(
-    policy: PolicyConfig, samples: int, iterations: int, elites: int, horizon: int
-) -> CEMConfig:
-    return replace(policy.agent.cem, samples=samples, iterations=iterations, elites=elites,
-                   horizon=horizon)
 
 
 def weights_rows(

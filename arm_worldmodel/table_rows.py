@@ -143,8 +143,9 @@ def _further_agents(setting: CoreSetting, policy: PolicyConfig) -> dict[str, Pol
     if setting != CORE[0]:
         return {}
     objective = replace(policy.agent.objective, distance="l1")
+    cem = replace(policy.agent.cem, samples=100, iterations=4, elites=10)
     return {
-        "token_l1": replace(policy, agent=replace(policy.agent, objective=objective)),
+        "token_l1": replace(policy, agent=replace(policy.agent, objective=objective, cem=cem)),
         "random_actions": replace(policy, policy="random"),
         "stand_still": replace(policy, policy="stand_still"),
     }

@@ -1,7 +1,7 @@
 """Cross-entropy method over any cost of action sequences (Rubinstein 1999; as used by V-JEPA
-2-AC, Assran et al. 2025, section 3.2).
+2-AC, Assran et al. 2025, section 3.2), and the same with a mean refitted by least squares.
 
-Letters: S samples, T horizon, A = 7 action dimensions.
+Letters: S samples, T horizon, K numbers of a vector whose length is the cost.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ import torch
 from torch import Tensor
 
 from planners.config import CEMConfig
+from planners.least_squares import least_squares
+
+# Spread of the samples that slopes are regressed from, in units of the limits: of the first, of the
+# later ones, and of the later ones' changes of the gripper, which are 0 where they are small.
+WIDE, NARROW, NARROW_GRIP = 1.0, 0.3, 0.5
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class CEM:
         self.config = config
         self.generator = torch.Generator().manual_seed(seed)
         self.limit = torch.tensor(config.limit, dtype=torch.float32)
+        self.limit_or_1 = torch.where(self.limit > 0, self.limit, 1.0)
         self._previous: Tensor | None = None
 
     def reset(self, seed: int) -> None:
@@ -51,7 +57,13 @@ class CEM:
         """The mean of the last elites, as the released planner of V-JEPA 2-AC; at the deadline of
         those so far (one iteration at least).  Costs of imagined outcomes are noisy, and the one
         best sample is the luckiest.  The deadline counts from ``began`` (time.monotonic), or from
-        this call."""
+        this call.
+
+        ``cost`` may give vectors [S, K] instead, whose lengths are the costs.  Then the mean is
+        refitted by least squares (``planners.least_squares``): a regression over all samples so far
+        tells more than which of them were best.  The last refit is imagined too, and taken where it
+        is better than the elites' mean.
+        """
         c = self.config
         started = time.monotonic()
         began = started if began is None else began
@@ -59,6 +71,7 @@ class CEM:
         if c.warm_start and self._previous is not None:
             mean[:-1] = self._previous[1:]  # what was planned for later, one step on
         std = self.limit.expand(c.horizon, 7).clone()
+        tried: list[tuple[Tensor, Tensor]] = []  # actions, and what ``cost`` gave for them
         best_cost = float("inf")
         dearest, highest = mean, float("-inf")
         history: list[float] = []
@@ -70,9 +83,8 @@ class CEM:
             noise[0] = 0.0
             actions = self.bounded(mean + std * noise)  # [S, T, 7]
             # -- score
-            costs = cost(actions).float()
-            if not torch.isfinite(costs).all():
-                raise ValueError("the cost of some action sequences is not finite")
+            tried.append((actions, cost(actions).float()))
+            costs = lengths(tried[-1][1])
             # -- elites
             order = costs.argsort()[: c.elites]
             elites, elite_costs = actions[order], costs[order]
@@ -81,18 +93,37 @@ class CEM:
                 dearest, highest = actions[costs.argmax()].clone(), costs.max().item()
             history.append(best_cost)
             # -- refit
-            mean = torch.lerp(elites.mean(0), mean, c.momentum_mean)
-            std = torch.lerp(elites.std(0, unbiased=False), std, c.momentum_std)
+            if tried[-1][1].ndim == 2:
+                mean = self._solved(tried, mean)
+                std = self.limit * torch.tensor([NARROW] * 6 + [NARROW_GRIP])
+            else:
+                mean = torch.lerp(elites.mean(0), mean, c.momentum_mean)
+                std = torch.lerp(elites.std(0, unbiased=False), std, c.momentum_std)
             spent = time.monotonic() - began
             following = (time.monotonic() - started) / len(history)
             if c.deadline_s is not None and spent + following > c.deadline_s:
                 stopped = len(history) < c.iterations
                 break
-        chosen = self._previous = self.bounded(elites.mean(0))
+        chosen = self.bounded(elites.mean(0))
+        if tried[-1][1].ndim == 2:
+            both = torch.stack([self.bounded(mean), chosen])
+            costs = lengths(cost(both).float())
+            chosen = both[costs.argmin()]
+            best_cost = min(best_cost, costs.min().item())
+        self._previous = chosen
         spent = time.monotonic() - started
         return Plan(
             chosen, best_cost, tuple(history), spent, stopped, elites, elite_costs, dearest
         )
+
+    def _solved(self, tried: list[tuple[Tensor, Tensor]], mean: Tensor) -> Tensor:
+        """The mean [T, 7] of the next samples, by least squares over those so far."""
+        actions = torch.cat([(a / self.limit_or_1).flatten(1) for a, _ in tried])
+        vectors = torch.cat([v for _, v in tried])
+        centre = (mean / self.limit_or_1).flatten()
+        width = WIDE if len(tried) == 1 else NARROW
+        found = least_squares(actions, vectors, centre, width)
+        return found.unflatten(0, mean.shape) * self.limit
 
     def bounded(self, actions: Tensor) -> Tensor:
         """Actions [..., 7] clipped to the limits, small gripper changes set to 0."""
@@ -100,3 +131,12 @@ class CEM:
         small = actions[..., 6].abs() < self.config.grip_threshold
         actions[..., 6] = actions[..., 6].masked_fill(small, 0.0)
         return actions
+
+
+def lengths(found: Tensor) -> Tensor:
+    """Costs [S], or vectors [S, K] as costs: their lengths.  Raises ``ValueError`` where one is
+    not finite."""
+    costs = found if found.ndim == 1 else found.norm(dim=-1)
+    if not torch.isfinite(costs).all():
+        raise ValueError("the cost of some action sequences is not finite")
+    return costs

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from configs.settings import idle_but
 
+Refit = Literal["least_squares", "elites"]
 Distance = Literal["embedding", "l1", "squared"]
 
 
@@ -14,10 +15,14 @@ Distance = Literal["embedding", "l1", "squared"]
 class CEMConfig:
     """The cross-entropy method: search effort and bounds of one control step."""
 
-    samples: int = 48  # action sequences drawn in each iteration
-    iterations: int = 3  # rounds of sampling and refitting
-    elites: int = 8  # cheapest sequences that the next distribution is fitted to
+    samples: int = 24  # action sequences drawn in each iteration
+    iterations: int = 2  # rounds of sampling and refitting
+    elites: int = 6  # cheapest sequences that the next distribution is fitted to
     horizon: int = 1  # actions in a sequence [control steps]
+    # how the mean of the samples is refitted: by least squares over all samples, where the cost is
+    # a distance in an embedding; or to the mean of the elites, as V-JEPA 2-AC, which needs 50 to
+    # 100 samples and 3 to 4 iterations
+    refit: Refit = "least_squares"
     momentum_mean: float = 0.15  # share of the old mean that is kept when refitting
     momentum_std: float = 0.15  # share of the old standard deviation that is kept when refitting
     max_move_m: float = 0.075  # largest translation of an action, each axis [m]
@@ -34,6 +39,10 @@ class CEMConfig:
             raise ValueError(f"elites {self.elites} must be 1 to samples {self.samples}")
         if min(self.samples, self.iterations, self.horizon) < 1:
             raise ValueError("samples, iterations and horizon must be at least 1")
+        if self.refit not in get_args(Refit):
+            raise ValueError(
+                f"unknown refit '{self.refit}'; valid: {', '.join(get_args(Refit))}"
+            )
         if self.deadline_s is not None and self.deadline_s <= 0:
             raise ValueError(f"deadline_s {self.deadline_s} must be positive, or null for none")
 
@@ -214,6 +223,12 @@ class PolicyConfig:
             if not self.sets_subgoals:
                 found["hierarchy"] = "it belongs to policy=hierarchical_servo, or goal=single"
             return found
+        if self.agent.objective.distance != "embedding":
+            found["agent.cem.refit"] = "it belongs to agent.objective.distance=embedding"
+        elif cem.refit == "least_squares":
+            found.update(dict.fromkeys(
+                ("agent.cem.momentum_mean", "agent.cem.momentum_std"), "refit=least_squares"
+            ))
         if self.policy not in WORLD_MODEL:
             found["calibration"] = why
             found.update({f"agent.{name}": why for name in ENGINE})

@@ -70,10 +70,9 @@ class Embedding:
             weights[:, OBJECT] = c.object_weight * sureness(unsure_object, c.unsure_m)[:, None]
         return Target(self._point(output)[0], weights[0])
 
-    def distance(self, tokens: Tensor, target: Target) -> Tensor:
-        """Weighted Euclidean distance [m] of tokens [S, N, D] to a target -> [S]."""
-        off = (self(tokens) - target.point) * target.weights
-        return off.norm(dim=-1)
+    def offset(self, tokens: Tensor, target: Target) -> Tensor:
+        """From a target to tokens [S, N, D], weighted [m] -> [S, K]; its length is the distance."""
+        return (self(tokens) - target.point) * target.weights
 
     def of_state(self, state: Tensor, place: Tensor) -> Tensor:
         """The point [K] of a hand state [7] and a place of the object [3] (base frame)."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from planners.config import AgentConfig
 from planners.embedding import Embedding, Target
-from planners.objective import DISTANCES, Cost
+from planners.objective import DISTANCES, Cost, VectorCost
 from planners.perception import Perception, View
 from planners.subgoals import SubgoalSequence
 from worldmodel.device import to_host
@@ -95,7 +95,7 @@ class GoalImages:
         """The cost of being elsewhere than in ``goal``."""
         embedding, target = self.embedding, goal.target
         if embedding is not None and target is not None:
-            return lambda tokens, states: embedding.distance(tokens, target)
+            return VectorCost(lambda tokens: embedding.offset(tokens, target))
         distance = DISTANCES[self.config.objective.distance]
         return lambda tokens, states: distance(tokens, goal.tokens)
 

@@ -7,6 +7,7 @@ Letters: S samples, N tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,6 +16,21 @@ from worldmodel.pose import euler_to_matrix
 
 # Imagined tokens [S, N, D], normalised, and hand states [S, 7] -> cost [S].
 Cost = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class VectorCost:
+    """A ``Cost`` that is the length of a vector: ``vectors`` of tokens [S, N, D] are [S, K]."""
+
+    vectors: Callable[[Tensor], Tensor]
+
+    def __call__(self, tokens: Tensor, states: Tensor) -> Tensor:
+        """Tokens [S, N, D] -> costs [S]."""
+        return self.vectors(tokens).norm(dim=-1)
+
+    def offset(self, tokens: Tensor, states: Tensor) -> Tensor:
+        """Tokens [S, N, D] -> the vectors [S, K]."""
+        return self.vectors(tokens)
 
 
 def l1(tokens: Tensor, goal: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from planners.budget import Budget, fit
 from planners.cem import CEM, Plan
 from planners.config import AgentConfig, CEMConfig
-from planners.objective import Cost
+from planners.objective import Cost, VectorCost
 from planners.perception import Perception, View
 from robot_data.loop import Candidates
 from worldmodel.device import to_host
@@ -33,7 +33,7 @@ class Outcomes(Protocol):
         ...
 
     def cost(self, cost: Cost, view: View, actions: Tensor) -> Tensor:
-        """``cost`` [S] of where actions [S, T, 7] lead from ``view``."""
+        """``cost``, [S] or [S, K], of where actions [S, T, 7] lead from ``view``."""
         ...
 
 
@@ -121,9 +121,12 @@ class Search:
         return self.cem.plan(self.cost(cost, view), began)
 
     def cost(self, cost: Cost, view: View) -> Callable[[Tensor], Tensor]:
-        """Cost of actions [S, T, 7] -> [S], on the host."""
+        """Cost of actions [S, T, 7] -> [S], on the host; or the vectors [S, K] whose lengths it
+        is, where there are any and the search refits by them."""
+        solved = isinstance(cost, VectorCost) and self.config.cem.refit == "least_squares"
+        measured = cost.offset if solved else cost
         return lambda actions: to_host(
-            self.outcomes.cost(cost, view, actions.to(view.state.device))
+            self.outcomes.cost(measured, view, actions.to(view.state.device))
         )
 
 

@@ -33,11 +33,11 @@ def test_weights_are_compared_row_by_row():
 
 def test_success_against_seconds_is_drawn(tmp_path):
     command = [
-        "evaluate", "suite=search", "only=*/16x2-horizon1/reach", "episodes=1", "workers=1",
-        "first_seed=50000000", f"out={tmp_path}",
+        "evaluate", "suite=search", "only=*/least_squares-16x2-horizon1/reach",
+        "episodes=1", "workers=1", "first_seed=50000000", f"out={tmp_path}",
     ]
     assert main(command) == 0
     (row,) = json.loads((tmp_path / "report.json").read_text())["rows"]
-    assert row["name"] == "search/16x2-horizon1/reach"
+    assert row["name"] == "search/least_squares-16x2-horizon1/reach"
     assert row["median_plan_seconds"] > 0
     assert (tmp_path / "search.png").stat().st_size > 5000

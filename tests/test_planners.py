@@ -190,7 +190,8 @@ def test_a_readout_without_an_object_measures_the_hand_and_says_so(capfd):
     target = wide.target(tokens[0])
     target.weights[:3] = 1.0
     torch.testing.assert_close(
-        made.distance(tokens, made.target(tokens[0])), wide.distance(tokens, target)
+        made.offset(tokens, made.target(tokens[0])).norm(dim=-1),
+        wide.offset(tokens, target).norm(dim=-1),
     )
     state = torch.tensor([0.5, 0.1, 0.2, 3.1, 0.1, -1.5, 0.7])
     assert made.of_state(state, torch.ones(3))[10:].abs().max() == 0
@@ -236,7 +237,7 @@ def embedding(**changes):
 
 def test_distances_in_the_embedding_are_zero_at_the_goal_and_positive_elsewhere():
     made, tokens = embedding(), torch.randn(5, 16, 48)
-    off = made.distance(tokens, made.target(tokens[2]))
+    off = made.offset(tokens, made.target(tokens[2])).norm(dim=-1)
     assert off[2].item() == pytest.approx(0.0, abs=1e-6)
     assert (off[[0, 1, 3, 4]] > 0.001).all()
 

@@ -54,7 +54,8 @@ class Settings(PolicyConfig):
                 found["checkpoints"] = "suite=search has one checkpoint="
                 found.update(dict.fromkeys(
                     ("agent.cem.samples", "agent.cem.iterations", "agent.cem.elites",
-                     "agent.cem.horizon", "agent.int8"), "each row of suite=search has its own",
+                     "agent.cem.horizon", "agent.cem.refit", "agent.int8"),
+                    "each row of suite=search has its own",
                 ))
             elif self.checkpoints:
                 found["checkpoint"] = "checkpoints= has the weights"
