@@ -28,6 +28,22 @@ def least_squares(actions: Tensor, vectors: Tensor, centre: Tensor, width: float
     slopes, here = found[:-1], found[-1]
     curvature = slopes @ slopes.T  # [D, D]
     damping = DAMPING * curvature.diagonal().mean() + 1e-12
-    eye = torch.eye(len(curvature), device=actions.device)
-    step = torch.linalg.solve(curvature + damping * eye, -(slopes @ here))
-    return (centre + step).clamp(-1, 1)
+    curvature = curvature + damping * torch.eye(len(curvature), device=actions.device)
+    return _within_limits(curvature, curvature @ centre - slopes @ here)
+
+
+def _within_limits(curvature: Tensor, pull: Tensor) -> Tensor:
+    """The action x [D] within -1 and 1 where x C x / 2 - x p is least, for ``curvature`` C [D, D]
+    and ``pull`` p [D]: what would leave the limits is held at them, and the rest solved again."""
+    found = torch.zeros_like(pull)
+    held = torch.zeros_like(pull, dtype=torch.bool)
+    while not held.all():
+        free = ~held
+        rest = pull[free] - curvature[free][:, held] @ found[held]
+        found[free] = torch.linalg.solve(curvature[free][:, free], rest)
+        outside = free & (found.abs() > 1)
+        if not outside.any():
+            break
+        found = found.clamp(-1, 1)
+        held |= outside
+    return found
