@@ -18,7 +18,7 @@ from torch import Tensor
 from planners.calibration import Calibration
 from robot_data.images import fit_picture
 from robot_data.schema import DataError, check_state
-from worldmodel.device import to_host
+from worldmodel.device import device_of, to_host
 from worldmodel.encoder import Encoder
 from worldmodel.readout import Readout, read_states
 
@@ -66,7 +66,7 @@ class Perception:
     @property
     def device(self) -> torch.device:
         """Where the weights are, and so everything that is encoded and read."""
-        return self.encoder.norm.weight.device
+        return device_of(self.encoder)
 
     def calibrate(self, calibration: Calibration | None) -> None:
         """Read states through ``calibration`` from now on; None: as the readout gives them."""
