@@ -20,6 +20,7 @@ from robot_data.importers.rosbag import RosbagImporter, TopicConfig
 from robot_data.importers.run import Imported, import_episodes, require_source
 from robot_data.importers.source import Importer
 from robot_data.importers.umi import UmiImporter
+from robot_data.kinematics import Kinematics, KinematicsConfig
 from robot_data.layout import Codec
 from robot_data.schema import DataError
 from worldmodel.progress import Progress
@@ -50,6 +51,7 @@ class Settings:
     convention: StateConvention | None = None
     columns: ColumnConfig | None = None
     topics: TopicConfig = field(default_factory=TopicConfig)
+    kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
     fit: FitConfig = field(default_factory=FitConfig)
 
     def idle(self) -> dict[str, str]:
@@ -63,6 +65,8 @@ class Settings:
         else:
             found["convention.position"] = why + "has poses in metres"
             found["convention.rotation"] = why + "has quaternions"
+        if self.format in ("droid", "npz"):
+            found["kinematics"] = why + "holds poses"
         if self.format not in ("rosbag", "droid"):
             found["fit.max_offset_s"] = why + "matches camera frames by number"
         return found
@@ -117,9 +121,10 @@ def make_importer(settings: Settings) -> Importer:
         return DroidImporter(root, convention)
     if settings.format == "npz":
         return NpzImporter(root, convention)
+    arm = Kinematics(settings.kinematics) if settings.kinematics.model else None
     if settings.format == "rosbag":
-        return RosbagImporter(root, convention, settings.topics)
+        return RosbagImporter(root, convention, settings.topics, arm, settings.fit.camera)
     kind = {"lerobot": LeRobotImporter, "rlds": RldsImporter, "umi": UmiImporter}[settings.format]
-    return kind(root, convention, settings.columns)
+    return kind(root, convention, settings.columns, arm)
 
 

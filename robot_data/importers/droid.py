@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_data.conventions import StateConvention
-from robot_data.importers.assemble import nearest
-from robot_data.importers.source import SourceEpisode, View, sorted_paths
+from robot_data.importers.source import SourceEpisode, View, nearest, sorted_paths
 from robot_data.importers.video import frame_count, frames_by_number
 from robot_data.schema import DataError
 

@@ -23,12 +23,14 @@ class View:
     ``frames`` takes ascending frame numbers and yields uint8 [h, w, 3] for each, decoding no more
     than it must.  Which frame belongs to which state: the nearest of times_ns (int64 [N],
     increasing), or of_state (int64 [T], -1 for none), or with neither frame i to state i.
+    ``depth``: it shows distances, not colours.
     """
 
     count: int
     frames: Callable[[Sequence[int]], Iterator[Image]]
     times_ns: NDArray[np.int64] | None = None
     of_state: NDArray[np.int64] | None = None
+    depth: bool = False
 
 
 @dataclass
@@ -68,6 +70,27 @@ class Importer(Protocol):
 def array_view(images: Image, times_ns: NDArray[np.int64] | None = None) -> View:
     """A view of frames held in memory (or memory-mapped), [N, h, w, 3]."""
     return View(len(images), lambda rows: (np.asarray(images[i]) for i in rows), times_ns)
+
+
+def camera_names(candidates: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """A name for the camera of every source, none twice: the first of its ``candidates``, which
+    go from the shortest to the whole path, that no other source with as short a path has."""
+    names = {}
+    for source, own in candidates.items():
+        rivals = [c for other, c in candidates.items() if other != source and len(c) <= len(own)]
+        names[source] = next(
+            (name for name in own if not any(name in c for c in rivals)), own[-1]
+        )
+    return names
+
+
+def nearest(times: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64]:
+    """Row of increasing ``times`` [N] nearest to each of ``wanted`` [M], of the same unit."""
+    after = np.searchsorted(times, wanted).clip(1, max(1, len(times) - 1))
+    if len(times) == 1:
+        return np.zeros(len(wanted), np.int64)
+    before_is_nearer = wanted - times[after - 1] <= times[after] - wanted
+    return (after - before_is_nearer).astype(np.int64)
 
 
 def restore_leftovers(source: SourceEpisode, side: Mapping[str, NDArray[Any]]) -> None:

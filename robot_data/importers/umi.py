@@ -17,7 +17,8 @@ from zarr.storage import LocalStore, ZipStore
 
 from robot_data.conventions import StateConvention
 from robot_data.importers.columns import ColumnConfig
-from robot_data.importers.source import Image, SourceEpisode, View
+from robot_data.importers.source import Image, SourceEpisode, View, camera_names
+from robot_data.kinematics import Kinematics
 from robot_data.schema import DataError
 
 UMI_COLUMNS = ("robot0_eef_pos", "robot0_eef_rot_axis_angle", "robot0_gripper_width")
@@ -27,9 +28,10 @@ class UmiImporter:
     """One replay buffer."""
 
     def __init__(
-        self, root: Path, convention: StateConvention, columns: ColumnConfig | None = None
+        self, root: Path, convention: StateConvention, columns: ColumnConfig | None = None,
+        kinematics: Kinematics | None = None,
     ) -> None:
-        self.root, self.convention = root, convention
+        self.root, self.convention, self.kinematics = root, convention, kinematics
         self.columns = columns or ColumnConfig(state=UMI_COLUMNS)
 
     def _open(self) -> zarr.Group:
@@ -69,18 +71,20 @@ class UmiImporter:
         index = int(key.removeprefix("episode_"))
         start, stop = int(ends[index - 1]) if index else 0, int(ends[index])
         arrays: dict[str, NDArray[Any]] = {}
-        views: dict[str, View] = {}
+        pictures: dict[str, Any] = {}
         data: Any = group["data"]
         for name, array in sorted(data.arrays()):
             rows = array.shape[0]
             if rows < stop:
                 raise DataError(f"data/{name} has {rows} rows; the episode ends at {stop}")
             if array.ndim == 4 and array.shape[3] == 3:
-                views[name.removesuffix("_rgb")] = _view(array, start, stop)
+                pictures[name] = array
             else:
                 arrays[name] = np.asarray(array[start:stop]).reshape(stop - start, -1)
+        cameras = camera_names({name: [name.removesuffix("_rgb"), name] for name in pictures})
+        views = {cameras[name]: _view(array, start, stop) for name, array in pictures.items()}
         return SourceEpisode(
-            self.columns.states(arrays, self.convention), views,
+            self.columns.states(arrays, self.convention, None, self.kinematics), views,
             commanded_closedness=self.columns.commanded(arrays, self.convention), raw=arrays,
         )
 
