@@ -6,9 +6,9 @@
     python tools/released_code.py compare META vit_giant_2_1 [BLOCKS]
 
 ``vectors`` writes the reference vectors of V-JEPA 2.1 that the tests read.  ``compare`` prints how
-far our encoder of that name (``worldmodel.config.ENCODERS``) is from theirs, in float32 and in
-bfloat16, for a video of four frames and for single frames; BLOCKS: fewer blocks than it has, where
-memory does not suffice.
+far our network of that name (``ENCODERS`` and ``PREDICTORS`` of ``worldmodel.config``) is from
+theirs, in float32 and in bfloat16: of an encoder for a video of four frames and for a single frame.
+BLOCKS: fewer blocks than it has, where memory does not suffice; of V-JEPA 2.1 12, 24, 40 or 48.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from worldmodel.config import ENCODERS, EncoderConfig
+from worldmodel.config import ENCODERS, PREDICTORS, EncoderConfig, PredictorConfig
 from worldmodel.encoder import Encoder
+from worldmodel.predictor import Predictor
 
 COMMIT = "204698b45b3712590f06245fbfba32d3be539812"
 SMALL = EncoderConfig(64, 32, 12, 2, architecture="vjepa2.1")
@@ -44,6 +45,15 @@ def published(config: EncoderConfig) -> nn.Module:
         depth=config.depth, num_heads=config.num_heads, mlp_ratio=config.mlp_ratio, qkv_bias=True,
         norm_layer=partial(nn.LayerNorm, eps=config.layer_norm_eps), use_rope=True, use_sdpa=True,
         uniform_power=False, **(new if config.architecture == "vjepa2.1" else {}),
+    ).eval()
+
+
+def published_predictor(config: PredictorConfig) -> nn.Module:
+    """Meta's action-conditioned predictor of these sizes, with the settings of ``hubconf.py``."""
+    return importlib.import_module("src.models.ac_predictor").vit_ac_predictor(
+        img_size=(config.image_size, config.image_size), patch_size=config.patch_size,
+        num_frames=64, tubelet_size=2, embed_dim=config.embed_dim, depth=config.depth,
+        predictor_embed_dim=config.predictor_dim, num_heads=config.num_heads,
     ).eval()
 
 
@@ -89,33 +99,51 @@ def outputs(theirs: nn.Module, video: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def compare(name: str, blocks: int | None) -> None:
-    """Print the largest differences of our encoder of this name from theirs."""
-    config = ENCODERS[name]
-    config = replace(config, depth=blocks or config.depth)
-    theirs = published(config)
+    """Print the largest differences of our network of this name from theirs."""
+    if name in ENCODERS:
+        full = ENCODERS[name]
+        config = replace(full, depth=blocks or full.depth)
+        theirs = published(config)
+    else:
+        full = PREDICTORS[name]
+        config = replace(full, depth=blocks or full.depth)
+        theirs = published_predictor(config)
     randomise(theirs)
     with torch.device("meta"):
-        ours = Encoder(config)
-    side = config.image_size
-    video = torch.randn(1, 3, 4, side, side, generator=torch.Generator().manual_seed(1))
-    exact = {}
+        ours = Encoder(config) if isinstance(config, EncoderConfig) else Predictor(config)
+    given = inputs(config)
+    exact: dict[str, Tensor] = {}
     for dtype in (torch.float32, torch.bfloat16):
         theirs.to(dtype)
         ours.load_state_dict(theirs.state_dict(), assign=True)  # one copy in memory
-        still = video[:, :, :1].to(dtype)
-        twice = still if config.architecture == "vjepa2.1" else still.expand(-1, -1, 2, -1, -1)
-        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            reference = {"video": theirs(video.to(dtype)), "frame": theirs(twice)}
-        mine = {"video": ours(video.to(dtype)), "frame": ours(twice)}
-        for what, value in reference.items():
-            value, own = value.float(), mine[what].flatten(1, 2).float()
-            exact.setdefault(what, value)
+        for what, values in given.items():
+            values = [value.to(dtype) for value in values]
+            mine = ours(*values).float()
+            if isinstance(ours, Predictor):
+                values[0] = values[0].flatten(1, 2)
+            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+                reference = theirs(*values).float().reshape(mine.shape)
+            exact.setdefault(what, reference)
             print(
-                f"{name} {config.depth}/{ENCODERS[name].depth} blocks, {what} {dtype}: "
-                f"{(own - value).abs().max():.2g} (from their float32: theirs "
-                f"{(value - exact[what]).abs().max():.2g}, ours "
-                f"{(own - exact[what]).abs().max():.2g})", flush=True,
+                f"{name}, {config.depth} of {full.depth} blocks, {what}, {dtype}: "
+                f"{(mine - reference).abs().max():.2g} (from their float32: theirs "
+                f"{(reference - exact[what]).abs().max():.2g}, ours "
+                f"{(mine - exact[what]).abs().max():.2g})", flush=True,
             )
+
+
+def inputs(config: EncoderConfig | PredictorConfig) -> dict[str, list[Tensor]]:
+    """What each network is given: a video and a single frame, or tokens of two frames."""
+    generator = torch.Generator().manual_seed(1)
+    side = config.image_size
+    if isinstance(config, EncoderConfig):
+        video = torch.randn(1, 3, 4, side, side, generator=generator)
+        still = video[:, :, :1]
+        twice = config.architecture == "vjepa2"
+        return {"video": [video], "frame": [still.expand(-1, -1, 2, -1, -1) if twice else still]}
+    tokens = torch.randn(1, 2, config.grid**2, config.embed_dim, generator=generator)
+    moves = 0.1 * torch.randn(2, 1, 2, 7, generator=generator)
+    return {"tokens": [tokens, *moves]}
 
 
 if __name__ == "__main__":
