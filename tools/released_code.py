@@ -7,8 +7,9 @@
 
 ``vectors`` writes the reference vectors of V-JEPA 2.1 that the tests read.  ``compare`` prints how
 far our network of that name (``ENCODERS`` and ``PREDICTORS`` of ``worldmodel.config``) is from
-theirs, in float32 and in bfloat16: of an encoder for a video of four frames and for a single frame.
-BLOCKS: fewer blocks than it has, where memory does not suffice; of V-JEPA 2.1 12, 24, 40 or 48.
+theirs, in float32 and in bfloat16: of an encoder for a video of four frames and for a single frame,
+as high as its images and 128 px wide.  BLOCKS: fewer blocks than it has, where memory or time does
+not suffice; of V-JEPA 2.1 12, 24, 40 or 48.
 """
 
 from __future__ import annotations
@@ -36,10 +37,17 @@ MODULES = {
 }
 
 
+def unset(weights: Tensor, **_: float) -> Tensor:
+    """Instead of Meta's initialisation, which takes long and would be overwritten."""
+    return weights
+
+
 def published(config: EncoderConfig) -> nn.Module:
     """Meta's encoder of these sizes, with the settings of their ``hubconf.py``."""
+    code = importlib.import_module(MODULES[config.architecture])
+    code.trunc_normal_ = unset
     new = {"img_temporal_dim_size": 1, "interpolate_rope": True}
-    return importlib.import_module(MODULES[config.architecture]).VisionTransformer(
+    return code.VisionTransformer(
         img_size=(config.image_size, config.image_size), patch_size=config.patch_size,
         num_frames=64, tubelet_size=config.tubelet_size, embed_dim=config.embed_dim,
         depth=config.depth, num_heads=config.num_heads, mlp_ratio=config.mlp_ratio, qkv_bias=True,
@@ -50,7 +58,9 @@ def published(config: EncoderConfig) -> nn.Module:
 
 def published_predictor(config: PredictorConfig) -> nn.Module:
     """Meta's action-conditioned predictor of these sizes, with the settings of ``hubconf.py``."""
-    return importlib.import_module("src.models.ac_predictor").vit_ac_predictor(
+    code = importlib.import_module("src.models.ac_predictor")
+    code.trunc_normal_ = unset
+    return code.vit_ac_predictor(
         img_size=(config.image_size, config.image_size), patch_size=config.patch_size,
         num_frames=64, tubelet_size=2, embed_dim=config.embed_dim, depth=config.depth,
         predictor_embed_dim=config.predictor_dim, num_heads=config.num_heads,
@@ -137,7 +147,7 @@ def inputs(config: EncoderConfig | PredictorConfig) -> dict[str, list[Tensor]]:
     generator = torch.Generator().manual_seed(1)
     side = config.image_size
     if isinstance(config, EncoderConfig):
-        video = torch.randn(1, 3, 4, side, side, generator=generator)
+        video = torch.randn(1, 3, 4, side, 128, generator=generator)
         still = video[:, :, :1]
         twice = config.architecture == "vjepa2"
         return {"video": [video], "frame": [still.expand(-1, -1, 2, -1, -1) if twice else still]}
