@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 
 from robot_data.episodes import EpisodeStore
 from robot_data.layout import DamagedEpisode
-from robot_data.pose import diff
+from robot_data.polarity import Consistency
+from robot_data.pose import angle_between, diff
 from robot_data.schema import STATE_FIELDS, DataError, Episode
 
 REACH_M = 2.0  # no table-top arm's hand is further from its base
+NEAR_M = 0.02  # nor does one stay as near
+TURN_RAD = 1.0  # nor turns further between two frames
 JUMP_M = 0.3  # nor moves further between two frames
 GAP = 2.5  # times the usual time between frames
 
@@ -101,8 +104,10 @@ def _statistics(parts: list[NDArray[np.float64]]) -> dict[str, dict[str, float]]
 
 
 def inspect(store: EpisodeStore, summary: Summary) -> Iterator[tuple[str, list[Finding]]]:
-    """Reads every episode once: its findings, and ``summary`` filled with the sound ones."""
+    """Reads every episode once: its findings, and ``summary`` filled with the sound ones; last,
+    what the episodes of a source show together (``robot_data.polarity``)."""
     seen: dict[int, str] = {}
+    together = Consistency()
     for name in store.require():
         try:
             episode = store.read(name)
@@ -115,7 +120,10 @@ def inspect(store: EpisodeStore, summary: Summary) -> Iterator[tuple[str, list[F
             findings.append(Finding(name, "error", f"duplicate of {seen[digest]}"))
         seen.setdefault(digest, name)
         summary.add(episode)
+        together.add(episode)
         yield name, findings
+    for name, texts in together.findings():
+        yield name, [Finding(name, "warning", text) for text in texts]
 
 
 def _findings(name: str, episode: Episode) -> Iterator[Finding]:
@@ -126,6 +134,8 @@ def _findings(name: str, episode: Episode) -> Iterator[Finding]:
     far = np.linalg.norm(states[:, :3], axis=1).max()
     if far > REACH_M:
         yield warning(f"the hand is {far:.3g} m from the base; are positions in metres?")
+    if far < NEAR_M:
+        yield warning(f"the hand stays within {far:.3g} m of the base; are positions in metres?")
     moves = np.linalg.norm(np.diff(states[:, :3], axis=0), axis=1)
     if moves.max() > JUMP_M:
         yield warning(f"the hand jumps {moves.max():.2f} m at frame {int(moves.argmax()) + 1}")
@@ -133,6 +143,12 @@ def _findings(name: str, episode: Episode) -> Iterator[Finding]:
         yield warning("the hand never moves")
     if np.abs(states[:, 3:6]).max() > 2 * np.pi + 0.01:
         yield warning("Euler angles beyond a full turn; are they in radians?")
+    turns = angle_between(states[:-1], states[1:])
+    if turns.max() > TURN_RAD:
+        yield warning(
+            f"the hand turns by {turns.max():.2f} rad at frame {int(turns.argmax()) + 1}; are "
+            "unit and form of the rotation right?"
+        )
     if episode.timestamps_ns is not None:
         steps = np.diff(episode.timestamps_ns)
         gaps = np.flatnonzero(steps > GAP * np.median(steps))
