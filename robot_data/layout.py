@@ -109,13 +109,16 @@ def _under(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 
 class FrameReader:
-    """Random access to the images and states of one committed episode, without verifying it."""
+    """Random access to the images and states of one committed episode, without verifying it.
 
-    def __init__(self, group: zarr.Group) -> None:
-        self._images: Any = group["images"]
+    ``array``: ``images``, or ``cameras/NAME`` of a further camera.
+    """
+
+    def __init__(self, group: zarr.Group, array: str = "images") -> None:
+        self._images: Any = group[array]
         self._offsets: NDArray[np.int64] | None = None
         if group.attrs.get("codec", "raw") == "jpeg":
-            self._offsets = np.asarray(group["offsets/images"][...])  # pyright: ignore
+            self._offsets = np.asarray(group[f"offsets/{array}"][...])  # pyright: ignore
         self.states: NDArray[np.float64] = np.asarray(group["states"][...])  # pyright: ignore
 
     def images(self, start: int, stop: int, stride: int = 1) -> NDArray[np.uint8]:

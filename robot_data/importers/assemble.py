@@ -24,8 +24,9 @@ class FitConfig:
     """How a recorded episode is fitted to ours."""
 
     camera: str = ""  # the view that the model looks through; '' where there is only one
-    # side of the square that pictures are scaled and centre-cropped to [px]; null: left as they are
-    image_size: int | None = 256
+    # side of the square that pictures are scaled and centre-cropped to [px], that of the shipped
+    # model; null: left as they are
+    image_size: int | None = 128
     hz: float | None = None  # rate to resample to [Hz]; null: the source's
     max_offset_s: float = 0.1  # a camera frame further from its state is not used [s]
 

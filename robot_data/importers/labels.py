@@ -52,17 +52,13 @@ def check_pose_labels(names: Sequence[str], convention: StateConvention) -> None
         expected.append("gripper")
     for name, wanted in zip(names, expected, strict=False):
         said = role(name)
-        same = said == wanted or (said in ("rx", "ry", "rz") and wanted == _euler(said))
+        same = said == wanted or (said, wanted) in zip(ROTATIONS["axis_angle"], EULER, strict=True)
         if said and not same:
             raise DataError(
                 f"the columns are named {', '.join(names)}; '{name}' is read as {wanted} with "
                 f"convention.rotation={convention.rotation}: choose and order them by name, "
                 "columns.state=[observation.state[x,y,z,...]]"
             )
-
-
-def _euler(name: str) -> str:
-    return dict(zip(("rx", "ry", "rz"), EULER, strict=True))[name]
 
 
 def role(name: str) -> str:

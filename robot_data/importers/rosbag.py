@@ -109,7 +109,7 @@ class RosbagImporter:
                 arm = self._joints(bag, kept, self.kinematics.joints, "kinematics.joints")
                 angles = {name: _at(clock, *series, limit) for name, series in arm.items()}
                 poses = np.concatenate(list(angles.values()), axis=1)
-            fits = np.isfinite(poses).all(axis=1) & np.isfinite(grip).all(axis=1)
+            fits = np.isfinite(np.c_[poses, grip]).all(axis=1)
             if not fits.all():
                 notes.append(f"no pose or gripper within {limit:g} s of "
                              f"{int((~fits).sum())} of {len(fits)} frames; dropped")
