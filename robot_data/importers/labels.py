@@ -23,6 +23,7 @@ ROTATIONS = {
     "axis_angle": ("rx", "ry", "rz"),
 }
 EULER = ("roll", "pitch", "yaw")
+SAME = (("rx", "roll"), ("ry", "pitch"), ("rz", "yaw"))  # names of Euler angles, too
 
 
 def is_gripper(name: str) -> bool:
@@ -52,7 +53,7 @@ def check_pose_labels(names: Sequence[str], convention: StateConvention) -> None
         expected.append("gripper")
     for name, wanted in zip(names, expected, strict=False):
         said = role(name)
-        same = said == wanted or (said, wanted) in zip(ROTATIONS["axis_angle"], EULER, strict=True)
+        same = said == wanted or (said, wanted) in SAME
         if said and not same:
             raise DataError(
                 f"the columns are named {', '.join(names)}; '{name}' is read as {wanted} with "
