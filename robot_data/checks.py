@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import uuid
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_data.episodes import EpisodeStore
+from robot_data.episodes import EpisodeStore, is_episode
+from robot_data.files import writing
 from robot_data.layout import DamagedEpisode
 from robot_data.polarity import Consistency
 from robot_data.pose import angle_between, diff
@@ -166,18 +167,23 @@ def _findings(name: str, episode: Episode) -> Iterator[Finding]:
 def repair(store: EpisodeStore, findings: list[Finding]) -> dict[str, str]:
     """Move every episode with an error to ``.removed`` and clear what crashed writers left.
 
-    Returns where each went.  Nothing is deleted that was committed.
+    Returns where each went.  Nothing is deleted that was committed, and nothing else is moved.
     """
     if store.remote:
         raise DataError(f"{store.url} is remote; repair a local copy")
     store.remove_staged()
     moved: dict[str, str] = {}
-    for finding in findings:
-        if finding.level == "error" and finding.name not in moved:
-            target = store.root / ".removed" / finding.name
-            target.parent.mkdir(exist_ok=True)
-            shutil.move(store.root / finding.name, target)
-            moved[finding.name] = str(target)
+    aside = store.root / ".removed"
+    with writing(store.url):
+        for name in dict.fromkeys(f.name for f in findings if f.level == "error"):
+            if not is_episode(store.root / name):
+                continue  # moved by another repair since
+            aside.mkdir(exist_ok=True)
+            target = aside / name
+            while target.exists():  # of an earlier repair
+                target = aside / f"{name}-{uuid.uuid4().hex[:8]}"
+            os.rename(store.root / name, target)
+            moved[name] = str(target)
     return moved
 
 
@@ -214,7 +220,12 @@ def split(
                 "another out="
             )
         for name in members:
-            link = folder / name
-            if not link.exists():
-                link.symlink_to(os.path.relpath(store.root / name, folder))
+            link, target = folder / name, store.root / name
+            if link.is_symlink() or link.exists():
+                if link.resolve() != target.resolve():
+                    raise DataError(
+                        f"{link} is of another store, {link.resolve().parent}; choose another out="
+                    )
+                continue
+            link.symlink_to(os.path.relpath(target, folder))
     return parts

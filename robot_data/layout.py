@@ -32,8 +32,14 @@ def checksum(array: NDArray[Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
-def write_group(group: zarr.Group, episode: Episode, codec: Codec) -> None:
-    """Fill an empty group with a valid episode."""
+def write_group(
+    group: zarr.Group, episode: Episode, codec: Codec, one_by_one: bool = False
+) -> None:
+    """Fill an empty group with a valid episode.
+
+    ``one_by_one``: each chunk is written before the next, so that an error leaves nothing that
+    still writes; for disks.  Without it many are on their way at once, for object storage.
+    """
     arrays: dict[str, NDArray[Any]] = {
         "states": episode.states,
         "actions": episode.actions,
@@ -53,10 +59,16 @@ def write_group(group: zarr.Group, episode: Episode, codec: Codec) -> None:
             arrays[key] = images
             chunks[key] = (CHUNK_FRAMES, *images.shape[1:])
     for key, array in arrays.items():
-        whole = tuple(max(1, side) for side in array.shape)
-        group.create_array(
-            key, data=np.asarray(array, order="C"), chunks=chunks.get(key, whole), compressors=None
+        data = np.asarray(array, order="C")
+        shape = chunks.get(key, tuple(max(1, side) for side in data.shape))
+        if not one_by_one or data.ndim == 0:
+            group.create_array(key, data=data, chunks=shape, compressors=None)
+            continue
+        made = group.create_array(
+            key, shape=data.shape, dtype=data.dtype, chunks=shape, compressors=None
         )
+        for start in range(0, len(data), shape[0]):
+            made[start : start + shape[0]] = data[start : start + shape[0]]
     group.attrs.update(
         {
             "schema_version": SCHEMA_VERSION,

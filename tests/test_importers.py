@@ -311,9 +311,6 @@ def test_import_resumes_and_notices_a_changed_source(tmp_path):
     recordings.write_mp4(
         root / "videos/chunk-000/observation.images.top/episode_000000.mp4", smooth_images(20, 64)
     )
-    from robot_data.importers.source import file_hash
-
-    file_hash.cache_clear()
     outcomes = list(import_episodes(importer, "lerobot", store, AS_IS))
     assert "changed" in outcomes[0].reason
     assert not outcomes[1].reason

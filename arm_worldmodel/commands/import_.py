@@ -86,8 +86,8 @@ def run(settings: Settings) -> dict[str, Any]:
     )
     for outcome in Progress(runs, total=len(keys), desc="import", unit="episode"):
         outcomes.append(outcome)
-        if outcome.status == "skipped":
-            Progress.write(f"skipped {outcome.key}: {outcome.reason}")
+        if outcome.reason:
+            Progress.write(f"{outcome.status} {outcome.key}: {outcome.reason}")
     counts = Counter(outcome.status for outcome in outcomes)
     report = {
         **{status: counts[status] for status in ("imported", "held", "skipped")},
@@ -97,8 +97,10 @@ def run(settings: Settings) -> dict[str, Any]:
     }
     path = write_report(settings.out, report, "import-report.json")
     noted = sum(bool(outcome.notes) for outcome in outcomes)
+    differ = sum(outcome.status == "held" and bool(outcome.reason) for outcome in outcomes)
+    there = f"{counts['held']} already there" + (f" ({differ} of them differ)" if differ else "")
     print(
-        f"{counts['imported']} imported, {counts['held']} already there, "
+        f"{counts['imported']} imported, {there}, "
         f"{counts['skipped']} skipped, {noted} with notes: {settings.out}; report: {path}"
     )
     if counts["skipped"] == len(outcomes):

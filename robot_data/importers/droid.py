@@ -48,6 +48,10 @@ class DroidImporter:
         folder = self.root / key
         return [folder / "trajectory.h5", *sorted(folder.glob("metadata_*.json")), *_videos(folder)]
 
+    def part(self, key: str) -> str:
+        """'': a folder holds one episode."""
+        return ""
+
     def read(self, key: str) -> SourceEpisode:
         """One episode, parsed; raises ``DataError`` for files that are torn or missing."""
         folder = self.root / key

@@ -93,7 +93,8 @@ class LeRobotImporter:
         row = self._row(key)
         videos = [self._video_path(row, name) for name in self._of_kind("video")]
         side = self._sidecar(row)
-        return [self._data_path(row), *videos, *([side] if side.exists() else [])]
+        sides = [side] if side.exists() else []
+        return [self._data_path(row), *videos, *self._pictures(row), *sides]
 
     def _of_kind(self, kind: str) -> list[str]:
         return [name for name, f in self.features.items() if f.get("dtype") == kind]
@@ -130,6 +131,10 @@ class LeRobotImporter:
 
     # -- one episode -------------------------------------------------------------------------
 
+    def part(self, key: str) -> str:
+        """Which of the episodes in its files it is."""
+        return key
+
     def read(self, key: str) -> SourceEpisode:
         """One episode, parsed; raises ``DataError`` for columns or videos that do not fit."""
         row = self._row(key)
@@ -138,7 +143,7 @@ class LeRobotImporter:
         cameras = camera_names({name: _candidates(name) for name in [*pictures, *videos]})
         views, notes = {}, []
         for name in pictures:
-            views[cameras[name]] = _table_view(table[name].to_pylist())
+            views[cameras[name]] = self._table_view(table[name].to_pylist())
             table = table.drop_columns([name])
         arrays, text = _numbers(table)
         for name in videos:
@@ -191,6 +196,35 @@ class LeRobotImporter:
 
         return View(len(shown), frames, of_state=pick, depth=depth)
 
+    def _table_view(self, cells: list[Any]) -> View:
+        """Pictures in the table, or in files that it names by their path in the dataset."""
+        return View(
+            len(cells), lambda rows: (read_picture(self._coded(cells[row])) for row in rows),
+            depth=is_deep(self._coded(cells[0])),
+        )
+
+    def _coded(self, cell: dict[str, Any]) -> bytes:
+        if cell["bytes"] is not None:
+            return cell["bytes"]
+        found = self._inside("{path}", path=cell["path"])
+        if not cell["path"] or not found.is_file():
+            raise DataError(f"the table names a picture that is not there: {cell['path']}")
+        return found.read_bytes()
+
+    def _pictures(self, row: dict[str, Any]) -> list[Path]:
+        """The files in the dataset that the table of an episode names."""
+        names = self._of_kind("image")
+        if not names:
+            return []
+        table = pq.read_table(
+            self._data_path(row), columns=[f"{name}.path" for name in names],
+            filters=[("episode_index", "=", int(row["episode_index"]))],
+        )
+        cells = [cell for name in table.column_names for cell in table[name].to_pylist()]
+        root = self.root.resolve()
+        found = {(root / cell["path"]).resolve() for cell in cells if cell and cell["path"]}
+        return sorted(p for p in found if p.is_relative_to(root) and p.is_file())
+
     @staticmethod
     def _add_ours(source: SourceEpisode, arrays: dict[str, NDArray[Any]], path: Path) -> None:
         source.actions = arrays["action"]
@@ -221,13 +255,6 @@ def _candidates(feature: str) -> list[str]:
 def _is_depth_video(feature: dict[str, Any]) -> bool:
     info = feature.get("info") or feature.get("video_info") or {}
     return bool(info.get("video.is_depth_map") or info.get("is_depth_map"))
-
-
-def _table_view(cells: list[Any]) -> View:
-    def frames(rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
-        return (read_picture(cells[row]["bytes"]) for row in rows)
-
-    return View(len(cells), frames, depth=is_deep(cells[0]["bytes"]))
 
 
 def _numbers(table: pa.Table) -> tuple[dict[str, NDArray[Any]], dict[str, list[str]]]:

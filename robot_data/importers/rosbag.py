@@ -85,6 +85,10 @@ class RosbagImporter:
         path = self._path(key)
         return [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
 
+    def part(self, key: str) -> str:
+        """'': a bag holds one episode."""
+        return ""
+
     def read(self, key: str) -> SourceEpisode:
         """One episode, parsed; raises ``DataError`` for topics that are missing or empty."""
         path, notes = self._path(key), list[str]()

@@ -54,12 +54,18 @@ class SourceEpisode:
 class Importer(Protocol):
     """A source folder or file of one format."""
 
+    root: Path
+
     def keys(self) -> list[str]:
         """Every episode of the source, in a stable order."""
         ...
 
     def files(self, key: str) -> list[Path]:
         """The files an episode is read from, for the hash of its source."""
+        ...
+
+    def part(self, key: str) -> str:
+        """Which of the episodes in its files it is; '' where they hold one."""
         ...
 
     def read(self, key: str) -> SourceEpisode:
@@ -103,9 +109,14 @@ def restore_leftovers(source: SourceEpisode, side: Mapping[str, NDArray[Any]]) -
             getattr(source, kind)[rest] = side[name]
 
 
-@lru_cache(maxsize=1024)
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file, read once while its size and time of change stay the same."""
+    found = path.stat()
+    return _hash(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=65536)
+def _hash(path: Path, inode: int, size: int, changed_ns: int) -> str:
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
