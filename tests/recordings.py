@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
+from PIL import Image
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from scipy.spatial.transform import Rotation
@@ -137,6 +138,28 @@ def write_lerobot_v2(
         },
     }))
     return root
+
+
+def name_pictures_by_path(root: Path, plain: bool = False, frames: int = 20) -> np.ndarray:
+    """Put PNG files in place of the video of ``write_lerobot_v2``'s first episode; their pixels.
+    ``plain``: the column holds paths, not structs of bytes and path."""
+    images, name = smooth_images(frames, 64, 3), "observation.images.top"
+    table = pq.read_table(root / "data/chunk-000/episode_000000.parquet")
+    cells = []
+    for number, image in enumerate(images):
+        path = root / f"images/{name}/episode_000000/frame_{number:06d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+        named = str(path.relative_to(root))
+        cells.append(named if plain else {"bytes": None, "path": named})
+    kind = pa.string() if plain else pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    table = table.add_column(0, name, pa.array(cells, kind))
+    pq.write_table(table, root / "data/chunk-000/episode_000000.parquet")
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"][name]["dtype"] = "image"
+    (root / "meta/info.json").write_text(json.dumps(info))
+    shutil.rmtree(root / "videos")
+    return images
 
 
 def write_bag(

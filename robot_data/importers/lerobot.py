@@ -203,26 +203,27 @@ class LeRobotImporter:
             depth=is_deep(self._coded(cells[0])),
         )
 
-    def _coded(self, cell: dict[str, Any]) -> bytes:
-        if cell["bytes"] is not None:
-            return cell["bytes"]
-        found = self._inside("{path}", path=cell["path"])
-        if not cell["path"] or not found.is_file():
-            raise DataError(f"the table names a picture that is not there: {cell['path']}")
+    def _coded(self, cell: Any) -> bytes:
+        data, path = (cell["bytes"], cell["path"]) if isinstance(cell, dict) else (None, cell)
+        if data is not None:
+            return data
+        found = self._inside("{path}", path=path)
+        if not path or not found.is_file():
+            raise DataError(f"the table names a picture that is not there: {path}")
         return found.read_bytes()
 
     def _pictures(self, row: dict[str, Any]) -> list[Path]:
         """The files in the dataset that the table of an episode names."""
-        names = self._of_kind("image")
-        if not names:
+        if not (names := self._of_kind("image")):
             return []
-        table = pq.read_table(
-            self._data_path(row), columns=[f"{name}.path" for name in names],
-            filters=[("episode_index", "=", int(row["episode_index"]))],
-        )
-        cells = [cell for name in table.column_names for cell in table[name].to_pylist()]
-        root = self.root.resolve()
-        found = {(root / cell["path"]).resolve() for cell in cells if cell and cell["path"]}
+        file = pq.ParquetFile(self._data_path(row))
+        within = {n: pa.types.is_struct(file.schema_arrow.field(n).type) for n in names}
+        table = file.read([f"{n}.path" if within[n] else n for n in names] + ["episode_index"])
+        table = table.filter(pc.equal(table["episode_index"], int(row["episode_index"])))
+        root, found = self.root.resolve(), set[Path]()
+        for name in names:
+            cells = (cell["path"] if within[name] else cell for cell in table[name].to_pylist())
+            found |= {(root / path).resolve() for path in cells if path}
         return sorted(p for p in found if p.is_relative_to(root) and p.is_file())
 
     @staticmethod
