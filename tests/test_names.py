@@ -6,6 +6,7 @@ what would have been right there.
 
 import io
 import json
+import struct
 import tracemalloc
 
 import numpy as np
@@ -21,7 +22,7 @@ from robot_data.importers.lerobot import LeRobotImporter
 from robot_data.importers.rlds import RldsImporter
 from robot_data.importers.rosbag import RosbagImporter, TopicConfig
 from robot_data.importers.source import SourceEpisode, View, array_view, camera_names
-from robot_data.importers.video import frame_times, frames_by_time
+from robot_data.importers.video import frame_times, frames_by_number, frames_by_time
 from robot_data.pictures import picture, read_picture
 from robot_data.schema import DataError
 from robots.goals import load_goals
@@ -80,6 +81,19 @@ def test_real_bags_with_service_events_are_opened_and_their_topics_named(name):
     root = CASES / "10-unrelated-topic-unreadable/rosbag2_cpp_bags"
     with pytest.raises(DataError, match=r"no image topic; the bag has .*AddTwoInts_Event"):
         RosbagImporter(root / name, FRANKA_HAND).read(name)
+
+
+def test_channels_of_other_kinds_than_ros_do_not_stop_a_file(tmp_path):
+    bag = next(recordings.write_bag(tmp_path / "bag").glob("*.mcap"))
+    length = (7).to_bytes(4, "little")
+    schema = b"std_msgs/msg/String" + length
+    data = bag.read_bytes()
+    assert schema + b"ros2msg" in data
+    foreign = data.replace(schema + b"ros2msg", b"foxglove/msg/String" + length + b"jsonsch")
+    (tmp_path / "foreign.mcap").write_bytes(foreign)
+    episode, notes = read(RosbagImporter(tmp_path / "foreign.mcap", FRANKA_HAND))
+    assert len(episode) >= 15
+    assert any("/note left out: its type foxglove/msg/String is not defined" in n for n in notes)
 
 
 def test_a_needed_topic_that_cannot_be_read_is_named(tmp_path):
@@ -226,6 +240,27 @@ def test_a_video_with_one_frame_a_state_and_a_wrong_rate_is_matched_by_number(tm
     episode, notes = read(LeRobotImporter(root, OPEN_IS_ONE))
     np.testing.assert_allclose(episode.images.mean(axis=(1, 2, 3)), np.arange(20, 220, 10), atol=3)
     assert any("frames by number" in note for note in notes)
+
+
+@pytest.mark.parametrize(("quarters", "matrix"), [
+    (0, (1, 0, 0, 1)), (-1, (0, 1, -1, 0)), (1, (0, -1, 1, 0)), (2, (-1, 0, 0, -1)),
+])
+def test_videos_are_turned_as_they_are_displayed(tmp_path, quarters, matrix):
+    image = np.full((64, 64, 3), 40, np.uint8)
+    image[:24, :40] = 200
+    path = tmp_path / "turned.mp4"
+    recordings.write_mp4(path, np.stack([image] * 4), 10)
+    data, one = path.read_bytes(), 65536
+    a, b, c, d = (value * one for value in matrix)
+    plain, turned = (
+        struct.pack(">9i", e, f, 0, g, h, 0, 0, 0, 1 << 30)
+        for e, f, g, h in ((one, 0, 0, one), (a, b, c, d))
+    )
+    place = data.index(plain, data.index(b"tkhd"))
+    path.write_bytes(data[:place] + turned + data[place + len(turned):])
+    for frames in (frames_by_number(path, [2]), frames_by_time(path, [0.2], 0.05)):
+        (shown,) = frames
+        assert np.abs(shown.astype(int) - np.rot90(image, quarters)).mean() < 3
 
 
 # -- pictures --------------------------------------------------------------------------------

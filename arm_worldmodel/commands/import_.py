@@ -65,6 +65,11 @@ class Settings:
         else:
             found["convention.position"] = why + "has poses in metres"
             found["convention.rotation"] = why + "has quaternions"
+        if self.kinematics.model:
+            found |= dict.fromkeys(
+                ("convention.position", "convention.rotation", "topics.pose", "topics.frame"),
+                "the pose is computed from joints",
+            )
         if self.format in ("droid", "npz"):
             found["kinematics"] = why + "holds poses"
         if self.format not in ("rosbag", "droid"):

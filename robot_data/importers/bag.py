@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.interfaces import Connection, MessageDefinitionFormat
-from rosbags.rosbag2 import Reader
+from rosbags.interfaces import Connection, MessageDefinition, MessageDefinitionFormat
+from rosbags.rosbag2 import Reader, storage_mcap
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 from robot_data.schema import DataError
@@ -24,6 +24,20 @@ TEXT_TYPE = "std_msgs/msg/String"
 MOST_BYTES = 16 * 1024  # of a message that is kept as numbers: pictures and clouds are larger
 MOST_TEXT = 1024 * 1024  # of a String message, such as a robot's description
 IDL_MARK = "=" * 80 + "\n"
+
+
+_DEFINITION = storage_mcap.get_msgdef
+
+
+def _definition(schema: storage_mcap.Schema | None) -> MessageDefinition:
+    """A schema of another kind (JSON, protobuf) is no reason to refuse the file."""
+    try:
+        return _DEFINITION(schema)
+    except KeyError:
+        return MessageDefinition(MessageDefinitionFormat.NONE, "")
+
+
+storage_mcap.get_msgdef = _definition
 
 
 @dataclass(frozen=True)

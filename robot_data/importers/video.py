@@ -90,8 +90,11 @@ def frames_by_time(path: Path, times_s: Sequence[float], tolerance_s: float) -> 
 
 
 def _rgb(frame: av.VideoFrame, colours: VideoReformatter) -> Image:
-    """A reformatter used for all frames of a file is ten times as fast as one for each."""
-    return np.asarray(colours.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
+    """The frame as it is displayed; a reformatter used for all frames of a file is ten times as
+    fast as one for each."""
+    image = np.asarray(colours.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
+    quarters = round(frame.rotation / 90) % 4  # counterclockwise, of the file's display matrix
+    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 
 
 def _stream(container, path: Path):
