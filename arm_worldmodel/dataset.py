@@ -36,10 +36,11 @@ class Dataset:
         return (self.store.read(name) for name in self.names)
 
     def figure(self, index: int | str) -> Figure:
-        """Frames, hand path, height and gripper of one episode, as a matplotlib figure."""
+        """Frames of every camera, hand path, height and gripper of one episode, as a matplotlib
+        figure."""
         name = self._name(index)
         episode = self.store.read(name)
-        return recording_figure(name, episode.images, episode.states)
+        return recording_figure(name, episode.views(), episode.states)
 
     def show(self, index: int | str = 0) -> None:
         """Show ``figure(index)`` in a notebook; elsewhere, print how to keep it in a file."""

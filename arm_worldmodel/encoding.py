@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,7 @@ from robot_data.episodes import EpisodeStore
 from robot_data.images import fit_pictures
 from robot_data.latents import LatentCache
 from worldmodel import checkpoint, distributed
-from worldmodel.device import device_of, to_host
+from worldmodel.device import copied, device_of, to_host
 from worldmodel.encoder import Encoder
 from worldmodel.progress import Progress
 
@@ -27,7 +26,7 @@ def fill_cache(data: str, encoder: Encoder, variant: int | None = None) -> Laten
     cache = LatentCache(
         EpisodeStore(data), key if variant is None else f"{key}-{augment.VERSION}-{variant}"
     )
-    fast = copy.deepcopy(encoder).to(torch.bfloat16)  # the encoder itself stays exact
+    fast = copied(encoder, torch.bfloat16)  # the encoder itself stays exact
 
     side = encoder.config.image_size
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robot_data.images import fit_picture
 from robot_data.schema import DataError, check_state
-from worldmodel.device import to_host
+from worldmodel.device import device_of, to_host
 from worldmodel.models import SHIPPED, Models
 from worldmodel.rollout import rollout
 
@@ -67,7 +67,7 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Where the weights are, and what is computed with them."""
-        return self.models.encoder.norm.weight.device
+        return device_of(self.models.encoder)
 
     @torch.no_grad()
     def encode(self, images: Any) -> Tensor:

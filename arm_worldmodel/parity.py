@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from robot_data.pose import diff
 from worldmodel.checkpoint import CheckpointError
@@ -22,8 +22,9 @@ NOT_COMPARED = ("cem_action",)  # the released planner's own random stream; see 
 INPUTS = ("video", "actions", "states", "extrinsics")
 
 
-def load_golden(prefix: str) -> tuple[Encoder, Predictor, dict[str, Tensor]]:
-    """Models with the reference weights, and the reference vectors."""
+def load_golden(prefix: str) -> tuple[Encoder, Predictor | None, dict[str, Tensor]]:
+    """Models with the reference weights, and the reference vectors; those of V-JEPA 2.1 have no
+    action-conditioned predictor."""
     files = {part: Path(f"{prefix}_{part}") for part in ("config.json", "weights.safetensors",
                                                          "vectors.safetensors")}
     for path in files.values():
@@ -42,17 +43,19 @@ def load_golden(prefix: str) -> tuple[Encoder, Predictor, dict[str, Tensor]]:
         }
         tubelet = config["tubelet_size"]
         encoder = Encoder(EncoderConfig(**shared, **config["encoder"], tubelet_size=tubelet))
-        sizes = dict(config["predictor"])
-        predictor = Predictor(
-            PredictorConfig(
-                **shared, embed_dim=config["encoder"]["embed_dim"],
-                predictor_dim=sizes.pop("embed_dim"),
-                max_steps=sizes.pop("num_frames") // tubelet, **sizes,
+        parts: dict[str, nn.Module] = {"encoder": encoder}
+        if "predictor" in config:
+            sizes = dict(config["predictor"])
+            parts["predictor"] = Predictor(
+                PredictorConfig(
+                    **shared, embed_dim=config["encoder"]["embed_dim"],
+                    predictor_dim=sizes.pop("embed_dim"),
+                    max_steps=sizes.pop("num_frames") // tubelet, **sizes,
+                )
             )
-        )
-    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{prefix}_* is not in the reference format: {error!r}") from error
-    for name, module in (("encoder", encoder), ("predictor", predictor)):
+    for name, module in parts.items():
         state = {
             k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")
         }
@@ -62,12 +65,33 @@ def load_golden(prefix: str) -> tuple[Encoder, Predictor, dict[str, Tensor]]:
             raise CheckpointError(
                 f"{prefix}_weights.safetensors does not fit its config: {error}"
             ) from error
-    return encoder.eval(), predictor.eval(), vectors
+        module.eval()
+    predictor = parts.get("predictor")
+    assert predictor is None or isinstance(predictor, Predictor)
+    return encoder, predictor, vectors
 
 
 @torch.no_grad()
-def compute(encoder: Encoder, predictor: Predictor, given: dict[str, Tensor]) -> dict[str, Tensor]:
+def compute(
+    encoder: Encoder, predictor: Predictor | None, given: dict[str, Tensor]
+) -> dict[str, Tensor]:
     """Everything the reference has, from its inputs, with our code."""
+    return features(encoder, given) if predictor is None else whole(encoder, predictor, given)
+
+
+def features(encoder: Encoder, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tokens and levels of V-JEPA 2.1: of a video, and of its first frame as an image."""
+    video, image = given["video"], given["video"][:, :, :1]
+    return {
+        "video_tokens": encoder(video).flatten(1, 2),
+        "video_levels": encoder.normalised_levels(video).flatten(1, 2),
+        "image_tokens": encoder(image).flatten(1, 2),
+        "image_levels": encoder.normalised_levels(image).flatten(1, 2),
+    }
+
+
+def whole(encoder: Encoder, predictor: Predictor, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tokens, predictions, roll-outs and losses of V-JEPA 2-AC."""
     actions, states = given["actions"], given["states"]
     extrinsics = given["extrinsics"] if predictor.config.use_extrinsics else None
     steps = actions.shape[1]

@@ -171,7 +171,7 @@ def _parse(overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
         try:
             override = parser.parse_overrides([text])[0]
         except HydraException:
-            yield key, value  # a plain path with characters of the grammar
+            yield key, _listed(value)  # a plain path with characters of the grammar
             continue
         if override.type is not OverrideType.CHANGE or override.package is not None:
             raise SettingsError(f"'{text}' is not a setting; write key=value")
@@ -181,6 +181,22 @@ def _parse(overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
                 "command once for each"
             )
         yield override.key_or_group, override.value()
+
+
+def _listed(value: str) -> Any:
+    """``[a,b[0:3]]`` is a list of two; other text stays as it is."""
+    if not (value.startswith("[") and value.endswith("]")):
+        return value
+    parts, depth = [""], 0
+    for character in value[1:-1]:
+        depth += {"[": 1, "]": -1}.get(character, 0)
+        if depth < 0:
+            return value
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts] if depth == 0 and all(parts) else value
 
 
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -201,7 +217,9 @@ def _set(kind: type, values: dict[str, Any], key: str, value: Any) -> None:
             values[part] = {}
         values = values[part]
         where += f"{part}."
-    _field(kind, last, where)
+    hint = _field(kind, last, where)
+    if isinstance(value, str) and typing.get_origin(hint) is tuple:
+        raise SettingsError(f"'{where}{last}' is a list: {where}{last}=[{value}]")
     values[last] = value
 
 

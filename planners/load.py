@@ -11,6 +11,7 @@ from planners.calibration import Calibration, load_calibration
 from planners.config import SERVO, WORLD_MODEL, AgentConfig, PolicyConfig
 from planners.goals import GoalImages
 from planners.hierarchy import HierarchicalAgent
+from planners.memory import WORTH_TELLING, require_memory
 from planners.oracle import SimulatedImages, SimulatedStates, Simulator, TrueGoals
 from planners.own_cost import OwnCost, OwnGoals
 from planners.perception import Perception
@@ -106,8 +107,10 @@ def planning_parts(
     ``config.objective`` or an own ``cost`` (``planners.own_cost``).  What search fits into the
     deadline, if there is one, is measured now.
 
-    Raises ``ValueError`` if the objective has an embedding and there is no readout that gives it.
+    Raises ``ValueError`` if the objective has an embedding and there is no readout that gives it,
+    and where planning needs more memory than is free.
     """
+    require_memory(encoder, predictor, config)
     perception = Perception(encoder, readout, calibration, config.bf16)
     imagination = imagination_of(predictor, config)
     goals = GoalImages(perception, config) if cost is None else OwnGoals(perception, config, cost)
@@ -118,13 +121,22 @@ def planning_parts(
 
 
 def load_models(config: PolicyConfig) -> Models:
-    """The weights that ``config`` plans with; raises MissingPart, saying what goes without."""
+    """The weights that ``config`` plans with.  What large ones need is printed.
+
+    Raises MissingPart, saying what goes without, and ValueError where planning with them needs
+    more memory than is free; a mapped file is not read before.
+    """
     try:
-        return Models.load(config.checkpoint, parts_of(config), config.device, config.readout)
+        loaded = Models.load(config.checkpoint, parts_of(config), config.device, config.readout)
     except MissingPart as missing:
         raise MissingPart(
             missing.source, missing.part, missing.has, OTHERWISE.get(missing.part, "")
         ) from None
+    if config.policy in WORLD_MODEL:
+        need = require_memory(loaded.encoder, loaded.predictor, config.agent)
+        if need.bytes > WORTH_TELLING:
+            print(f"planning with {config.checkpoint} takes {need}")
+    return loaded
 
 
 def image_size(config: PolicyConfig) -> int | None:

@@ -5,7 +5,6 @@ Letters: B batch, N tokens, D encoder width.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from torch import Tensor
 from planners.calibration import Calibration
 from robot_data.images import fit_picture
 from robot_data.schema import DataError, check_state
-from worldmodel.device import to_host
+from worldmodel.device import copied, device_of, to_host
 from worldmodel.encoder import Encoder
 from worldmodel.readout import Readout, read_states
 
@@ -54,7 +53,7 @@ class Perception:
         self, encoder: Encoder, readout: Readout | None = None,
         calibration: Calibration | None = None, bf16: bool = True,
     ) -> None:
-        self.encoder = copy.deepcopy(encoder).to(torch.bfloat16 if bf16 else torch.float32)
+        self.encoder = copied(encoder, torch.bfloat16 if bf16 else torch.float32)
         self.readout = readout
         self.calibration = calibration
 
@@ -66,7 +65,7 @@ class Perception:
     @property
     def device(self) -> torch.device:
         """Where the weights are, and so everything that is encoded and read."""
-        return self.encoder.norm.weight.device
+        return device_of(self.encoder)
 
     def calibrate(self, calibration: Calibration | None) -> None:
         """Read states through ``calibration`` from now on; None: as the readout gives them."""

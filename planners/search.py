@@ -5,7 +5,6 @@ Letters: S samples, T horizon.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,7 +17,7 @@ from planners.config import AgentConfig, CEMConfig
 from planners.objective import Cost, VectorCost
 from planners.perception import Perception, View
 from robot_data.loop import Candidates
-from worldmodel.device import to_host
+from worldmodel.device import copied, to_host
 from worldmodel.imagination import Imagination
 from worldmodel.predictor import Predictor
 from worldmodel.quantised import QuantisedImagination
@@ -73,7 +72,7 @@ def imagination_of(predictor: Predictor, config: AgentConfig) -> Imagination:
     """A copy of ``predictor`` for planning, in the precision of ``config``."""
     engine = QuantisedImagination if config.int8 else Imagination
     dtype = torch.bfloat16 if config.bf16 else torch.float32
-    return engine(copy.deepcopy(predictor).to(dtype), config.memory_mb, config.compile)
+    return engine(copied(predictor, dtype), config.memory_mb, config.compile)
 
 
 def spread_actions(cem: CEMConfig, count: int = 8) -> Tensor:

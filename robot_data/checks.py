@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import uuid
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -14,12 +14,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_data.episodes import EpisodeStore
+from robot_data.episodes import EpisodeStore, is_episode
+from robot_data.files import writing
 from robot_data.layout import DamagedEpisode
-from robot_data.pose import diff
+from robot_data.polarity import Consistency
+from robot_data.pose import angle_between, diff
 from robot_data.schema import STATE_FIELDS, DataError, Episode
 
 REACH_M = 2.0  # no table-top arm's hand is further from its base
+NEAR_M = 0.02  # nor does one stay as near
+TURN_RAD = 1.0  # nor turns further between two frames
 JUMP_M = 0.3  # nor moves further between two frames
 GAP = 2.5  # times the usual time between frames
 
@@ -101,8 +105,10 @@ def _statistics(parts: list[NDArray[np.float64]]) -> dict[str, dict[str, float]]
 
 
 def inspect(store: EpisodeStore, summary: Summary) -> Iterator[tuple[str, list[Finding]]]:
-    """Reads every episode once: its findings, and ``summary`` filled with the sound ones."""
+    """Reads every episode once: its findings, and ``summary`` filled with the sound ones; last,
+    what the episodes of a source show together (``robot_data.polarity``)."""
     seen: dict[int, str] = {}
+    together = Consistency()
     for name in store.require():
         try:
             episode = store.read(name)
@@ -115,7 +121,10 @@ def inspect(store: EpisodeStore, summary: Summary) -> Iterator[tuple[str, list[F
             findings.append(Finding(name, "error", f"duplicate of {seen[digest]}"))
         seen.setdefault(digest, name)
         summary.add(episode)
+        together.add(episode)
         yield name, findings
+    for name, texts in together.findings():
+        yield name, [Finding(name, "warning", text) for text in texts]
 
 
 def _findings(name: str, episode: Episode) -> Iterator[Finding]:
@@ -126,6 +135,8 @@ def _findings(name: str, episode: Episode) -> Iterator[Finding]:
     far = np.linalg.norm(states[:, :3], axis=1).max()
     if far > REACH_M:
         yield warning(f"the hand is {far:.3g} m from the base; are positions in metres?")
+    if far < NEAR_M:
+        yield warning(f"the hand stays within {far:.3g} m of the base; are positions in metres?")
     moves = np.linalg.norm(np.diff(states[:, :3], axis=0), axis=1)
     if moves.max() > JUMP_M:
         yield warning(f"the hand jumps {moves.max():.2f} m at frame {int(moves.argmax()) + 1}")
@@ -133,6 +144,12 @@ def _findings(name: str, episode: Episode) -> Iterator[Finding]:
         yield warning("the hand never moves")
     if np.abs(states[:, 3:6]).max() > 2 * np.pi + 0.01:
         yield warning("Euler angles beyond a full turn; are they in radians?")
+    turns = angle_between(states[:-1], states[1:])
+    if turns.max() > TURN_RAD:
+        yield warning(
+            f"the hand turns by {turns.max():.2f} rad at frame {int(turns.argmax()) + 1}; are "
+            "unit and form of the rotation right?"
+        )
     if episode.timestamps_ns is not None:
         steps = np.diff(episode.timestamps_ns)
         gaps = np.flatnonzero(steps > GAP * np.median(steps))
@@ -150,18 +167,23 @@ def _findings(name: str, episode: Episode) -> Iterator[Finding]:
 def repair(store: EpisodeStore, findings: list[Finding]) -> dict[str, str]:
     """Move every episode with an error to ``.removed`` and clear what crashed writers left.
 
-    Returns where each went.  Nothing is deleted that was committed.
+    Returns where each went.  Nothing is deleted that was committed, and nothing else is moved.
     """
     if store.remote:
         raise DataError(f"{store.url} is remote; repair a local copy")
     store.remove_staged()
     moved: dict[str, str] = {}
-    for finding in findings:
-        if finding.level == "error" and finding.name not in moved:
-            target = store.root / ".removed" / finding.name
-            target.parent.mkdir(exist_ok=True)
-            shutil.move(store.root / finding.name, target)
-            moved[finding.name] = str(target)
+    aside = store.root / ".removed"
+    with writing(store.url):
+        for name in dict.fromkeys(f.name for f in findings if f.level == "error"):
+            if not is_episode(store.root / name):
+                continue  # moved by another repair since
+            aside.mkdir(exist_ok=True)
+            target = aside / name
+            while target.exists():  # of an earlier repair
+                target = aside / f"{name}-{uuid.uuid4().hex[:8]}"
+            os.rename(store.root / name, target)
+            moved[name] = str(target)
     return moved
 
 
@@ -198,7 +220,12 @@ def split(
                 "another out="
             )
         for name in members:
-            link = folder / name
-            if not link.exists():
-                link.symlink_to(os.path.relpath(store.root / name, folder))
+            link, target = folder / name, store.root / name
+            if link.is_symlink() or link.exists():
+                if link.resolve() != target.resolve():
+                    raise DataError(
+                        f"{link} is of another store, {link.resolve().parent}; choose another out="
+                    )
+                continue
+            link.symlink_to(os.path.relpath(target, folder))
     return parts

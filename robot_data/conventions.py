@@ -35,6 +35,8 @@ GripperForm = Literal[
     "close_sign",  # +1 closed, -1 open; robosuite, LIBERO actions
     "open_sign",  # +1 open, -1 closed; ManiSkill actions
     "width",  # gap between the fingers [m]; UMI, Franka; needs max_width_m
+    "range",  # any unit, between open_value and closed_value: 0 to 100, 0 to 255, m, rad
+    "none",  # the source has no gripper: closedness 0
 ]
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 COLUMNS = {
@@ -51,13 +53,18 @@ class StateConvention:
     position: LengthUnit = "m"  # unit of positions
     # form of rotations; euler_xyz is extrinsic, euler_XYZ intrinsic [rad]
     rotation: RotationForm = "euler_xyz"
-    # form of the gripper: 0 to 1, -1 to 1, or the gap between the fingers [m]
+    # form of the gripper: 0 to 1, -1 to 1, the gap between the fingers [m], or another range
     gripper: GripperForm = "closedness"
     max_width_m: float = 0.0  # gap of the open fingers, for gripper=width [m]
+    open_value: float = 0.0  # what the source writes for open fingers, for gripper=range
+    closed_value: float = 0.0  # and for closed ones, for gripper=range
 
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
-        return {} if self.gripper == "width" else {"max_width_m": "it belongs to gripper=width"}
+        found = {} if self.gripper == "width" else {"max_width_m": "it belongs to gripper=width"}
+        if self.gripper != "range":
+            found |= dict.fromkeys(("open_value", "closed_value"), "it belongs to gripper=range")
+        return found
 
     def __post_init__(self) -> None:
         for value, kind in (
@@ -70,20 +77,25 @@ class StateConvention:
                 "gripper 'width' needs max_width_m, the gap of the open fingers in m "
                 "(Franka hand 0.08, Robotiq 2F-85 0.085)"
             )
+        if self.gripper == "range" and self.open_value == self.closed_value:
+            raise DataError(
+                "gripper 'range' needs open_value and closed_value, what the source writes for "
+                "open and closed fingers (SO-101: 100 and 0; Robotiq register: 0 and 255)"
+            )
 
     @property
     def columns(self) -> int:
         """How many numbers a state has in this convention."""
-        return 3 + COLUMNS[self.rotation] + 1
+        return 3 + COLUMNS[self.rotation] + (self.gripper != "none")
 
     def to_state(self, values: ArrayLike) -> Array:
         """``values`` [..., columns] in this convention -> states [..., 7] in ours."""
         values = self._rows(values, self.columns)
         place = values[..., :3] * METRES[self.position]
-        turned = values[..., 3:-1]
+        turned = values[..., 3 : 3 + COLUMNS[self.rotation]]
         if self.rotation != "euler_xyz":  # ours: bit for bit as it came
             turned = to_rotation(turned, self.rotation).as_euler("xyz")
-        grip = to_closedness(values[..., -1], self.gripper, self.max_width_m)
+        grip = self.to_closedness(values[..., -1])
         return np.concatenate(
             [place, turned.reshape((*place.shape[:-1], 3)), grip[..., None]], axis=-1
         )
@@ -96,8 +108,44 @@ class StateConvention:
         if self.rotation != "euler_xyz":
             turn = Rotation.from_euler("xyz", turned.reshape(-1, 3))
             turned = from_rotation(turn, self.rotation).reshape((*place.shape[:-1], -1))
-        grip = from_closedness(states[..., 6], self.gripper, self.max_width_m)
+        if self.gripper == "none":
+            return np.concatenate([place, turned], axis=-1)
+        grip = self.from_closedness(states[..., 6])
         return np.concatenate([place, turned, grip[..., None]], axis=-1)
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        """What is written for open and for closed fingers."""
+        return {
+            "closedness": (0.0, 1.0), "openness": (1.0, 0.0), "close_sign": (-1.0, 1.0),
+            "open_sign": (1.0, -1.0), "width": (self.max_width_m, 0.0),
+            "range": (self.open_value, self.closed_value),
+        }[self.gripper]
+
+    def to_closedness(self, values: ArrayLike) -> Array:
+        """Gripper values -> closedness in [0, 1]; a sensor's small overshoot is clipped."""
+        value = np.asarray(values, np.float64)
+        if self.gripper == "none":
+            return np.zeros_like(value)
+        opened, closed = self._ends
+        share = value if self.gripper == "closedness" else (value - opened) / (closed - opened)
+        far = ~((share >= -OVERSHOOT) & (share <= 1 + OVERSHOOT))  # also NaN
+        if far.any():
+            seen = value[np.isfinite(value)]
+            told = f" of {seen.min():.4g} to {seen.max():.4g}" if len(seen) else ""
+            raise DataError(
+                f"gripper value {value[far].flat[0]:.4g}{told} is out of range for "
+                f"'{self.gripper}' ({opened:g} open, {closed:g} closed); check the unit and the "
+                f"polarity ({', '.join(get_args(GripperForm))}); for 0 to 100 that opens: "
+                "convention.gripper=range convention.open_value=100 convention.closed_value=0"
+            )
+        return np.clip(share, 0.0, 1.0) + 0.0  # no -0
+
+    def from_closedness(self, closed: ArrayLike) -> Array:
+        """Closedness in [0, 1] -> gripper values."""
+        value = np.asarray(closed, np.float64)
+        opened, shut = self._ends
+        return value if self.gripper == "closedness" else opened + value * (shut - opened)
 
     def _rows(self, values: ArrayLike, columns: int) -> Array:
         rows = np.asarray(values, dtype=np.float64)
@@ -162,34 +210,3 @@ def from_rotation(turn: Rotation, form: RotationForm) -> Array:
     if form == "matrix":
         return matrices.reshape(-1, 9)
     return np.concatenate([matrices[:, :, 0], matrices[:, :, 1]], axis=1)
-
-
-def to_closedness(values: ArrayLike, form: GripperForm, max_width_m: float = 0.0) -> Array:
-    """Gripper values -> closedness in [0, 1]; a sensor's small overshoot is clipped."""
-    value = np.asarray(values, np.float64)
-    closed = {
-        "closedness": lambda: value,
-        "openness": lambda: 1 - value,
-        "close_sign": lambda: (1 + value) / 2,
-        "open_sign": lambda: (1 - value) / 2,
-        "width": lambda: 1 - value / max_width_m,
-    }[form]()
-    far = ~((closed >= -OVERSHOOT) & (closed <= 1 + OVERSHOOT))  # also NaN
-    if far.any():
-        raise DataError(
-            f"gripper value {value[far].flat[0]:.4g} is out of range for '{form}'; check the unit "
-            f"and the polarity: {', '.join(get_args(GripperForm))}"
-        )
-    return np.clip(closed, 0.0, 1.0)
-
-
-def from_closedness(closed: ArrayLike, form: GripperForm, max_width_m: float = 0.0) -> Array:
-    """Closedness in [0, 1] -> gripper values."""
-    value = np.asarray(closed, np.float64)
-    return {
-        "closedness": lambda: value,
-        "openness": lambda: 1 - value,
-        "close_sign": lambda: 2 * value - 1,
-        "open_sign": lambda: 1 - 2 * value,
-        "width": lambda: (1 - value) * max_width_m,
-    }[form]()

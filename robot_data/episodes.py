@@ -9,24 +9,30 @@ attributes; an episode whose bytes do not match is reported and skipped, never u
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
-import uuid
 import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import zarr
 from zarr.storage import FsspecStore, LocalStore
 
-from robot_data.files import STAGING_PREFIX, sync
+from robot_data.files import remove_leftovers, require_writable, staging, sync, writing
 from robot_data.layout import Codec, DamagedEpisode, read_group, write_group
 from robot_data.schema import DataError, Episode
+
+OUR_ARRAY = "commanded_closedness/zarr.json"  # in every episode, and in no other zarr group
 
 
 class DamagedEpisodeWarning(UserWarning):
     """A damaged episode was skipped."""
+
+
+class EpisodeExistsError(DataError):
+    """The name of a new episode is taken; episodes are immutable."""
 
 
 def _fsync_tree(root: Path) -> None:
@@ -57,29 +63,49 @@ class EpisodeStore:
             raise DataError(f"episode name '{name}' must not start with '.' or contain '/'")
         episode.validate()
         final = f"{self.url}/{name}"
+        taken = EpisodeExistsError(
+            f"{final} exists; episodes are immutable: choose another name"
+        )
         if name in self:
-            raise DataError(f"{final} exists; episodes are immutable: choose another name")
-        if self.remote:
-            write_group(zarr.create_group(self._zarr(name), overwrite=True), episode, self.codec)
-            return final
-        self.root.mkdir(parents=True, exist_ok=True)
-        staged = self.root / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
-        try:
-            write_group(zarr.create_group(LocalStore(staged)), episode, self.codec)
-            _fsync_tree(staged)
-            os.rename(staged, self.root / name)
-        except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
-            raise
-        sync(self.root)
+            raise taken
+        with writing(self.url):
+            if self.remote:
+                group = zarr.create_group(self._zarr(name), overwrite=True)
+                write_group(group, episode, self.codec)
+                return final
+            with staging(self.root) as staged:
+                group = zarr.create_group(LocalStore(staged))
+                write_group(group, episode, self.codec, one_by_one=True)
+                _fsync_tree(staged)
+                try:
+                    os.rename(staged, self.root / name)
+                except OSError as error:
+                    if name in self:  # another writer was first
+                        raise taken from error
+                    raise
+            sync(self.root)
         return final
 
+    def require_writable(self) -> None:
+        """Raises ``robot_data.files.UnwritableError`` where no episode can be written, and
+        ``DataError`` where the folder holds other things than episodes: it is not a store."""
+        if self.remote:
+            return
+        require_writable(self.root)
+        if not self.root.is_dir() or self.names():
+            return
+        strangers = sorted(
+            p.name for p in self.root.iterdir() if p.name[0] != "." and p.suffix != ".json"
+        )
+        if strangers:
+            raise DataError(
+                f"{self.url} holds '{strangers[0]}' and no episode: it is no store; name a new or "
+                "empty folder, or the store itself"
+            )
+
     def remove_staged(self) -> int:
-        """Delete what crashed writers left behind; returns how many.  Not while others write."""
-        leftovers = [] if self.remote else list(self.root.glob(f"{STAGING_PREFIX}*"))
-        for leftover in leftovers:
-            shutil.rmtree(leftover)
-        return len(leftovers)
+        """Delete what writers that are gone left behind; returns how many there were."""
+        return 0 if self.remote else remove_leftovers(self.root)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -95,7 +121,7 @@ class EpisodeStore:
             return sorted(n for n in names if n and n[0] != "." and n in self)
         if not self.root.is_dir():
             return []
-        return sorted(p.name for p in self.root.iterdir() if p.is_dir() and p.name[0] != ".")
+        return sorted(p.name for p in self.root.iterdir() if p.name[0] != "." and is_episode(p))
 
     def __contains__(self, name: str) -> bool:
         if not self.remote:
@@ -120,6 +146,17 @@ class EpisodeStore:
         except Exception as error:  # zarr raises many types on torn metadata
             raise DamagedEpisode(f"{self.url}/{name} is unreadable: {error}") from error
 
+    def attributes(self, name: str) -> dict[str, Any]:
+        """What an episode says of itself (``robot_data.layout``), without its arrays; raises
+        ``DamagedEpisode`` if that is torn."""
+        if self.remote:
+            return dict(self.group(name).attrs)
+        try:
+            found = json.loads((self.root / name / "zarr.json").read_bytes())
+            return dict(found.get("attributes", {}))
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise DamagedEpisode(f"{self.url}/{name} is unreadable: {error}") from error
+
     def read(self, name: str) -> Episode:
         """Read and verify one episode; :class:`DamagedEpisode` names what is wrong."""
         return read_group(self.group(name), f"{self.url}/{name}")
@@ -127,7 +164,7 @@ class EpisodeStore:
     def frames(self, name: str) -> int:
         """Frames of an episode, from its attributes alone."""
         try:
-            return int(self.group(name).attrs["frames"])  # pyright: ignore[reportArgumentType]
+            return int(self.attributes(name)["frames"])
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedEpisode(f"{self.url}/{name} has no frame count: {error}") from error
 
@@ -150,8 +187,25 @@ class EpisodeStore:
         """Names of the episodes; an empty or missing folder is an error that says what to do."""
         names = self.names()
         if not names:
-            raise DataError(
-                f"no episodes in {self.url}; record some with "
-                f"`worldmodel collect out={self.url} episodes=100`"
-            )
+            raise DataError(f"no episodes in {self.url}; {self._advice()}")
         return names
+
+    def _advice(self) -> str:
+        if not self.remote and self.root.is_dir():
+            if is_episode(self.root):
+                return f"it is one itself: name its store, {self.root.resolve().parent}"
+            inner = [EpisodeStore(p) for p in sorted(self.root.iterdir()) if os.access(p, os.R_OK)]
+            stores = [store.url for store in inner if store.names()]
+            if stores:
+                return f"name one of the stores in it: {', '.join(stores[:8])}"
+        return f"record some with `worldmodel collect out={self.url} episodes=100`"
+
+
+def is_episode(folder: Path) -> bool:
+    """Whether a local folder bears the marks of an episode, whole or damaged."""
+    if (folder / OUR_ARRAY).is_file():
+        return True
+    try:
+        return "crc32" in json.loads((folder / "zarr.json").read_bytes())["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

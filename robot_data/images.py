@@ -1,9 +1,9 @@
 """JPEG for real camera images (quality 95 without chroma subsampling, about 45 dB; simulated
-images stay raw: they are read faster and must not lose their edges), fitting, ROS messages."""
+images stay raw: they are read faster and must not lose their edges), and fitting.  Picture files
+and messages are read in ``robot_data.pictures``."""
 
 from __future__ import annotations
 
-import io
 import sys
 from itertools import pairwise
 from typing import Any
@@ -13,10 +13,10 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from robot_data.pictures import rgb
 from robot_data.schema import DataError, check_picture
 
 QUALITY = 95
-CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 
 
 def encode_jpeg(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -63,7 +63,7 @@ def fit_picture(image: Any, side: int, name: str = "image") -> NDArray[np.uint8]
     """A picture of any size, an array uint8 [h, w, 3] or gray [h, w] or a PIL image, as a model
     of ``side`` takes it: a writable array uint8 [side, side, 3].  Raises DataError for others."""
     if isinstance(image, Image.Image):
-        image = np.array(image.convert("RGB"))
+        image = rgb(image, name)
     image = np.asarray(image)
     if image.ndim == 2:
         image = np.repeat(image[:, :, None], 3, axis=2)
@@ -86,20 +86,3 @@ def _say_once(width: int, height: int, side: int) -> None:
     _said.add((width, height, side))
     cropped = "" if width == height else "cropped to the centre square and "
     print(f"pictures {width}x{height} are {cropped}resized to {side}", file=sys.stderr)
-
-
-def picture(message: Any) -> NDArray[np.uint8]:
-    """An Image or CompressedImage as RGB uint8 [h, w, 3]."""
-    if not hasattr(message, "encoding"):
-        with Image.open(io.BytesIO(bytes(message.data))) as image:
-            return np.asarray(image.convert("RGB"))
-    if message.encoding not in CHANNELS:
-        raise DataError(f"image encoding '{message.encoding}'; this reads {', '.join(CHANNELS)}")
-    channels = CHANNELS[message.encoding]
-    rows = np.frombuffer(bytes(message.data), np.uint8)
-    rows = rows.reshape(message.height, message.step)[:, : message.width * channels]
-    image = rows.reshape(message.height, message.width, channels)
-    if channels == 1:
-        return np.repeat(image, 3, axis=2)
-    order = [2, 1, 0] if message.encoding.startswith("bgr") else [0, 1, 2]
-    return np.ascontiguousarray(image[:, :, order])

@@ -32,8 +32,14 @@ def checksum(array: NDArray[Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
-def write_group(group: zarr.Group, episode: Episode, codec: Codec) -> None:
-    """Fill an empty group with a valid episode."""
+def write_group(
+    group: zarr.Group, episode: Episode, codec: Codec, one_by_one: bool = False
+) -> None:
+    """Fill an empty group with a valid episode.
+
+    ``one_by_one``: each chunk is written before the next, so that an error leaves nothing that
+    still writes; for disks.  Without it many are on their way at once, for object storage.
+    """
     arrays: dict[str, NDArray[Any]] = {
         "states": episode.states,
         "actions": episode.actions,
@@ -53,10 +59,16 @@ def write_group(group: zarr.Group, episode: Episode, codec: Codec) -> None:
             arrays[key] = images
             chunks[key] = (CHUNK_FRAMES, *images.shape[1:])
     for key, array in arrays.items():
-        whole = tuple(max(1, side) for side in array.shape)
-        group.create_array(
-            key, data=np.asarray(array, order="C"), chunks=chunks.get(key, whole), compressors=None
+        data = np.asarray(array, order="C")
+        shape = chunks.get(key, tuple(max(1, side) for side in data.shape))
+        if not one_by_one or data.ndim == 0:
+            group.create_array(key, data=data, chunks=shape, compressors=None)
+            continue
+        made = group.create_array(
+            key, shape=data.shape, dtype=data.dtype, chunks=shape, compressors=None
         )
+        for start in range(0, len(data), shape[0]):
+            made[start : start + shape[0]] = data[start : start + shape[0]]
     group.attrs.update(
         {
             "schema_version": SCHEMA_VERSION,
@@ -109,13 +121,16 @@ def _under(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 
 class FrameReader:
-    """Random access to the images and states of one committed episode, without verifying it."""
+    """Random access to the images and states of one committed episode, without verifying it.
 
-    def __init__(self, group: zarr.Group) -> None:
-        self._images: Any = group["images"]
+    ``array``: ``images``, or ``cameras/NAME`` of a further camera.
+    """
+
+    def __init__(self, group: zarr.Group, array: str = "images") -> None:
+        self._images: Any = group[array]
         self._offsets: NDArray[np.int64] | None = None
         if group.attrs.get("codec", "raw") == "jpeg":
-            self._offsets = np.asarray(group["offsets/images"][...])  # pyright: ignore
+            self._offsets = np.asarray(group[f"offsets/{array}"][...])  # pyright: ignore
         self.states: NDArray[np.float64] = np.asarray(group["states"][...])  # pyright: ignore
 
     def images(self, start: int, stop: int, stride: int = 1) -> NDArray[np.uint8]:

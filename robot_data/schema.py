@@ -111,6 +111,11 @@ class Episode:
     def __len__(self) -> int:
         return len(self.images)
 
+    def views(self) -> dict[str, NDArray[np.uint8]]:
+        """Frames [T, h, w, 3] of every camera by its name, the model's view first."""
+        main = str(self.meta.get("camera") or "exo")
+        return {main: self.images, **{k: v for k, v in self.cameras.items() if k != main}}
+
     def validate(self) -> None:
         """Raise :class:`DataError` naming the first field that breaks the schema."""
         length = len(self.images)

@@ -2,12 +2,14 @@
 
 import os
 
-# Both must be set before MuJoCo and Mesa are loaded.  LP_NUM_THREADS=0 keeps Mesa's
-# software rasteriser on the calling thread, so one process uses one core.
-os.environ.setdefault("MUJOCO_GL", "egl")
-os.environ.setdefault("LP_NUM_THREADS", "0")
-
 import gymnasium
+
+from sims import opengl
+
+# Both before MuJoCo and Mesa are loaded.  LP_NUM_THREADS=0 keeps Mesa's software rasteriser on the
+# calling thread, so one process uses one core.
+NO_PICTURES = opengl.choose()  # why there are none; '': there are
+os.environ.setdefault("LP_NUM_THREADS", "0")
 
 # max_episode_steps: of the longest task (``sims.tasks.MAX_STEPS``); ``sims.make.make`` knows each.
 gymnasium.register(

@@ -70,6 +70,11 @@ def golden() -> list[str]:
     return [str(DATA / "vjepa2_ac_small"), str(DATA / "vjepa2_ac_small_extrinsics")]
 
 
+@pytest.fixture(scope="session")
+def golden_2_1() -> str:
+    return str(DATA / "vjepa2_1_small")
+
+
 @pytest.fixture(scope="module")
 def env():
     arm = MujocoArm()

@@ -11,7 +11,6 @@ import numpy as np
 from robot_data.episodes import EpisodeStore
 from robot_data.importers.assemble import FitConfig
 from robot_data.importers.run import import_episodes
-from robot_data.importers.source import file_hash
 from robot_data.schema import DataError
 from tests.recordings import Format
 
@@ -50,7 +49,6 @@ def trial(form: Format, clean: Path, work: Path, rng: np.random.Generator) -> st
     else:
         shutil.copy(clean, root)
     what = damage(root if root.is_dir() else work, rng)
-    file_hash.cache_clear()
     store = EpisodeStore(work / "store", codec="jpeg")
     try:
         importer = form.importer(root)

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
+from PIL import Image
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from scipy.spatial.transform import Rotation
@@ -89,15 +90,23 @@ def write_droid(root: Path, frames: int = 24, short: int = 0, stamps: bool = Tru
     return root
 
 
-def write_lerobot_v2(root: Path, episodes: int = 2, frames: int = 20, codec: str = "libx264"):
-    """A LeRobot v2.1 dataset: one parquet and one MP4 an episode, gripper 1 = open."""
+def write_lerobot_v2(
+    root: Path, episodes: int = 2, frames: int = 20, codec: str = "libx264",
+    rows: np.ndarray | None = None, names: object = None,
+):
+    """A LeRobot v2.1 dataset: one parquet and one MP4 an episode, gripper 1 = open.
+
+    ``rows``: other states [T, W] of every episode, their entries named ``names``.
+    """
     (root / "meta").mkdir(parents=True)
+    frames = frames if rows is None else len(rows)
     for index in range(episodes):
         states = hand_path(frames, index)
-        values = np.c_[states[:, :6], 1 - states[:, 6]].astype(np.float32)
+        values = np.c_[states[:, :6], 1 - states[:, 6]] if rows is None else rows
+        flat, width = pa.array(values.astype(np.float32).ravel()), values.shape[1]
         table = {
-            "observation.state": pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 7),
-            "action": pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 7),
+            "observation.state": pa.FixedSizeListArray.from_arrays(flat, width),
+            "action": pa.FixedSizeListArray.from_arrays(flat, width),
             "timestamp": pa.array((np.arange(frames) / 10).astype(np.float32)),
             "frame_index": pa.array(np.arange(frames)),
             "episode_index": pa.array(np.full(frames, index)),
@@ -124,15 +133,41 @@ def write_lerobot_v2(root: Path, episodes: int = 2, frames: int = 20, codec: str
         "video_path":
             "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
         "features": {
-            "observation.state": {"dtype": "float32", "shape": [7], "names": None},
+            "observation.state": {"dtype": "float32", "shape": [width], "names": names},
             "observation.images.top": {"dtype": "video", "shape": [64, 64, 3]},
         },
     }))
     return root
 
 
-def write_bag(path: Path, storage=StoragePlugin.MCAP, frames: int = 20, compressed: bool = False):
-    """Camera at 10 Hz, pose at 50 Hz with a hole of half a second, fingers at 20 Hz."""
+def name_pictures_by_path(root: Path, plain: bool = False, frames: int = 20) -> np.ndarray:
+    """Put PNG files in place of the video of ``write_lerobot_v2``'s first episode; their pixels.
+    ``plain``: the column holds paths, not structs of bytes and path."""
+    images, name = smooth_images(frames, 64, 3), "observation.images.top"
+    table = pq.read_table(root / "data/chunk-000/episode_000000.parquet")
+    cells = []
+    for number, image in enumerate(images):
+        path = root / f"images/{name}/episode_000000/frame_{number:06d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+        named = str(path.relative_to(root))
+        cells.append(named if plain else {"bytes": None, "path": named})
+    kind = pa.string() if plain else pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    table = table.add_column(0, name, pa.array(cells, kind))
+    pq.write_table(table, root / "data/chunk-000/episode_000000.parquet")
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"][name]["dtype"] = "image"
+    (root / "meta/info.json").write_text(json.dumps(info))
+    shutil.rmtree(root / "videos")
+    return images
+
+
+def write_bag(
+    path: Path, storage=StoragePlugin.MCAP, frames: int = 20, compressed: bool = False,
+    clouds: int = 0,
+):
+    """Camera at 10 Hz, pose at 50 Hz with a hole of half a second, fingers at 20 Hz; ``clouds``
+    point clouds of 320 kB."""
     types = get_typestore(Stores.ROS2_HUMBLE)
     t = types.types
     images = smooth_images(frames, 64)
@@ -154,6 +189,14 @@ def write_bag(path: Path, storage=StoragePlugin.MCAP, frames: int = 20, compress
         )
         joint = writer.add_connection("/joints", "sensor_msgs/msg/JointState", typestore=types)
         text = writer.add_connection("/note", "std_msgs/msg/String", typestore=types)
+        if clouds:
+            kind = "sensor_msgs/msg/PointCloud2"
+            cloud = writer.add_connection("/points", kind, typestore=types)
+            points = np.zeros(320_000, np.uint8)
+            for i in range(clouds):
+                ns = start + i * 100_000_000
+                message = t[kind](header(ns), 1, 20_000, [], False, 16, 320_000, points, True)
+                writer.write(cloud, ns, types.serialize_cdr(message, kind))
         note = t["std_msgs/msg/String"]("début")
         writer.write(text, start, types.serialize_cdr(note, "std_msgs/msg/String"))
         for i in range(frames * 5):

@@ -13,9 +13,7 @@ from robot_data.conventions import (
     LengthUnit,
     RotationForm,
     StateConvention,
-    from_closedness,
     from_rotation,
-    to_closedness,
     to_rotation,
 )
 from robot_data.schema import DataError
@@ -23,7 +21,8 @@ from robot_data.schema import DataError
 CONVENTIONS = st.builds(
     StateConvention, position=st.sampled_from(get_args(LengthUnit)),
     rotation=st.sampled_from(get_args(RotationForm)),
-    gripper=st.sampled_from(get_args(GripperForm)), max_width_m=st.floats(0.02, 0.2),
+    gripper=st.sampled_from([form for form in get_args(GripperForm) if form != "none"]),
+    max_width_m=st.floats(0.02, 0.2), open_value=st.floats(50, 255), closed_value=st.floats(-1, 1),
 )
 
 
@@ -80,23 +79,36 @@ def test_each_rotation_form_means_what_scipy_says():
     ("form", "opened", "closed"),
     [
         ("closedness", 0.0, 1.0), ("openness", 1.0, 0.0), ("close_sign", -1.0, 1.0),
-        ("open_sign", 1.0, -1.0), ("width", 0.08, 0.0),
+        ("open_sign", 1.0, -1.0), ("width", 0.08, 0.0), ("range", 100.0, 2.0), ("range", 0, 255),
+        ("range", 0.7, 0.0),
     ],
 )
 def test_polarity_of_every_gripper(form, opened, closed):
-    np.testing.assert_allclose(to_closedness([opened, closed], form, 0.08), [0.0, 1.0], atol=1e-12)
+    convention = StateConvention(
+        gripper=form, max_width_m=0.08, open_value=opened, closed_value=closed
+    )
+    np.testing.assert_allclose(convention.to_closedness([opened, closed]), [0.0, 1.0], atol=1e-12)
     np.testing.assert_allclose(
-        from_closedness([0.0, 1.0], form, 0.08), [opened, closed], atol=1e-12
+        convention.from_closedness([0.0, 1.0]), [opened, closed], atol=1e-12
     )
 
 
+def test_a_source_without_gripper_is_open():
+    convention = StateConvention(gripper="none")
+    states = states_of(0)
+    np.testing.assert_array_equal(convention.from_state(states), states[:, :6])
+    np.testing.assert_array_equal(convention.to_state(states[:, :6])[:, 6], 0)
+
+
 def test_overshoot_is_clipped_and_a_wrong_unit_is_refused():
-    np.testing.assert_array_equal(to_closedness([-0.02, 1.05], "closedness"), [0.0, 1.0])
+    np.testing.assert_array_equal(StateConvention().to_closedness([-0.02, 1.05]), [0.0, 1.0])
     for form, value in (("closedness", -1.0), ("closedness", 85.0), ("openness", np.nan)):
         with pytest.raises(DataError, match=r"polarity.*close_sign"):
-            to_closedness([value], form)
+            StateConvention(gripper=form).to_closedness([value])
     with pytest.raises(DataError, match="max_width_m"):
         StateConvention(gripper="width")
+    with pytest.raises(DataError, match="open_value and closed_value"):
+        StateConvention(gripper="range")
 
 
 def test_a_quaternion_pose_is_not_taken_for_an_euler_pose():

@@ -1,6 +1,7 @@
 """Recordings of every format come in without losing meaning, and go out again."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -311,9 +312,6 @@ def test_import_resumes_and_notices_a_changed_source(tmp_path):
     recordings.write_mp4(
         root / "videos/chunk-000/observation.images.top/episode_000000.mp4", smooth_images(20, 64)
     )
-    from robot_data.importers.source import file_hash
-
-    file_hash.cache_clear()
     outcomes = list(import_episodes(importer, "lerobot", store, AS_IS))
     assert "changed" in outcomes[0].reason
     assert not outcomes[1].reason
@@ -379,3 +377,44 @@ def test_scipy_agrees_that_exported_poses_are_quaternions(tmp_path):
             expected = Rotation.from_euler("xyz", episode.states[t, 3:6])
             assert (turned * expected.inv()).magnitude() < 1e-9
             assert when == episode.timestamps_ns[t]
+
+
+@pytest.mark.parametrize(("beside", "plain"), [(True, False), (True, True), (False, False)])
+def test_pictures_that_a_lerobot_table_names_by_path_come_in(tmp_path, beside, plain):
+    root = recordings.write_lerobot_v2(tmp_path / "data", episodes=1)
+    images = recordings.name_pictures_by_path(root, plain)
+    if not beside:
+        next(root.rglob("frame_000007.png")).unlink()
+    outcomes, episodes = bring_in(
+        LeRobotImporter(root, OPEN_IS_ONE), EpisodeStore(tmp_path / "s"), sound=beside
+    )
+    if beside:
+        np.testing.assert_array_equal(episodes[0].images, images)
+        folder = "images/observation.images.top/episode_000000/"
+        assert folder in episodes[0].meta["import"]["sha256"]
+    else:
+        assert "not there: images/observation.images.top/episode_000000/frame_000007.png" in (
+            outcomes[0].reason
+        )
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    ("array", "skipped"),
+    [("camera0_rgb", True), ("robot0_eef_pos", True), ("robot0_eef_rot_axis_angle", True),
+     ("robot0_gripper_width", False)],
+)
+def test_a_lost_chunk_of_a_replay_buffer_is_named(tmp_path, array, skipped, zipped):
+    root = recordings.write_umi(tmp_path / "replay.zarr")
+    lost = next(p for p in (root / "data" / array).iterdir() if p.name.startswith("1."))
+    lost.unlink()
+    if zipped:
+        root = Path(shutil.make_archive(str(tmp_path / "buffer"), "zip", root))
+    outcomes, _ = bring_in(
+        UmiImporter(root, UMI_HAND), EpisodeStore(tmp_path / "s"), sound=not skipped
+    )
+    hurt, whole = outcomes  # rows 4 to 7 are of the first
+    told = hurt.reason if skipped else " ".join(hurt.notes)
+    assert f"data/{array}/{lost.name}" in told
+    assert hurt.status == ("skipped" if skipped else "imported")
+    assert (whole.status, whole.notes) == ("imported", ())

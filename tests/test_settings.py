@@ -63,6 +63,16 @@ def test_wrong_settings_are_explained(overrides, message):
         settings.load(plan.Settings, overrides)
 
 
+def test_lists_of_names_with_brackets_are_lists_and_single_names_are_asked_for_as_one():
+    from arm_worldmodel.commands.import_ import Settings
+
+    given = ["format=lerobot", "src=x", "out=y"]
+    loaded = settings.load(Settings, [*given, "columns.state=[a,b[0:3],state[x,y]]"])
+    assert loaded.columns.state == ("a", "b[0:3]", "state[x,y]")
+    with pytest.raises(SettingsError, match=r"'columns.state' is a list: columns.state=\[abc\]"):
+        settings.load(Settings, [*given, "columns.state=abc"])
+
+
 def test_missing_setting_is_named():
     with pytest.raises(SettingsError, match="golden"):
         settings.load(parity.Settings, [])

@@ -14,19 +14,21 @@ from torch import Tensor, nn
 KeysValues = tuple[Tensor, Tensor]  # of a layer
 
 
-def rope_table(positions: Tensor, head_dim: int) -> Tensor:
+def rope_table(positions: Tensor, head_dim: int, interleaved: bool = False) -> Tensor:
     """Cosines and sines [2, N, K] of the 3D rotary embedding at ``positions`` [N, 3].
 
     Positions are (frame, row, column).  A third of the head, rounded down to an even width,
-    turns with each axis; what is left is not rotated.  The frequencies of an axis are tiled
-    (f0 f1 .. f0 f1 ..) although adjacent channels are rotated as pairs: a quirk of V-JEPA 2
-    that its released weights depend on.
+    turns with each axis; what is left is not rotated.  Adjacent channels are rotated as pairs.
+    With ``interleaved`` both channels of a pair have the same frequency (f0 f0 f1 f1 ..), as in
+    V-JEPA 2.1.  Otherwise the frequencies of an axis are tiled (f0 f1 .. f0 f1 ..): a quirk of
+    V-JEPA 2 that its released weights depend on.
     """
     axis_dim = 2 * (head_dim // 3 // 2)
     half = axis_dim // 2
     omega = 10000.0 ** -(torch.arange(half, dtype=torch.float32) / half)
     angle = positions.float()[:, :, None] * omega  # [N, 3, K/6]
-    angle = angle.repeat(1, 1, 2).flatten(1)  # [N, 3 * axis_dim]
+    angle = angle.repeat_interleave(2, -1) if interleaved else angle.repeat(1, 1, 2)
+    angle = angle.flatten(1)  # [N, 3 * axis_dim]
     angle = F.pad(angle, (0, head_dim - 3 * axis_dim))  # angle 0: no rotation
     return torch.stack([angle.cos(), angle.sin()])
 

@@ -179,15 +179,14 @@ def filled(
 ) -> nn.Module:
     """A module of ``config`` that holds ``tensors`` as float32 on the CPU, frozen, in eval mode.
 
-    It is built without memory of its own: there is no second copy and nothing is initialised.
-    Raises CheckpointError where names or shapes differ.
+    It is built without memory of its own, and nothing is initialised: float32 tensors that are
+    mapped from a file stay so, and of a large file only what is used is read.  Raises
+    CheckpointError where names or shapes differ.
     """
     with torch.device("meta"):
         module = kind(config)
     try:
-        module.load_state_dict(
-            {k: v.to(torch.float32, copy=True) for k, v in tensors.items()}, assign=True
-        )
+        module.load_state_dict({k: v.to(torch.float32) for k, v in tensors.items()}, assign=True)
     except RuntimeError as error:
         first = str(error).splitlines()[1:2] or [str(error)]
         raise CheckpointError(f"{where} does not fit the model: {first[0].strip()}") from error

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Parallel = Literal["ddp", "fsdp"]
+Architecture = Literal["vjepa2", "vjepa2.1"]
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Shape of the video encoder, a V-JEPA 2 ViT."""
+    """Shape of the video encoder, a ViT of V-JEPA 2 or 2.1."""
 
     image_size: int = 128  # side of the square images [px]
     embed_dim: int = 192  # width of a token
@@ -20,6 +21,9 @@ class EncoderConfig:
     patch_size: int = 16  # side of the square patch that becomes a token [px]
     tubelet_size: int = 2  # frames that become a token
     layer_norm_eps: float = 1e-6  # added to the variance in every LayerNorm
+    # vjepa2.1 has other rotary positions, its own patch embedding of single frames, learned
+    # embeddings of image and video, and a norm at each of four depths
+    architecture: Architecture = "vjepa2"
 
     @property
     def grid(self) -> int:
@@ -38,6 +42,10 @@ ENCODERS = {
     "vit_huge": EncoderConfig(256, 1280, 32, 16),
     "vit_giant": EncoderConfig(256, 1408, 40, 22, mlp_ratio=48 / 11),
     "vit_giant_384": EncoderConfig(384, 1408, 40, 22, mlp_ratio=48 / 11),
+    "vit_base_2_1": EncoderConfig(384, 768, 12, 12, architecture="vjepa2.1"),
+    "vit_large_2_1": EncoderConfig(384, 1024, 24, 16, architecture="vjepa2.1"),
+    "vit_giant_2_1": EncoderConfig(384, 1408, 40, 22, 48 / 11, architecture="vjepa2.1"),
+    "vit_gigantic_2_1": EncoderConfig(384, 1664, 48, 26, 64 / 13, architecture="vjepa2.1"),
 }
 
 

@@ -1,9 +1,14 @@
-"""The device that models run on, by name, and the one way back from it."""
+"""The device that models run on, by name, and the one way back from it; copies in a precision."""
 
 from __future__ import annotations
 
+import copy
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def device_named(name: str) -> torch.device:
@@ -26,6 +31,15 @@ def device_named(name: str) -> torch.device:
 def device_of(module: nn.Module) -> torch.device:
     """Where a module's weights are."""
     return next(module.parameters()).device
+
+
+def copied(module: Module, dtype: torch.dtype) -> Module:
+    """A copy in ``dtype``; no other is made on the way, as ``deepcopy(module).to(dtype)`` does."""
+    converted = {
+        id(value): nn.Parameter(value.detach().to(dtype, copy=True), value.requires_grad)
+        for value in module.parameters()
+    }
+    return copy.deepcopy(module, converted).to(dtype)
 
 
 def to_host(values: Tensor) -> Tensor:

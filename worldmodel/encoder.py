@@ -1,4 +1,5 @@
-"""V-JEPA 2 video encoder (Assran et al. 2025, section 2; state dict of Meta's release).
+"""Video encoders of V-JEPA 2 (Assran et al. 2025, section 2) and V-JEPA 2.1 (Mur-Labadia et al.
+2026), with the state dicts of Meta's releases.
 
 Letters: B batch, C channels, T frames or time steps, H, W pixels, N tokens of a time step,
 D width.  Images are RGB in 0..1, normalised with ImageNet statistics.
@@ -15,16 +16,18 @@ from worldmodel.config import EncoderConfig
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
+LEVELS = 4  # depths whose outputs V-JEPA 2.1 normalises
+SCALED_SIDE = 256  # side [px] of the image whose rows and columns V-JEPA 2.1 counts
 
 
 class PatchEmbed(nn.Module):
     """Tubelet embedding.  The weights are a Conv3d's; unfold + matmul is faster on CPU."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, tubelet: int) -> None:
         super().__init__()
-        p, t = config.patch_size, config.tubelet_size
-        self.patch, self.tubelet = p, t
-        self.proj = nn.Conv3d(3, config.embed_dim, (t, p, p), (t, p, p))
+        p = config.patch_size
+        self.patch, self.tubelet = p, tubelet
+        self.proj = nn.Conv3d(3, config.embed_dim, (tubelet, p, p), (tubelet, p, p))
 
     def forward(self, video: Tensor) -> Tensor:
         """video [B, C, T, H, W] -> [B, T/tubelet, N, D]."""
@@ -44,48 +47,90 @@ class PatchEmbed(nn.Module):
 
 
 class Encoder(nn.Module):
-    """V-JEPA 2's vision transformer (Assran et al. 2025): videos to tokens."""
+    """The vision transformer of V-JEPA 2 (Assran et al. 2025) or 2.1 (Mur-Labadia et al. 2026):
+    videos to tokens.
+
+    Raises ValueError for a depth that V-JEPA 2.1's four norms do not divide.
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embed = PatchEmbed(config)
+        self.newer = config.architecture == "vjepa2.1"
+        width = config.embed_dim
+        self.patch_embed = PatchEmbed(config, config.tubelet_size)
         self.blocks = nn.ModuleList(
-            Block(config.embed_dim, config.num_heads, config.mlp_ratio, config.layer_norm_eps)
+            Block(width, config.num_heads, config.mlp_ratio, config.layer_norm_eps)
             for _ in range(config.depth)
         )
-        self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
+        if self.newer:
+            if config.depth % LEVELS:
+                raise ValueError(
+                    f"depth {config.depth} is not a multiple of {LEVELS}, the norms of V-JEPA 2.1"
+                )
+            self.patch_embed_img = PatchEmbed(config, 1)
+            self.img_mod_embed = nn.Parameter(torch.zeros(1, 1, width))
+            self.video_mod_embed = nn.Parameter(torch.zeros(1, 1, width))
+            self.norms_block = nn.ModuleList(
+                nn.LayerNorm(width, eps=config.layer_norm_eps) for _ in range(LEVELS)
+            )
+        else:
+            self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         initialise(self.blocks, self)
         self._tables: dict[tuple[int, int, int], Tensor] = {}
 
+    @property
+    def last_norm(self) -> nn.Module:
+        """The LayerNorm after the last block."""
+        return self.norms_block[-1] if self.newer else self.norm
+
+    @property
+    def level_blocks(self) -> tuple[int, ...]:
+        """The 1-based numbers of the blocks whose outputs V-JEPA 2.1 normalises as its levels."""
+        if self.config.depth == 48:
+            return (12, 24, 38, 48)  # as released
+        return tuple(self.config.depth * level // LEVELS for level in range(1, LEVELS + 1))
+
     def table(self, time: int, rows: int, columns: int, device: torch.device) -> Tensor:
-        """Rotary table [2, time * rows * columns, K], computed once per grid."""
+        """Rotary table [2, time * rows * columns, K], computed once per grid.
+
+        V-JEPA 2.1 scales rows and columns to the grid of a 256 px image.
+        """
         key = (time, rows, columns)
         if key not in self._tables or self._tables[key].device != device:
-            grid = torch.cartesian_prod(*(torch.arange(n) for n in key))
+            places = torch.cartesian_prod(*(torch.arange(n) for n in key))
             width = self.config.embed_dim // self.config.num_heads
-            self._tables[key] = rope_table(grid, width).to(device)
+            if self.newer:
+                last = SCALED_SIDE // self.config.patch_size - 1
+                places = places * torch.tensor([1.0, last, last])
+                places = places / torch.tensor([1, max(rows - 1, 1), max(columns - 1, 1)])
+            self._tables[key] = rope_table(places, width, interleaved=self.newer).to(device)
         return self._tables[key]
 
     def embed(self, video: Tensor) -> tuple[Tensor, Tensor]:
-        """Patch tokens [B, T'*N, D] before the blocks, and their rotary table."""
+        """Patch tokens [B, T'*N, D] before the blocks, and their rotary table; V-JEPA 2.1 takes
+        a video of one frame as an image."""
         if video.ndim != 5 or video.shape[1] != 3:
             raise ValueError(f"video has shape {tuple(video.shape)}; expected [B, 3, T, H, W]")
-        p, u = self.config.patch_size, self.config.tubelet_size
+        p, u = self.config.patch_size, self._tubelet(video)
         _, _, t, h, w = video.shape
         if t % u or h % p or w % p:
             raise ValueError(
                 f"video is {t} frames of {h}x{w}; frames must be a multiple of {u} and sides of {p}"
             )
+        table = self.table(t // u, h // p, w // p, video.device)
+        if self.newer and t == 1:
+            return self._still(video[:, :, 0]), table
         x = self.patch_embed(video).flatten(1, 2)
-        return x, self.table(t // u, h // p, w // p, x.device)
+        return (x + self.video_mod_embed if self.newer else x), table
 
     def forward(self, video: Tensor) -> Tensor:
-        """video [B, 3, T, H, W], normalised -> tokens [B, T/tubelet, N, D]."""
+        """video [B, 3, T, H, W], normalised -> tokens [B, T/tubelet, N, D]; of V-JEPA 2.1 also
+        one frame [B, 3, 1, H, W] -> [B, 1, N, D]."""
         x, table = self.embed(video)
         for block in self.blocks:
             x = block(x, table)
-        return self.norm(x).unflatten(1, (video.shape[2] // self.config.tubelet_size, -1))
+        return self.last_norm(x).unflatten(1, (video.shape[2] // self._tubelet(video), -1))
 
     def levels(self, x: Tensor, table: Tensor, at: tuple[int, ...]) -> list[Tensor]:
         """Outputs [B, N, D] after the blocks whose 1-based numbers are in ``at``."""
@@ -96,23 +141,46 @@ class Encoder(nn.Module):
                 outputs.append(x)
         return outputs
 
+    def normalised_levels(self, video: Tensor) -> Tensor:
+        """V-JEPA 2.1's dense features: video as of ``forward`` -> [B, T/tubelet, N, 4 * D], its
+        four levels from the first to the last, each through its own norm.
+
+        Raises ValueError for an encoder of V-JEPA 2, which has one norm.
+        """
+        if not self.newer:
+            raise ValueError("an encoder of V-JEPA 2 has one norm; only V-JEPA 2.1 has four levels")
+        levels = self.levels(*self.embed(video), self.level_blocks)
+        normed = [norm(x) for norm, x in zip(self.norms_block, levels, strict=True)]
+        return torch.cat(normed, -1).unflatten(1, (video.shape[2] // self._tubelet(video), -1))
+
     def encode_frames(self, images: Tensor) -> Tensor:
         """Latents of single frames, as V-JEPA 2-AC computes them.
 
         images: uint8 [..., H, W, 3] or normalised float [..., 3, H, W].  Every frame is
-        encoded alone, repeated to fill a tubelet; a LayerNorm without parameters follows.
-        Returns [..., N, D].
+        encoded alone, by V-JEPA 2 repeated to fill a tubelet, by V-JEPA 2.1 as an image; a
+        LayerNorm without parameters follows.  Returns [..., N, D].
         """
+        dtype = self.patch_embed.proj.weight.dtype
         if images.dtype == torch.uint8:
-            images = normalise_images(images, self.norm.weight.dtype)
+            images = normalise_images(images, dtype)
         lead = images.shape[:-3]
-        images = images.reshape(-1, *images.shape[-3:]).to(self.norm.weight.dtype)
+        images = images.reshape(-1, *images.shape[-3:]).to(dtype)
         p = self.config.patch_size
         table = self.table(1, images.shape[-2] // p, images.shape[-1] // p, images.device)
-        x = self.patch_embed.still(images)
+        x = self._still(images)
         for block in self.blocks:
             x = block(x, table)
-        return normalise_tokens(self.norm(x)).reshape(*lead, *x.shape[1:])
+        return normalise_tokens(self.last_norm(x)).reshape(*lead, *x.shape[1:])
+
+    def _still(self, images: Tensor) -> Tensor:
+        """images [B, 3, H, W] -> patch tokens [B, N, D] before the blocks."""
+        if self.newer:
+            return self.patch_embed_img.still(images) + self.img_mod_embed
+        return self.patch_embed.still(images)
+
+    def _tubelet(self, video: Tensor) -> int:
+        """Frames of ``video`` [B, 3, T, H, W] that become a token."""
+        return 1 if self.newer and video.shape[2] == 1 else self.config.tubelet_size
 
 
 def normalise_images(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -66,6 +66,39 @@ class Layer:
         self.eps = block.norm1.eps
 
 
+def sample_bytes(
+    predictor: Predictor, frames: int, device: torch.device, dtype: torch.dtype
+) -> int:
+    """Most that one sample takes while the last of ``frames`` frames is computed."""
+    c = predictor.config
+    rows = c.grid**2 + predictor.conditioning_tokens
+    cached = 2 * c.depth * frames * rows * c.predictor_dim
+    working = rows * c.predictor_dim * (8 + int(2 * c.mlp_ratio))
+    scores = 0 if device.type == "cuda" else 2 * c.num_heads * rows * frames * rows
+    return torch.finfo(dtype).bits // 8 * (cached + working + scores)
+
+
+def chunk(
+    samples: int, size: int, rows: int, device: torch.device, memory_mb: float | None
+) -> int:
+    """Samples of ``size`` bytes and ``rows`` tokens that go through at once.  Raises
+    ``ValueError`` where not even one fits into ``memory_mb``."""
+    most = samples
+    if device.type == "cpu":
+        most = max(1, CPU_ROWS // rows)
+    elif memory_mb is None:
+        memory_mb = GPU_MEMORY_MB
+    if memory_mb is not None:
+        fit = int(memory_mb * 2**20 / size)
+        if fit < 1:
+            raise ValueError(
+                f"memory_mb {memory_mb} is too little: one sample takes {size / 2**20:.1f} MiB"
+            )
+        most = min(most, fit)
+    chunks = -(-samples // most)
+    return -(-samples // chunks)  # of equal size, or nearly
+
+
 class Imagination:
     """Holds a predictor for planning, in the predictor's device and dtype."""
 
@@ -96,31 +129,12 @@ class Imagination:
 
     def sample_bytes(self, frames: int) -> int:
         """Most that one sample takes while the last of ``frames`` frames is computed."""
-        c, rows = self.config, self.tokens_per_frame
-        size = torch.finfo(self.dtype).bits // 8
-        cached = 2 * c.depth * frames * rows * c.predictor_dim
-        working = rows * c.predictor_dim * (8 + int(2 * c.mlp_ratio))
-        scores = 0 if self.device.type == "cuda" else 2 * c.num_heads * rows * frames * rows
-        return size * (cached + working + scores)
+        return sample_bytes(self.predictor, frames, self.device, self.dtype)
 
     def chunk(self, samples: int, frames: int) -> int:
         """Samples that go through at once.  Raises ``ValueError`` where not even one fits."""
-        budget = self.memory_mb
-        most = samples
-        if self.device.type == "cpu":
-            most = max(1, CPU_ROWS // self.tokens_per_frame)
-        elif budget is None:
-            budget = GPU_MEMORY_MB
-        if budget is not None:
-            fit = int(budget * 2**20 / self.sample_bytes(frames))
-            if fit < 1:
-                raise ValueError(
-                    f"memory_mb {budget} is too little: one sample takes "
-                    f"{self.sample_bytes(frames) / 2**20:.1f} MiB"
-                )
-            most = min(most, fit)
-        chunks = -(-samples // most)
-        return -(-samples // chunks)  # of equal size, or nearly
+        size = self.sample_bytes(frames)
+        return chunk(samples, size, self.tokens_per_frame, self.device, self.memory_mb)
 
     def prepare(self, context: Context, actions: Tensor) -> None:
         """Hook, called once an episode with its first context and sample ``actions`` [S, H, 7].

@@ -110,6 +110,11 @@ class MaskedPretraining(nn.Module):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
+        if encoder.config.architecture != "vjepa2":
+            raise ValueError(
+                "pre-training makes encoders of V-JEPA 2: it would leave the image embedding and "
+                "the norms of encoder.architecture=vjepa2.1 untrained"
+            )
         depth = encoder.config.depth
         self.levels = tuple(sorted({1, (depth + 1) // 2, depth}))
         self.student = encoder
@@ -147,7 +152,7 @@ class MaskedPretraining(nn.Module):
         local = table[:, keep][:, :, None]  # [2, B, 1, K, head]
         for block in self.student.blocks:
             visible = block(visible, local)
-        output = self.predictor(self.student.norm(visible), keep, table)
+        output = self.predictor(self.student.last_norm(visible), keep, table)
         error = F.mse_loss(output.float(), target, reduction="none").mean(-1)  # [B, T*N]
         seen = torch.zeros_like(error).scatter(1, keep, 1.0)
         hidden = ((1 - seen) * error).sum() / (1 - seen).sum().clamp(min=1)

@@ -1,4 +1,5 @@
-"""Weights that others released: Meta's ``.pt`` files and Hugging Face folders.
+"""Weights that others released: Meta's ``.pt`` files of V-JEPA 2, 2-AC and 2.1, and Hugging Face
+folders.
 
 Sizes come from the shapes of the tensors.  What shapes do not say is that of the released
 networks, or is given as ``Sizes``.  Nothing is ever unpickled.
@@ -21,11 +22,24 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from worldmodel.checkpoint import CheckpointError, filled
-from worldmodel.config import EncoderConfig, PredictorConfig
-from worldmodel.encoder import Encoder
+from worldmodel.config import Architecture, EncoderConfig, PredictorConfig
+from worldmodel.encoder import LEVELS, Encoder
 from worldmodel.predictor import Predictor
 
-ENCODER_KEYS = ("target_encoder", "ema_encoder", "encoder")  # the EMA of the weights comes first
+# The moving average of the weights comes first.  Where a file has the first two, it was distilled:
+# `target_encoder` is the teacher, another network.
+ENCODER_KEYS = ("ema_encoder", "target_encoder", "encoder")
+# What an encoder has beside its blocks.
+LAYOUTS: dict[Architecture, frozenset[str]] = {
+    "vjepa2": frozenset({"patch_embed.proj", "norm"}),
+    "vjepa2.1": frozenset({
+        "patch_embed.proj", "patch_embed_img.proj", "img_mod_embed", "video_mod_embed",
+        *(f"norms_block.{level}" for level in range(LEVELS)),
+    }),
+}
+# Sine-cosine embeddings [1, N, D] of V-JEPA (Bardes et al. 2024), whose tensors have the names of
+# V-JEPA 2: 16 frames of 224 px (ViT-L, ViT-H) or 384 px (ViT-H).
+VJEPA_1 = ((1, 1568, 1024), (1, 1568, 1280), (1, 4608, 1280))
 HEAD_WIDTH = 64  # of every released network but ViT-H
 VIT_H_WIDTH, VIT_H_HEADS = 1280, 16
 RELEASED_STEPS = 32  # 64 frames in tubelets of 2
@@ -51,7 +65,7 @@ def meta_parts(path: Path, wanted: set[str], sizes: Sizes) -> dict[str, nn.Modul
     have to be told.
     """
     content = _meta_content(path)
-    state = _clean(content[next(key for key in ENCODER_KEYS if key in content)])
+    state = _encoder_state(content, path)
     config = meta_encoder_config(state, meta_image_size(path, sizes), sizes.encoder_heads, path)
     found: dict[str, nn.Module] = {"encoder": filled(Encoder, config, state, path)}
     predictor = _action_conditioned(content)
@@ -97,6 +111,20 @@ def _meta_content(path: Path) -> dict[str, Any]:
     return content
 
 
+def _encoder_state(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    entry = next(key for key in ENCODER_KEYS if key in content)
+    state = content[entry]
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f"the entry {entry} of {path} is no state dict")
+    for key, value in state.items():
+        if key.endswith("pos_embed") and tuple(value.shape) in VJEPA_1:
+            raise CheckpointError(
+                f"{path} is an encoder of V-JEPA (2024), with sine-cosine positions; expected "
+                "V-JEPA 2 or 2.1"
+            )
+    return _clean(state)
+
+
 def _clean(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Drop the ``module.`` and ``backbone.`` prefixes and the unused sine-cosine embedding."""
     cleaned = {}
@@ -111,16 +139,20 @@ def meta_encoder_config(
     state: Mapping[str, Tensor], image_size: int, heads: int | None, where: object
 ) -> EncoderConfig:
     """Sizes of an encoder from its state dict, ``patch_embed.proj.weight`` [D, 3, t, p, p] and
-    ``blocks.*``; CheckpointError where they are not those of V-JEPA 2."""
-    if any(key.startswith("norms_block.") for key in state):
-        raise CheckpointError(f"{where} has the layout of V-JEPA 2.1; this reads V-JEPA 2")
+    ``blocks.*``; CheckpointError where they are not those of V-JEPA 2 or 2.1."""
     patches = state.get("patch_embed.proj.weight")
     if patches is None or patches.ndim != 5 or "blocks.0.mlp.fc1.weight" not in state:
         raise CheckpointError(
             f"{where} has no patch_embed.proj.weight [D, 3, t, p, p] and blocks.0; expected the "
-            "encoder of V-JEPA 2"
+            "encoder of V-JEPA 2 or 2.1"
         )
+    architecture = _architecture(state, where)
     width, _, tubelet, patch, _ = patches.shape
+    depth = _depth(state, "blocks")
+    if architecture == "vjepa2.1" and depth % LEVELS:
+        raise CheckpointError(
+            f"{where} has {depth} blocks; an encoder of V-JEPA 2.1 has a multiple of {LEVELS}"
+        )
     if image_size % patch:
         raise CheckpointError(
             f"image_size={image_size} is not a multiple of the patch size {patch} of {where}"
@@ -128,10 +160,28 @@ def meta_encoder_config(
     if heads is None and width == VIT_H_WIDTH:
         heads = VIT_H_HEADS
     return EncoderConfig(
-        image_size=image_size, embed_dim=width, depth=_depth(state, "blocks"),
+        image_size=image_size, embed_dim=width, depth=depth,
         num_heads=_heads(width, heads, "encoder_heads", where),
         mlp_ratio=_ratio(state["blocks.0.mlp.fc1.weight"]),
-        patch_size=patch, tubelet_size=tubelet,
+        patch_size=patch, tubelet_size=tubelet, architecture=architecture,
+    )
+
+
+def _architecture(state: Mapping[str, Tensor], where: object) -> Architecture:
+    beside = {
+        re.sub(r"\.(weight|bias)$", "", key) for key in state if not key.startswith("blocks.")
+    }
+    for architecture, names in LAYOUTS.items():
+        if beside == names:
+            return architecture
+    nearest: Architecture = "vjepa2" if "norm" in beside else "vjepa2.1"
+    differences = [
+        *(f"no {name}" for name in sorted(LAYOUTS[nearest] - beside)),
+        *(f"another tensor {name}" for name in sorted(beside - LAYOUTS[nearest])),
+    ]
+    raise CheckpointError(
+        f"{where} has a layout that is not known: {', '.join(differences)}; V-JEPA 2 has norm, "
+        "V-JEPA 2.1 norms_block.0 to 3, patch_embed_img, img_mod_embed and video_mod_embed"
     )
 
 

@@ -17,7 +17,7 @@ BENCHMARKS = HERE.parents[1] / "benchmarks"
 SECTIONS = {
     "data": (
         "collect", "import", "export", "data info", "data show", "data check",
-        "data repair", "data split",
+        "data repair", "data split", "data camera",
     ),
     "training": ("pretrain", "encode", "train", "probe", "convert", "push"),
     "planning": ("plan", "evaluate", "calibrate"),
@@ -51,6 +51,8 @@ def module_of(name: str) -> ModuleType:
             from arm_worldmodel.commands.data import repair as found
         case "data split":
             from arm_worldmodel.commands.data import split as found
+        case "data camera":
+            from arm_worldmodel.commands.data import camera as found
         case "pretrain":
             from arm_worldmodel.commands import pretrain as found
         case "encode":

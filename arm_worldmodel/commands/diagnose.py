@@ -29,7 +29,6 @@ def run(settings: Settings) -> dict[str, Any]:
     the verdict on them; raises ``ValueError`` for a negative number of banks."""
     if settings.banks < 0:
         raise ValueError(f"banks={settings.banks}; expected 0 (none) or a number of episodes")
-    import copy
 
     import torch
 
@@ -38,11 +37,12 @@ def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.imagining import painter_of, write_roll_outs
     from arm_worldmodel.motion import measure_motion
     from arm_worldmodel.report import write_report
+    from worldmodel.device import copied
     from worldmodel.models import Models
     from worldmodel.progress import Progress
 
     models = Models.load(settings.checkpoint, None, settings.device)
-    predictor = copy.deepcopy(models.predictor).to(torch.bfloat16)  # as it plans
+    predictor = copied(models.predictor, torch.bfloat16)  # as it plans
     painter = painter_of(predictor, settings.checkpoint)
     episodes = fill_cache(settings.data, models.encoder).episodes()[: settings.episodes]
     diagnosis = Diagnosis(settings)

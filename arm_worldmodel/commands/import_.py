@@ -20,6 +20,7 @@ from robot_data.importers.rosbag import RosbagImporter, TopicConfig
 from robot_data.importers.run import Imported, import_episodes, require_source
 from robot_data.importers.source import Importer
 from robot_data.importers.umi import UmiImporter
+from robot_data.kinematics import Kinematics, KinematicsConfig
 from robot_data.layout import Codec
 from robot_data.schema import DataError
 from worldmodel.progress import Progress
@@ -50,6 +51,7 @@ class Settings:
     convention: StateConvention | None = None
     columns: ColumnConfig | None = None
     topics: TopicConfig = field(default_factory=TopicConfig)
+    kinematics: KinematicsConfig = field(default_factory=KinematicsConfig)
     fit: FitConfig = field(default_factory=FitConfig)
 
     def idle(self) -> dict[str, str]:
@@ -63,6 +65,13 @@ class Settings:
         else:
             found["convention.position"] = why + "has poses in metres"
             found["convention.rotation"] = why + "has quaternions"
+        if self.kinematics.model:
+            found |= dict.fromkeys(
+                ("convention.position", "convention.rotation", "topics.pose", "topics.frame"),
+                "the pose is computed from joints",
+            )
+        if self.format in ("droid", "npz"):
+            found["kinematics"] = why + "holds poses"
         if self.format not in ("rosbag", "droid"):
             found["fit.max_offset_s"] = why + "matches camera frames by number"
         return found
@@ -82,8 +91,8 @@ def run(settings: Settings) -> dict[str, Any]:
     )
     for outcome in Progress(runs, total=len(keys), desc="import", unit="episode"):
         outcomes.append(outcome)
-        if outcome.status == "skipped":
-            Progress.write(f"skipped {outcome.key}: {outcome.reason}")
+        if outcome.reason:
+            Progress.write(f"{outcome.status} {outcome.key}: {outcome.reason}")
     counts = Counter(outcome.status for outcome in outcomes)
     report = {
         **{status: counts[status] for status in ("imported", "held", "skipped")},
@@ -93,8 +102,10 @@ def run(settings: Settings) -> dict[str, Any]:
     }
     path = write_report(settings.out, report, "import-report.json")
     noted = sum(bool(outcome.notes) for outcome in outcomes)
+    differ = sum(outcome.status == "held" and bool(outcome.reason) for outcome in outcomes)
+    there = f"{counts['held']} already there" + (f" ({differ} of them differ)" if differ else "")
     print(
-        f"{counts['imported']} imported, {counts['held']} already there, "
+        f"{counts['imported']} imported, {there}, "
         f"{counts['skipped']} skipped, {noted} with notes: {settings.out}; report: {path}"
     )
     if counts["skipped"] == len(outcomes):
@@ -117,9 +128,10 @@ def make_importer(settings: Settings) -> Importer:
         return DroidImporter(root, convention)
     if settings.format == "npz":
         return NpzImporter(root, convention)
+    arm = Kinematics(settings.kinematics) if settings.kinematics.model else None
     if settings.format == "rosbag":
-        return RosbagImporter(root, convention, settings.topics)
+        return RosbagImporter(root, convention, settings.topics, arm, settings.fit.camera)
     kind = {"lerobot": LeRobotImporter, "rlds": RldsImporter, "umi": UmiImporter}[settings.format]
-    return kind(root, convention, settings.columns)
+    return kind(root, convention, settings.columns, arm)
 
 

@@ -33,7 +33,7 @@ def run(settings: Settings) -> dict[str, Any]:
     report = {
         "golden": settings.golden, "max_abs_diff": max(differences.values()),
         "abs_diff": differences, "encoder": asdict(encoder.config),
-        "predictor": asdict(predictor.config),
+        "predictor": asdict(predictor.config) if predictor else None,
         "not_compared": [k for k in given if k in NOT_COMPARED],
     }
     path = write_report(settings.out, report)

@@ -34,8 +34,6 @@ class Settings(DiagnosisConfig):
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns the agreement with what was recorded, and all that ``diagnose`` measures."""
-    import copy
-
     import numpy as np
     import torch
     from numpy.typing import NDArray
@@ -60,6 +58,7 @@ def run(settings: Settings) -> dict[str, Any]:
     from robot_data.episodes import EpisodeStore
     from robot_data.recording import viewer
     from robot_data.replay import ReplayEnv
+    from worldmodel.device import copied
     from worldmodel.progress import Progress
 
     models = load_models(PolicyConfig(checkpoint=settings.checkpoint, agent=settings.agent))
@@ -69,7 +68,7 @@ def run(settings: Settings) -> dict[str, Any]:
     env = ReplayEnv(EpisodeStore(settings.data), settings.ahead)
     parts = planning_parts(models.encoder, models.predictor, readout, settings.agent)
     agent = PlanningAgent(*parts)
-    fast = copy.deepcopy(models.predictor).to(torch.bfloat16)
+    fast = copied(models.predictor, torch.bfloat16)
     painter = painter_of(fast, settings.checkpoint)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)

@@ -14,19 +14,21 @@ LEAST_M = 0.10  # of the path's axes: noise of a hand at rest is not a path
 
 
 def recording_figure(
-    name: str, images: NDArray[np.uint8], states: NDArray[np.float64]
+    name: str, cameras: dict[str, NDArray[np.uint8]], states: NDArray[np.float64]
 ) -> Figure:
-    """Frames [T, H, W, 3], evenly chosen, over the hand's path from above, its height and the
-    gripper of states [T, 7] (robot base frame: m, rad, closedness)."""
-    steps = len(images) - 1
-    chosen = np.unique(np.linspace(0, steps, min(len(images), MOST_FRAMES)).round().astype(int))
-    figure = style.new_figure(12, 5.2, layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.6])  # pyright: ignore
-    axes = above.subplots(1, len(chosen), squeeze=False)[0]
-    for axis, t in zip(axes, chosen, strict=True):
-        axis.imshow(images[t])
-        axis.set_title(f"frame {t}", fontsize=8, color=style.INK)
-        axis.axis("off")
+    """Frames [T, H, W, 3] of every camera, evenly chosen, over the hand's path from above, its
+    height and the gripper of states [T, 7] (robot base frame: m, rad, closedness)."""
+    steps = len(states) - 1
+    chosen = np.unique(np.linspace(0, steps, min(len(states), MOST_FRAMES)).round().astype(int))
+    rows = len(cameras)
+    figure = style.new_figure(12, 3.2 + 2 * rows, layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[rows, 1.6])  # pyright: ignore
+    axes = above.subplots(rows, len(chosen), squeeze=False)
+    for row, (camera, images) in zip(axes, cameras.items(), strict=True):
+        for axis, t in zip(row, chosen, strict=True):
+            axis.imshow(images[t])
+            axis.set_title(f"{camera}, frame {t}", fontsize=8, color=style.INK)
+            axis.axis("off")
     path, height, grip = below.subplots(1, 3)
     _path(path, states)
     for axis, column, label in ((height, 2, "height z [m]"), (grip, 6, "closedness, 0 is open")):
@@ -36,7 +38,7 @@ def recording_figure(
         axis.set_xlabel("frame", fontsize=8)
         axis.set_ylabel(label, fontsize=8)
     grip.set_ylim(-0.05, 1.05)
-    figure.suptitle(f"{name}: {len(images)} frames", fontsize=12, weight="bold", color=style.INK,
+    figure.suptitle(f"{name}: {len(states)} frames", fontsize=12, weight="bold", color=style.INK,
                     x=0.01, ha="left")
     return figure
 

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_data.images import fit_square
-from robot_data.importers.source import SourceEpisode, View
+from robot_data.importers.source import SourceEpisode, View, nearest
 from robot_data.pose import diff
 from robot_data.schema import DataError, Episode
+
+MOST_MISSING = 0.1  # share of the states that a further camera may have no frame for
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,9 @@ class FitConfig:
     """How a recorded episode is fitted to ours."""
 
     camera: str = ""  # the view that the model looks through; '' where there is only one
-    # side of the square that pictures are scaled and centre-cropped to [px]; null: left as they are
-    image_size: int | None = 256
+    # side of the square that pictures are scaled and centre-cropped to [px], that of the shipped
+    # model; null: left as they are
+    image_size: int | None = 128
     hz: float | None = None  # rate to resample to [Hz]; null: the source's
     max_offset_s: float = 0.1  # a camera frame further from its state is not used [s]
 
@@ -35,7 +38,7 @@ def assemble(source: SourceEpisode, config: FitConfig) -> Episode:
     times = source.times_ns
     if times is not None:
         rows = _increasing(times, source.notes)
-    rows, picks = _align(source, rows, config)
+    rows, picks = _align(source, rows, main, config)
     if config.hz is not None:
         if times is None:
             raise DataError("the source has no timestamps, so hz= cannot resample it; leave hz out")
@@ -47,9 +50,7 @@ def assemble(source: SourceEpisode, config: FitConfig) -> Episode:
         raise DataError(f"only {len(rows)} usable frames are left; expected at least 2")
     if times is not None:
         _report_gaps(times[rows], source.notes)
-    views = {
-        name: _fitted(source.views[name], pick, config.image_size) for name, pick in picks.items()
-    }
+    views = _decoded(source, picks, main, config.image_size)
     states = source.states[rows]
     actions = np.zeros((len(rows), 7))
     actions[:-1] = diff(states[:-1], states[1:])
@@ -66,7 +67,7 @@ def assemble(source: SourceEpisode, config: FitConfig) -> Episode:
 
 
 def _main_view(source: SourceEpisode, wanted: str) -> str:
-    """``wanted``; without it what the episode itself names (ours do), or the only view."""
+    """``wanted``; without it what the episode itself names (ours do), or the only colour view."""
     names = sorted(source.views)
     if not names:
         raise DataError("the source has no camera images")
@@ -75,9 +76,12 @@ def _main_view(source: SourceEpisode, wanted: str) -> str:
         return wanted
     if wanted:
         raise DataError(f"there is no camera '{wanted}'; this episode has: {', '.join(names)}")
-    if len(names) > 1:
-        raise DataError(f"several cameras; name the model's view: camera=... ({', '.join(names)})")
-    return names[0]
+    colour = [name for name in names if not source.views[name].depth] or names
+    if len(colour) > 1:
+        raise DataError(
+            f"several cameras; name the model's view: fit.camera=... ({', '.join(colour)})"
+        )
+    return colour[0]
 
 
 def _increasing(times: NDArray[np.int64], notes: list[str]) -> NDArray[np.int64]:
@@ -97,48 +101,66 @@ def resample(times_ns: NDArray[np.int64], hz: float) -> NDArray[np.int64]:
     return np.unique(nearest(times_ns, ticks))
 
 
-def nearest(times_ns: NDArray[np.int64], wanted: NDArray) -> NDArray[np.int64]:
-    """Row of increasing ``times_ns`` [N] nearest to each of ``wanted`` [M]."""
-    after = np.searchsorted(times_ns, wanted).clip(1, max(1, len(times_ns) - 1))
-    if len(times_ns) == 1:
-        return np.zeros(len(wanted), np.int64)
-    before_is_nearer = wanted - times_ns[after - 1] <= times_ns[after] - wanted
-    return (after - before_is_nearer).astype(np.int64)
-
-
 def _align(
-    source: SourceEpisode, rows: NDArray[np.int64], config: FitConfig
+    source: SourceEpisode, rows: NDArray[np.int64], main: str, config: FitConfig
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
-    """Rows that every camera has a frame for, and each camera's frame number for them."""
+    """Rows that every camera has a frame for, and each camera's frame number for them.
+
+    A further camera that cannot be matched, or misses more than ``MOST_MISSING`` of the rows of
+    the model's view, is left out; a note says so.
+    """
     picks: dict[str, NDArray[np.int64]] = {}
     usable = np.ones(len(rows), bool)
-    for name, view in source.views.items():
-        if view.of_state is not None:
-            pick = view.of_state[rows]
-            fits = pick >= 0
-        elif view.times_ns is None:
-            pick, fits = rows, rows < view.count
-            missing, extra = len(source.states) - view.count, view.count - len(source.states)
-            if missing > 1 or extra > 1:
-                raise DataError(
-                    f"camera '{name}' has {view.count} frames for {len(source.states)} states and "
-                    "no timestamps, so they cannot be matched"
-                )
-        else:
-            if source.times_ns is None:
-                raise DataError(f"camera '{name}' has timestamps and the states have none")
-            if view.count == 0:
-                raise DataError(f"camera '{name}' has no frames")
-            wanted = source.times_ns[rows]
-            pick = nearest(view.times_ns, wanted)
-            fits = np.abs(view.times_ns[pick] - wanted) <= config.max_offset_s * 1e9
-        if not fits.all():
+    for name in sorted(source.views, key=lambda name: name != main):
+        view = source.views[name]
+        if view.depth and name != main:
+            source.notes.append(f"camera '{name}' shows depth, not colour; left out")
+            continue
+        if view.depth:
+            source.notes.append(f"camera '{name}' shows depth; its 16 bits are scaled to 8")
+        try:
+            pick, fits = _match(name, view, source, rows, config.max_offset_s)
+        except DataError as error:
+            if name == main:
+                raise
+            source.notes.append(f"camera '{name}' left out: {error}")
+            continue
+        missing = int((usable & ~fits).sum())
+        if name != main and missing > MOST_MISSING * usable.sum():
             source.notes.append(
-                f"camera '{name}': no frame for {int((~fits).sum())} of {len(rows)} states; dropped"
+                f"camera '{name}' left out: no frame for {missing} of {int(usable.sum())} states"
+            )
+            continue
+        if missing:
+            source.notes.append(
+                f"camera '{name}': no frame for {missing} of {len(rows)} states; dropped"
             )
         picks[name] = pick
         usable &= fits
     return rows[usable], {name: pick[usable] for name, pick in picks.items()}
+
+
+def _match(
+    name: str, view: View, source: SourceEpisode, rows: NDArray[np.int64], limit_s: float
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Frame number for each row, and whether there is one."""
+    if view.of_state is not None:
+        pick = view.of_state[rows]
+        return pick, pick >= 0
+    if view.times_ns is None:
+        if abs(len(source.states) - view.count) > 1:
+            raise DataError(
+                f"camera '{name}' has {view.count} frames for {len(source.states)} states and "
+                "no timestamps, so they cannot be matched"
+            )
+        return rows, rows < view.count
+    if source.times_ns is None:
+        raise DataError(f"camera '{name}' has timestamps and the states have none")
+    if view.count == 0:
+        raise DataError(f"camera '{name}' has no frames")
+    wanted = source.times_ns[rows]
+    pick = nearest(view.times_ns, wanted)
+    return pick, np.abs(view.times_ns[pick] - wanted) <= limit_s * 1e9
 
 
 def _report_gaps(times_ns: NDArray[np.int64], notes: list[str]) -> None:
@@ -148,10 +170,35 @@ def _report_gaps(times_ns: NDArray[np.int64], notes: list[str]) -> None:
         notes.append(f"gap of {steps[row] / 1e9:.2f} s after stored frame {int(row)}")
 
 
-def _fitted(view: View, pick: NDArray[np.int64], side: int | None) -> NDArray[np.uint8]:
+def _decoded(
+    source: SourceEpisode, picks: dict[str, NDArray[np.int64]], main: str, side: int | None
+) -> dict[str, NDArray[np.uint8]]:
+    """The pictures of every camera; a further camera whose pictures are damaged is left out."""
+    views = {}
+    for name, pick in picks.items():
+        try:
+            views[name] = _fitted(name, source.views[name], pick, side, source.notes)
+        except Exception as error:  # decoders raise many types
+            if name == main:
+                raise
+            source.notes.append(f"camera '{name}' left out: {type(error).__name__}: {error}")
+    return views
+
+
+def _fitted(
+    name: str, view: View, pick: NDArray[np.int64], side: int | None, notes: list[str]
+) -> NDArray[np.uint8]:
     """The picked frames [T, H, W, 3]; ``pick`` ascends and may repeat."""
     unique, places = np.unique(pick, return_inverse=True)
-    frames = [fit_square(frame, side) for frame in view.frames(unique.tolist())]
+    frames, sizes = [], set()
+    for frame in view.frames(unique.tolist()):
+        sizes.add(frame.shape[:2])
+        frames.append(fit_square(frame, side))
     if len(frames) != len(unique):
         raise DataError(f"a video ends after {len(frames)} of {len(unique)} wanted frames")
+    for height, width in sorted(sizes):
+        if side is not None and height != width:
+            notes.append(f"camera '{name}': {width}x{height} cropped to the centre square")
+    if len({frame.shape for frame in frames}) > 1:
+        raise DataError(f"camera '{name}' changes its size; set fit.image_size")
     return np.stack(frames)[places]

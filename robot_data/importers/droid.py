@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_data.conventions import StateConvention
-from robot_data.importers.assemble import nearest
-from robot_data.importers.source import SourceEpisode, View, sorted_paths
+from robot_data.importers.source import SourceEpisode, View, nearest, sorted_paths
 from robot_data.importers.video import frame_count, frames_by_number
 from robot_data.schema import DataError
 
@@ -48,6 +47,10 @@ class DroidImporter:
         """The files that an episode is read from."""
         folder = self.root / key
         return [folder / "trajectory.h5", *sorted(folder.glob("metadata_*.json")), *_videos(folder)]
+
+    def part(self, key: str) -> str:
+        """'': a folder holds one episode."""
+        return ""
 
     def read(self, key: str) -> SourceEpisode:
         """One episode, parsed; raises ``DataError`` for files that are torn or missing."""

@@ -7,7 +7,6 @@ this project also has ``meta/arm_worldmodel`` and comes back exactly.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -19,12 +18,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image
 
 from robot_data.conventions import StateConvention
 from robot_data.importers.columns import ColumnConfig
-from robot_data.importers.source import SourceEpisode, View, restore_leftovers
-from robot_data.importers.video import frame_count, frames_by_number, frames_by_time
+from robot_data.importers.source import (
+    SourceEpisode,
+    View,
+    camera_names,
+    nearest,
+    restore_leftovers,
+)
+from robot_data.importers.video import frame_times, frames_by_number, frames_by_time
+from robot_data.kinematics import Kinematics
+from robot_data.pictures import is_deep, read_picture
 from robot_data.schema import DataError
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
@@ -35,9 +41,10 @@ class LeRobotImporter:
     """One dataset folder (the one with ``meta/info.json``)."""
 
     def __init__(
-        self, root: Path, convention: StateConvention, columns: ColumnConfig | None = None
+        self, root: Path, convention: StateConvention, columns: ColumnConfig | None = None,
+        kinematics: Kinematics | None = None,
     ) -> None:
-        self.root, self.convention = root, convention
+        self.root, self.convention, self.kinematics = root, convention, kinematics
         self.columns = columns or ColumnConfig()
         try:
             self.info: dict[str, Any] = json.loads((root / "meta" / "info.json").read_text())
@@ -86,7 +93,8 @@ class LeRobotImporter:
         row = self._row(key)
         videos = [self._video_path(row, name) for name in self._of_kind("video")]
         side = self._sidecar(row)
-        return [self._data_path(row), *videos, *([side] if side.exists() else [])]
+        sides = [side] if side.exists() else []
+        return [self._data_path(row), *videos, *self._pictures(row), *sides]
 
     def _of_kind(self, kind: str) -> list[str]:
         return [name for name, f in self.features.items() if f.get("dtype") == kind]
@@ -123,21 +131,29 @@ class LeRobotImporter:
 
     # -- one episode -------------------------------------------------------------------------
 
+    def part(self, key: str) -> str:
+        """Which of the episodes in its files it is."""
+        return key
+
     def read(self, key: str) -> SourceEpisode:
         """One episode, parsed; raises ``DataError`` for columns or videos that do not fit."""
         row = self._row(key)
         table = self._table(row)
-        views = {}
-        for name in self._of_kind("image"):
-            views[_camera_name(name)] = _table_view(table[name].to_pylist())
+        pictures, videos = self._of_kind("image"), self._of_kind("video")
+        cameras = camera_names({name: _candidates(name) for name in [*pictures, *videos]})
+        views, notes = {}, []
+        for name in pictures:
+            views[cameras[name]] = self._table_view(table[name].to_pylist())
             table = table.drop_columns([name])
-        for name in self._of_kind("video"):
-            views[_camera_name(name)] = self._video_view(row, name)
         arrays, text = _numbers(table)
+        for name in videos:
+            views[cameras[name]] = self._video_view(row, name, _seconds(arrays, notes), notes)
+        labels = {name: _labels(feature.get("names")) for name, feature in self.features.items()}
         source = SourceEpisode(
-            self.columns.states(arrays, self.convention), views, _times(arrays),
-            commanded_closedness=self.columns.commanded(arrays, self.convention), raw=arrays,
-            meta={
+            self.columns.states(arrays, self.convention, labels, self.kinematics), views,
+            _times(arrays), raw=arrays,
+            commanded_closedness=self.columns.commanded(arrays, self.convention, labels),
+            notes=notes, meta={
                 "language": " ".join(map(str, row.get("tasks") or [])),
                 "robot": str(self.info.get("robot_type") or ""), "control_hz": self.fps,
                 "lerobot": {"version": self.version, "text": text},
@@ -156,18 +172,59 @@ class LeRobotImporter:
             raise DataError(f"{path.name} has {table.num_rows} rows of it; expected {length}")
         return table
 
-    def _video_view(self, row: dict[str, Any], name: str) -> View:
-        path = self._video_path(row, name)
-        length = int(row["length"])
-        if self.version != "v3.0":
-            return View(frame_count(path), lambda rows: frames_by_number(path, rows))
-        start = float(row[f"videos/{name}/from_timestamp"])
+    def _video_view(
+        self, row: dict[str, Any], name: str, seconds: NDArray[np.float64] | None, notes: list[str]
+    ) -> View:
+        """A state's frame is the nearest in time, at most half a step of the table away."""
+        path, depth = self._video_path(row, name), _is_depth_video(self.features[name])
+        length, tolerance = int(row["length"]), 0.5 / self.fps + 1e-3
+        wanted = np.arange(length) / self.fps if seconds is None else seconds
+        if self.version == "v3.0":
+            wanted = wanted + float(row[f"videos/{name}/from_timestamp"])
+        shown = frame_times(path)
+        if len(shown) == 0:
+            raise DataError(f"{path.name} has no frames")
+        pick = nearest(shown, wanted)
+        pick = np.where(np.abs(shown[pick] - wanted) <= tolerance, pick, -1)
+        if self.version != "v3.0" and (pick < 0).any() and abs(len(shown) - length) <= 1:
+            if len(shown) == length:
+                notes.append(f"{path.name}: its times are not the table's; frames by number")
+            return View(len(shown), lambda rows: frames_by_number(path, rows), depth=depth)
 
         def frames(rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
-            times = [start + number / self.fps for number in rows]
-            return frames_by_time(path, times, 0.5 / self.fps)
+            return frames_by_time(path, shown[list(rows)].tolist(), tolerance)
 
-        return View(length, frames)
+        return View(len(shown), frames, of_state=pick, depth=depth)
+
+    def _table_view(self, cells: list[Any]) -> View:
+        """Pictures in the table, or in files that it names by their path in the dataset."""
+        return View(
+            len(cells), lambda rows: (read_picture(self._coded(cells[row])) for row in rows),
+            depth=is_deep(self._coded(cells[0])),
+        )
+
+    def _coded(self, cell: Any) -> bytes:
+        data, path = (cell["bytes"], cell["path"]) if isinstance(cell, dict) else (None, cell)
+        if data is not None:
+            return data
+        found = self._inside("{path}", path=path)
+        if not path or not found.is_file():
+            raise DataError(f"the table names a picture that is not there: {path}")
+        return found.read_bytes()
+
+    def _pictures(self, row: dict[str, Any]) -> list[Path]:
+        """The files in the dataset that the table of an episode names."""
+        if not (names := self._of_kind("image")):
+            return []
+        file = pq.ParquetFile(self._data_path(row))
+        within = {n: pa.types.is_struct(file.schema_arrow.field(n).type) for n in names}
+        table = file.read([f"{n}.path" if within[n] else n for n in names] + ["episode_index"])
+        table = table.filter(pc.equal(table["episode_index"], int(row["episode_index"])))
+        root, found = self.root.resolve(), set[Path]()
+        for name in names:
+            cells = (cell["path"] if within[name] else cell for cell in table[name].to_pylist())
+            found |= {(root / path).resolve() for path in cells if path}
+        return sorted(p for p in found if p.is_relative_to(root) and p.is_file())
 
     @staticmethod
     def _add_ours(source: SourceEpisode, arrays: dict[str, NDArray[Any]], path: Path) -> None:
@@ -178,17 +235,27 @@ class LeRobotImporter:
             source.times_ns = data.get("timestamps_ns", None)
 
 
-def _camera_name(feature: str) -> str:
-    return feature.removeprefix("observation.images.").removeprefix("observation.")
+def _labels(names: Any) -> list[str]:
+    """Names of a column's entries: a list, one by group, or a place for each; [] for none."""
+    if isinstance(names, dict) and all(isinstance(place, int) for place in names.values()):
+        return sorted(names, key=lambda name: names[name])
+    if isinstance(names, dict):
+        return [label for group in names.values() for label in _labels(group)]
+    if isinstance(names, list):
+        return [label for item in names for label in (
+            [item] if isinstance(item, str) else _labels(item)
+        )]
+    return []
 
 
-def _table_view(cells: list[Any]) -> View:
-    def frames(rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
-        for row in rows:
-            with Image.open(io.BytesIO(cells[row]["bytes"])) as image:
-                yield np.asarray(image.convert("RGB"))
+def _candidates(feature: str) -> list[str]:
+    """Names for the camera of a feature, the shortest first."""
+    return [feature.removeprefix("observation.images.").removeprefix("observation."), feature]
 
-    return View(len(cells), frames)
+
+def _is_depth_video(feature: dict[str, Any]) -> bool:
+    info = feature.get("info") or feature.get("video_info") or {}
+    return bool(info.get("video.is_depth_map") or info.get("is_depth_map"))
 
 
 def _numbers(table: pa.Table) -> tuple[dict[str, NDArray[Any]], dict[str, list[str]]]:
@@ -223,3 +290,14 @@ def _times(arrays: dict[str, NDArray[Any]]) -> NDArray[np.int64] | None:
     if "timestamp" not in arrays:
         return None
     return np.round(arrays["timestamp"][:, 0].astype(np.float64) * 1e9).astype(np.int64)
+
+
+def _seconds(arrays: dict[str, NDArray[Any]], notes: list[str]) -> NDArray[np.float64] | None:
+    """Times [T] in s since the episode began; None where the table has none."""
+    if "timestamp" not in arrays:
+        return None
+    seconds = arrays["timestamp"][:, 0].astype(np.float64)
+    if seconds[0] != 0:
+        note = f"timestamps begin at {seconds[0]:g} s, not at 0; frames count from there"
+        notes.extend([] if note in notes else [note])
+    return seconds - seconds[0]

@@ -48,6 +48,10 @@ class NpzImporter:
         name = key.rsplit("#", 1)[0]
         return [self.root if self.root.is_file() else self.root / name]
 
+    def part(self, key: str) -> str:
+        """Which of the episodes in its file it is."""
+        return key.rsplit("#", 1)[1]
+
     def read(self, key: str) -> SourceEpisode:
         """One episode, parsed; raises ``DataError`` for arrays that are missing or do not fit."""
         index = int(key.rsplit("#", 1)[1])

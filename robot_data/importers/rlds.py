@@ -7,18 +7,18 @@ the control rate, where known, is given by the caller.  Most RLDS exports write 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from robot_data.conventions import StateConvention
 from robot_data.importers.columns import ColumnConfig
-from robot_data.importers.source import SourceEpisode, View, sorted_paths
+from robot_data.importers.source import SourceEpisode, View, camera_names, sorted_paths
 from robot_data.importers.tfrecord import Feature, read_example, record_offsets
+from robot_data.kinematics import Kinematics
+from robot_data.pictures import is_deep, read_picture
 from robot_data.schema import DataError
 
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG")
@@ -29,9 +29,10 @@ class RldsImporter:
     """A ``.tfrecord`` file or a folder of them.  Columns are named without ``steps/``."""
 
     def __init__(
-        self, root: Path, convention: StateConvention, columns: ColumnConfig | None = None
+        self, root: Path, convention: StateConvention, columns: ColumnConfig | None = None,
+        kinematics: Kinematics | None = None,
     ) -> None:
-        self.root, self.convention = root, convention
+        self.root, self.convention, self.kinematics = root, convention, kinematics
         self.columns = columns or ColumnConfig(state=("observation/state",))
 
     def keys(self) -> list[str]:
@@ -48,6 +49,10 @@ class RldsImporter:
         name = key.rsplit("#", 1)[0]
         return [self.root if self.root.is_file() else self.root / name]
 
+    def part(self, key: str) -> str:
+        """Which of the episodes in its file it is."""
+        return key.rsplit("#", 1)[1]
+
     def read(self, key: str) -> SourceEpisode:
         """One episode, parsed; raises ``DataError`` for records that are torn or fields that
         are missing."""
@@ -61,18 +66,20 @@ class RldsImporter:
         whole = {k: v for k, v in example.items() if not k.startswith(STEPS)}
         arrays = {k: v for k, v in whole.items() if isinstance(v, np.ndarray)}
         text = {k: _decoded(v) for k, v in whole.items() if isinstance(v, list)}
-        views: dict[str, View] = {}
+        coded: dict[str, list[bytes]] = {}
         for name, value in steps.items():
             if isinstance(value, np.ndarray):
                 fits = len(value) and len(value) % length == 0
                 arrays[name] = value.reshape(length, -1) if fits else value
             elif len(value) == length and all(cell.startswith(MAGIC) for cell in value):
-                views[name.rsplit("/", 1)[-1]] = _coded_view(value)
+                coded[name] = value
             elif len(value) == length:
                 text[name] = _decoded(value)
+        cameras = camera_names({name: _candidates(name) for name in coded})
+        views = {cameras[name]: _coded_view(value) for name, value in coded.items()}
         language = sorted(set(text.pop("language_instruction", [])))
         return SourceEpisode(
-            self.columns.states(arrays, self.convention), views,
+            self.columns.states(arrays, self.convention, None, self.kinematics), views,
             commanded_closedness=self.columns.commanded(arrays, self.convention), raw=arrays,
             meta={
                 "language": " / ".join(language),
@@ -95,12 +102,14 @@ def _length(steps: dict[str, Feature]) -> int:
     return max(images)
 
 
+def _candidates(name: str) -> list[str]:
+    """Names for the camera of ``observation/wrist/image``: image, wrist_image, and so on."""
+    parts = name.split("/")
+    return ["_".join(parts[-count:]) for count in range(1, len(parts) + 1)]
+
+
 def _coded_view(cells: list[bytes]) -> View:
     def frames(rows: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
-        for row in rows:
-            with Image.open(io.BytesIO(cells[row])) as image:
-                if image.mode not in ("RGB", "RGBA", "L"):
-                    raise DataError(f"an image has mode {image.mode}; expected colour")
-                yield np.asarray(image.convert("RGB"))
+        return (read_picture(cells[row]) for row in rows)
 
-    return View(len(cells), frames)
+    return View(len(cells), frames, depth=is_deep(cells[0]))

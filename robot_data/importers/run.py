@@ -1,23 +1,24 @@
 """Import every episode of a source into a store: resumable, and nothing half done.
 
 An episode that cannot be read is reported and skipped; one that is in the store already is left
-alone.  Torn and foreign files make the libraries below raise errors of every type, so each
-episode is read behind one boundary that turns any error into a line of the report.
+alone (``robot_data.importers.identity``).  Torn and foreign files make the libraries below raise
+errors of every type, so each episode is read behind one boundary that turns any error into a line
+of the report.  An error of the store itself ends the import.
 """
 
 from __future__ import annotations
 
-import re
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from robot_data.episodes import EpisodeStore
+from robot_data.episodes import EpisodeExistsError, EpisodeStore
+from robot_data.files import UnwritableError
 from robot_data.importers.assemble import FitConfig, assemble
-from robot_data.importers.source import Importer, file_hash
-from robot_data.schema import DataError
+from robot_data.importers.identity import Held, Identity, identify, settings_of
+from robot_data.importers.source import Importer
+from robot_data.schema import DataError, Episode
 
 Status = Literal["imported", "held", "skipped"]
 
@@ -34,45 +35,53 @@ class Imported:
     notes: tuple[str, ...] = ()
 
 
-def episode_name(source_format: str, key: str) -> str:
-    """A name for the store: readable, and different for different keys."""
-    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", key).strip("-")[-60:]
-    return f"{source_format}-{plain}-{zlib.crc32(key.encode()):08x}"
-
-
 def import_episodes(
     importer: Importer, source_format: str, store: EpisodeStore, fit: FitConfig,
     licence: str = "", keys: list[str] | None = None,
 ) -> Iterator[Imported]:
-    """Yields an outcome for every episode of the source (or for ``keys``)."""
+    """Yields an outcome for every episode of the source (or for ``keys``).
+
+    Raises ``DataError`` where ``store`` is a folder of other things, and ``UnwritableError`` at the
+    first episode that it cannot take.
+    """
+    store.require_writable()
     store.remove_staged()
+    held = Held(store, source_format)
+    settings = {**settings_of(importer), "fit": asdict(fit), "codec": store.codec}
     for key in importer.keys() if keys is None else keys:
-        name = episode_name(source_format, key)
+        name = ""
         try:
-            hashes = {path.name: file_hash(path) for path in importer.files(key)}
-            if name in store:
-                yield _held(store, key, name, hashes)
+            identity = identify(importer, source_format, key)
+            name = identity.name
+            found = held.find(identity, settings)
+            if found is not None:
+                name, reason = found
+                yield Imported(key, name, "held", store.frames(name), reason)
                 continue
-            source = importer.read(key)
-            episode = assemble(source, fit)
-            episode.meta = {
-                **episode.meta, "licence": licence or source.meta.get("licence", ""),
-                "import": {
-                    "format": source_format, "key": key, "sha256": hashes, "notes": source.notes
-                },
+            episode, notes = _read(importer, identity, fit, licence)
+            episode.meta["import"] = {
+                "format": source_format, **identity.meta(), **settings, "notes": notes
             }
             store.write(name, episode)
+        except UnwritableError:
+            raise
+        except EpisodeExistsError:  # another import was first
+            yield Imported(key, name, "held", store.frames(name))
+            continue
         except Exception as error:  # see the module's docstring
             yield Imported(key, name, "skipped", reason=_reason(error))
             continue
-        yield Imported(key, name, "imported", len(episode), notes=tuple(source.notes))
+        held.add(name)
+        yield Imported(key, name, "imported", len(episode), notes=tuple(notes))
 
 
-def _held(store: EpisodeStore, key: str, name: str, hashes: dict[str, str]) -> Imported:
-    meta: Any = store.group(name).attrs["meta"]
-    changed = meta.get("import", {}).get("sha256") != hashes
-    reason = "the source has changed since; delete the episode to import it anew" if changed else ""
-    return Imported(key, name, "held", store.frames(name), reason)
+def _read(
+    importer: Importer, identity: Identity, fit: FitConfig, licence: str
+) -> tuple[Episode, list[str]]:
+    source = importer.read(identity.key)
+    episode = assemble(source, fit)
+    episode.meta["licence"] = licence or source.meta.get("licence", "")
+    return episode, source.notes
 
 
 def _reason(error: Exception) -> str:

@@ -23,12 +23,14 @@ class View:
     ``frames`` takes ascending frame numbers and yields uint8 [h, w, 3] for each, decoding no more
     than it must.  Which frame belongs to which state: the nearest of times_ns (int64 [N],
     increasing), or of_state (int64 [T], -1 for none), or with neither frame i to state i.
+    ``depth``: it shows distances, not colours.
     """
 
     count: int
     frames: Callable[[Sequence[int]], Iterator[Image]]
     times_ns: NDArray[np.int64] | None = None
     of_state: NDArray[np.int64] | None = None
+    depth: bool = False
 
 
 @dataclass
@@ -52,12 +54,18 @@ class SourceEpisode:
 class Importer(Protocol):
     """A source folder or file of one format."""
 
+    root: Path
+
     def keys(self) -> list[str]:
         """Every episode of the source, in a stable order."""
         ...
 
     def files(self, key: str) -> list[Path]:
         """The files an episode is read from, for the hash of its source."""
+        ...
+
+    def part(self, key: str) -> str:
+        """Which of the episodes in its files it is; '' where they hold one."""
         ...
 
     def read(self, key: str) -> SourceEpisode:
@@ -70,6 +78,27 @@ def array_view(images: Image, times_ns: NDArray[np.int64] | None = None) -> View
     return View(len(images), lambda rows: (np.asarray(images[i]) for i in rows), times_ns)
 
 
+def camera_names(candidates: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """A name for the camera of every source, none twice: the first of its ``candidates``, which
+    go from the shortest to the whole path, that no other source with as short a path has."""
+    names = {}
+    for source, own in candidates.items():
+        rivals = [c for other, c in candidates.items() if other != source and len(c) <= len(own)]
+        names[source] = next(
+            (name for name in own if not any(name in c for c in rivals)), own[-1]
+        )
+    return names
+
+
+def nearest(times: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64]:
+    """Row of increasing ``times`` [N] nearest to each of ``wanted`` [M], of the same unit."""
+    after = np.searchsorted(times, wanted).clip(1, max(1, len(times) - 1))
+    if len(times) == 1:
+        return np.zeros(len(wanted), np.int64)
+    before_is_nearer = wanted - times[after - 1] <= times[after] - wanted
+    return (after - before_is_nearer).astype(np.int64)
+
+
 def restore_leftovers(source: SourceEpisode, side: Mapping[str, NDArray[Any]]) -> None:
     """Put back what our exports carry beside the format (``exporters.npz.leftovers``)."""
     source.meta = {"camera": "exo", **json.loads(str(side["meta"]))}
@@ -80,9 +109,14 @@ def restore_leftovers(source: SourceEpisode, side: Mapping[str, NDArray[Any]]) -
             getattr(source, kind)[rest] = side[name]
 
 
-@lru_cache(maxsize=1024)
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file, read once while its size and time of change stay the same."""
+    found = path.stat()
+    return _hash(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=65536)
+def _hash(path: Path, inode: int, size: int, changed_ns: int) -> str:
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 

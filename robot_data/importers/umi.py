@@ -7,6 +7,8 @@ Images in a codec that numcodecs lacks (UMI's own downloads use JPEG-XL) are rep
 
 from __future__ import annotations
 
+import zipfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from zarr.storage import LocalStore, ZipStore
 
 from robot_data.conventions import StateConvention
 from robot_data.importers.columns import ColumnConfig
-from robot_data.importers.source import Image, SourceEpisode, View
+from robot_data.importers.source import Image, SourceEpisode, View, camera_names
+from robot_data.kinematics import Kinematics
 from robot_data.schema import DataError
 
 UMI_COLUMNS = ("robot0_eef_pos", "robot0_eef_rot_axis_angle", "robot0_gripper_width")
@@ -27,9 +30,10 @@ class UmiImporter:
     """One replay buffer."""
 
     def __init__(
-        self, root: Path, convention: StateConvention, columns: ColumnConfig | None = None
+        self, root: Path, convention: StateConvention, columns: ColumnConfig | None = None,
+        kinematics: Kinematics | None = None,
     ) -> None:
-        self.root, self.convention = root, convention
+        self.root, self.convention, self.kinematics = root, convention, kinematics
         self.columns = columns or ColumnConfig(state=UMI_COLUMNS)
 
     def _open(self) -> zarr.Group:
@@ -44,6 +48,11 @@ class UmiImporter:
             raise DataError("meta/episode_ends does not increase")
         return ends
 
+    def _rows(self, key: str) -> tuple[int, int]:
+        ends = self._ends(self._open())
+        index = int(key.removeprefix("episode_"))
+        return int(ends[index - 1]) if index else 0, int(ends[index])
+
     def keys(self) -> list[str]:
         """Every episode of the source, in a stable order."""
         try:
@@ -56,33 +65,66 @@ class UmiImporter:
         return [f"episode_{index:06d}" for index in range(count)]
 
     def files(self, key: str) -> list[Path]:
-        """The files that an episode is read from."""
+        """The files that an episode is read from: what describes the arrays, and their chunks."""
         if self.root.is_file():
             return [self.root]
-        return sorted(p for p in (self.root / "meta").rglob("*") if p.is_file())
+        start, stop = self._rows(key)
+        data: Any = self._open()["data"]
+        found = {p for p in (self.root / "meta").rglob("*") if p.is_file()}
+        found.update(p for p in (self.root / "data").glob("*/*") if p.name[0] in ".z")
+        for name, array in data.arrays():
+            found.update(self.root / "data" / name / c for c in chunks(array, start, stop))
+        return sorted(path for path in found if path.is_file())
+
+    def part(self, key: str) -> str:
+        """Which of the episodes in the buffer it is."""
+        return key
 
     def read(self, key: str) -> SourceEpisode:
         """One episode, parsed; raises ``DataError`` for arrays that are missing or coded
         otherwise."""
-        group = self._open()
-        ends = self._ends(group)
-        index = int(key.removeprefix("episode_"))
-        start, stop = int(ends[index - 1]) if index else 0, int(ends[index])
+        group, (start, stop) = self._open(), self._rows(key)
         arrays: dict[str, NDArray[Any]] = {}
-        views: dict[str, View] = {}
+        pictures: dict[str, Any] = {}
+        notes: list[str] = []
+        held: set[str] = set()
+        if self.root.is_file():
+            with zipfile.ZipFile(self.root) as file:
+                held.update(file.namelist())
+        # zarr may leave out chunks of zeros, as those of a closed gripper, which comes last
+        places = {n.partition("[")[0] for n in self.columns.state[:-1] or self.columns.state}
         data: Any = group["data"]
         for name, array in sorted(data.arrays()):
             rows = array.shape[0]
             if rows < stop:
                 raise DataError(f"data/{name} has {rows} rows; the episode ends at {stop}")
-            if array.ndim == 4 and array.shape[3] == 3:
-                views[name.removesuffix("_rgb")] = _view(array, start, stop)
+            picture = array.ndim == 4 and array.shape[3] == 3
+            found = [f"data/{name}/{c}" for c in chunks(array, start, stop)]
+            lost = [path for path in found if path not in held and not (self.root / path).is_file()]
+            if lost:
+                notes.append(f"no chunk {', '.join(lost)}: read as zeros")
+                if picture or name in places:
+                    raise DataError(f"{notes[-1]}, which no picture or pose is; copy it anew")
+            if picture:
+                pictures[name] = array
             else:
                 arrays[name] = np.asarray(array[start:stop]).reshape(stop - start, -1)
+        cameras = camera_names({name: [name.removesuffix("_rgb"), name] for name in pictures})
+        views = {cameras[name]: _view(array, start, stop) for name, array in pictures.items()}
         return SourceEpisode(
-            self.columns.states(arrays, self.convention), views,
+            self.columns.states(arrays, self.convention, None, self.kinematics), views,
             commanded_closedness=self.columns.commanded(arrays, self.convention), raw=arrays,
+            notes=notes,
         )
+
+
+def chunks(array: Any, start: int, stop: int) -> list[str]:
+    """Names of the chunks that hold rows ``start:stop``, relative to the array's folder."""
+    sizes = array.shards or array.chunks
+    rows = range(start // sizes[0], -(-stop // sizes[0]))
+    others = [range(-(-side // size)) for side, size in
+              zip(array.shape[1:], sizes[1:], strict=True)]
+    return [array.metadata.encode_chunk_key(place) for place in product(rows, *others)]
 
 
 def _view(array: Any, start: int, stop: int) -> View:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
-from robot_data.images import picture
+from robot_data.pictures import picture
 from robots.checkup import (
     IMAGE_HZ,
     JOINT_HZ,

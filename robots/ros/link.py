@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
-from robot_data.images import picture
+from robot_data.pictures import picture
 from robots.link import Inbox
 from robots.ros.bridge import BEST_EFFORT, LATCHED, RELIABLE
 from robots.ros.topics import ACTION_FIELDS, NODE, Topics, reading_of, seconds

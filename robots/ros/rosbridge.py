@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_data.images import picture
+from robot_data.pictures import picture
 from robots.limits import SafetyError
 from robots.link import Inbox
 from robots.ros.topics import ACTION_FIELDS, NODE, Topics, reading_of

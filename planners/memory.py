@@ -1,0 +1,76 @@
+"""What planning takes in memory, known before a byte of the weights is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from planners.config import AgentConfig
+from worldmodel import memory
+from worldmodel.device import device_of
+from worldmodel.encoder import Encoder
+from worldmodel.imagination import chunk, sample_bytes
+from worldmodel.predictor import Predictor
+
+WORTH_TELLING = 1 << 30  # bytes
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a planner takes: copies of its ``weights`` in the precision it plans in, and what
+    is ``imagined`` at once; and those that are ``free``, None where that is not known."""
+
+    weights: int
+    imagined: int
+    free: int | None
+
+    @property
+    def bytes(self) -> int:
+        """All of it."""
+        return self.weights + self.imagined
+
+    def __str__(self) -> str:
+        free = "" if self.free is None else f"; {_gb(self.free)} are free"
+        return (
+            f"{_gb(self.bytes)} of memory: weights {_gb(self.weights)}, imagined at once "
+            f"{_gb(self.imagined)}{free}"
+        )
+
+
+def planning_need(encoder: Encoder, predictor: Predictor, config: AgentConfig) -> Need:
+    """What planning with these models takes where they are; their weights are not touched, so
+    that those of a mapped file are not read."""
+    device = device_of(predictor)
+    dtype = torch.bfloat16 if config.bf16 else torch.float32
+    weights = (_parameters(encoder) + _parameters(predictor)) * torch.finfo(dtype).bits // 8
+    one = sample_bytes(predictor, config.cem.horizon, device, dtype)
+    rows = predictor.config.grid**2 + predictor.conditioning_tokens
+    at_once = chunk(config.cem.samples, one, rows, device, config.memory_mb)
+    return Need(weights, one * at_once, memory.free_bytes(device))
+
+
+def require_memory(encoder: Encoder, predictor: Predictor, config: AgentConfig) -> Need:
+    """``planning_need``; raises ValueError, with what takes less, where more is needed than is
+    free."""
+    need = planning_need(encoder, predictor, config)
+    if need.free is None or need.bytes <= need.free:
+        return need
+    fewer = f"agent.memory_mb={need.imagined // 2**21} for what is imagined at once"
+    ways = [fewer] if need.weights + need.imagined // 2 <= need.free else []
+    if not config.bf16:
+        half = planning_need(encoder, predictor, replace(config, bf16=True))
+        ways.insert(0, f"agent.bf16=true, which needs {_gb(half.bytes)}")
+    raise ValueError(
+        f"planning needs {_gb(need.bytes)} of memory, you have {_gb(need.free)}: use "
+        + "; or ".join([*ways, "a smaller model, checkpoint=..."])
+    )
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(value.numel() for value in module.parameters())
+
+
+def _gb(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"

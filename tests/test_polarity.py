@@ -1,0 +1,147 @@
+"""Swapped polarities, units and axes of imported states are found by what else was recorded."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from arm_worldmodel.commands.data import check
+from robot_data.checks import Summary, inspect
+from robot_data.conventions import StateConvention
+from robot_data.episodes import EpisodeStore
+from robot_data.polarity import lifts, seen_rising, stalls
+from robot_data.schema import Episode
+
+SIDE = 64
+
+
+def carried(seed: int, commands: bool = True) -> Episode:
+    """A hand that reaches down, closes on an object at closedness 0.5, lifts it, carries it, puts
+    it down and opens; seen by an upright camera in front."""
+    rng = np.random.default_rng(seed)
+    turn = np.arange(48)
+    x = 0.5 + 0.08 * np.sin(turn / 7 + seed)
+    y = 0.15 * np.cos(turn / 9 + 2 * seed)
+    z = np.interp(turn, [0, 12, 18, 26, 34, 40, 47], [0.3, 0.1, 0.1, 0.3, 0.25, 0.1, 0.25])
+    measured = np.interp(turn, [13, 16, 38, 41], [0.0, 0.5, 0.5, 0.0])
+    told = np.where((turn > 13) & (turn < 38), 1.0, 0.0) if commands else measured
+    angles = np.c_[3.1 + rng.normal(0, 0.003, 48), 0.05 * np.sin(turn / 5), 0.4 * np.cos(turn / 8)]
+    states = np.c_[x, y, z, angles, measured]
+    images = np.full((48, SIDE, SIDE, 3), 60, np.uint8)
+    rows = np.round(52 - 130 * z + 20 * (x - 0.5)).astype(int)
+    columns = np.round(32 + 110 * y).astype(int)
+    for image, row, column in zip(images, rows, columns, strict=True):
+        image[max(0, row - 5) : row + 5, max(0, column - 4) : column + 4] = (200, 180, 160)
+    images += rng.integers(0, 6, images.shape, dtype=np.uint8)
+    return Episode(
+        images=images, states=states, actions=np.zeros((48, 7)), commanded_closedness=told,
+        timestamps_ns=turn * 200_000_000 + seed, meta={"camera": "top"},
+    )
+
+
+def texts_of(tmp_path, change=None, episodes=3, commands=True):
+    store = EpisodeStore(tmp_path / "store")
+    for seed in range(episodes):
+        episode = carried(seed, commands)
+        if change:
+            change(episode)
+        store.write(f"e{seed}", episode)
+    return [f.text for _, found in inspect(store, Summary()) for f in found]
+
+
+def test_a_sound_source_has_no_findings(tmp_path):
+    assert texts_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("commands", [True, False])
+def test_the_polarity_is_right_where_there_are_no_commands_either(tmp_path, commands):
+    assert texts_of(tmp_path, commands=commands) == []
+
+
+def reading(wrote: dict, read: dict):
+    """What an import makes of states that were written in one convention and read in another."""
+    def change(episode: Episode) -> None:
+        wrong = StateConvention(**read)
+        true = StateConvention(**wrote)
+        told = true.from_closedness(episode.commanded_closedness)
+        episode.states = wrong.to_state(true.from_state(episode.states))
+        episode.commanded_closedness = wrong.to_closedness(told)
+    return change
+
+
+def z_down(episode: Episode) -> None:
+    episode.states[:, 2] *= -1
+
+
+def command_inverted(episode: Episode) -> None:
+    episode.commanded_closedness = 1 - episode.commanded_closedness
+
+
+SWAPS = {
+    "gripper inverted": (reading({"gripper": "openness"}, {}), "gripper looks inverted: 3 of 3"),
+    "gripper in metres": (
+        reading({"gripper": "width", "max_width_m": 0.08}, {}), "gripper only goes from 0.04 to"
+    ),
+    "gripper of 255 as percent": (
+        reading({"gripper": "closedness"}, {"gripper": "range", "open_value": 0.0,
+                                            "closed_value": 10.0}), "gripper only goes from 0 to",
+    ),
+    "command inverted": (command_inverted, "command goes against its measure in 3 of 3"),
+    "millimetres": (reading({"position": "mm"}, {}), "are positions in metres"),
+    "centimetres": (reading({"position": "cm"}, {}), "are positions in metres"),
+    "metres as millimetres": (reading({}, {"position": "mm"}), "are positions in metres"),
+    "degrees": (reading({"rotation": "euler_xyz_deg"}, {}), "are they in radians"),
+    "radians as degrees": (reading({}, {"rotation": "euler_xyz_deg"}), "are they in radians"),
+    "z inverted": (z_down, "going down as z grows in 3 of 3"),
+}
+
+
+@pytest.mark.parametrize("swap", SWAPS)
+def test_every_swap_of_polarity_unit_and_axis_is_found(tmp_path, swap):
+    change, text = SWAPS[swap]
+    found = texts_of(tmp_path, change)
+    assert any(text in line for line in found), found
+
+
+def test_an_inverted_gripper_is_found_without_commands_by_what_was_lifted(tmp_path):
+    change = reading({"gripper": "openness"}, {})
+    (found,) = texts_of(tmp_path, change, commands=False)
+    assert "gripper looks inverted: 3 of 3 times that the hand rose" in found
+
+
+def test_one_odd_episode_among_sound_ones_is_no_finding(tmp_path):
+    odd = iter([True, False, False, False])
+
+    def change(episode):
+        if next(odd):
+            z_down(episode)
+            reading({"gripper": "openness"}, {})(episode)
+
+    assert not any("inverted" in text for text in texts_of(tmp_path, change, episodes=4))
+
+
+def test_check_names_source_and_evidence(tmp_path, capsys):
+    store = EpisodeStore(tmp_path)
+    for seed in range(2):
+        episode = carried(seed)
+        reading({"gripper": "openness"}, {})(episode)
+        episode.meta["import"] = {"format": "lerobot"}
+        store.write(f"e{seed}", episode)
+    check.run(check.Settings(data=str(tmp_path)))
+    shown = capsys.readouterr().out
+    assert "warning  2 episodes of lerobot: gripper looks inverted: 2 of 2 times" in shown
+    assert "0 errors, 1 warnings" in shown
+
+
+def test_what_speaks_for_neither_side_is_not_counted():
+    episode = carried(0)
+    still = replace(episode, states=np.tile(episode.states[0], (48, 1)))
+    assert seen_rising(still.images, still.states) == 0
+    assert lifts(still.states) == (0, 0)
+    opened_a_little = np.full(48, 0.12)
+    assert stalls(opened_a_little, np.zeros(48)) == (0, 0)
+    assert stalls(episode.states[:, 6], episode.commanded_closedness) == (1, 0)
+    overhead = episode.images.copy()
+    states = episode.states.copy()
+    states[:, 2] = 0.2 + 0.05 * np.sin(np.arange(48))  # up and down, unseen
+    assert seen_rising(overhead, states) == 0
