@@ -14,9 +14,11 @@ from arm_worldmodel.commands import GROUPS, NAMES, module_of
 from arm_worldmodel.ending import interruptible
 from arm_worldmodel.help import command_help, group_help, usage
 from configs.settings import load
+from robot_data.files import require_writable
 from robots.limits import SafetyError
 
 HELP = ("-h", "--help")
+DESTINATIONS = ("out", "record")  # settings that name folders to write into
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(command_help(name))
                 return 0
             command = module_of(name)
-            command.run(load(command.Settings, words[len(name.split()):]))
+            settings = load(command.Settings, words[len(name.split()):])
+            for place in (getattr(settings, key, None) for key in DESTINATIONS):
+                if place and "://" not in place:  # before any work
+                    require_writable(place)
+            command.run(settings)
             if not signals:
                 return 0
         except KeyboardInterrupt:

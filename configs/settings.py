@@ -1,14 +1,16 @@
 """From ``key=value`` overrides and YAML recipes to frozen dataclasses.
 
-Overrides use Hydra's grammar (``task=reach arm.image_size=224 agent.cem.samples=300``);
-``recipe=FILE.yaml`` reads more of them from a file.  Both name values only; nothing in them is
-executed.
+Overrides use Hydra's grammar (``task=reach arm.image_size=224 agent.cem.samples=300``), but a
+setting that is text takes it as it is written, so that a folder may be called ``2024_06_01`` or
+``a,b``; a leading ``~`` is the home folder.  ``recipe=FILE.yaml`` reads more of them from a file.
+Both name values only; nothing in them is executed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import types
 import typing
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,7 +41,7 @@ def load(kind: type[T], overrides: Sequence[str]) -> T:
     """
     given: dict[str, Any] = {}
     recipe: dict[str, Any] = {}
-    for name, value in _parse(overrides):
+    for name, value in _parse(kind, overrides):
         if name == "recipe":
             recipe |= read_recipe(value)
             continue
@@ -162,12 +164,16 @@ def _name(kind: Any) -> str:
     return str(getattr(kind, "__name__", kind))
 
 
-def _parse(overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _parse(kind: type, overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
     parser = OverridesParser.create()
     for text in overrides:
         if "=" not in text:
             raise SettingsError(f"'{text}' is not a setting; write key=value")
         key, _, value = text.partition("=")
+        field = _text_field(kind, key)
+        if field is not None:
+            yield key, _text(field, key, value)
+            continue
         try:
             override = parser.parse_overrides([text])[0]
         except HydraException:
@@ -197,6 +203,26 @@ def _listed(value: str) -> Any:
         else:
             parts[-1] += character
     return [part.strip() for part in parts] if depth == 0 and all(parts) else value
+
+
+def _text_field(kind: type | None, key: str) -> dataclasses.Field[Any] | None:
+    """The field of that dotted key, if it holds text or nothing but text or null."""
+    *path, last = key.split(".")
+    for part in path:
+        hint = typing.get_type_hints(kind).get(part) if kind else None
+        kind = nested(hint) if hint else None
+    hint = typing.get_type_hints(kind).get(last) if kind else None
+    if hint is not str and hint != str | None:
+        return None
+    return next(f for f in dataclasses.fields(kind) if f.name == last)  # pyright: ignore
+
+
+def _text(field: dataclasses.Field[Any], key: str, value: str) -> str | None:
+    if field.default is None and value == "null":
+        return None
+    if not value and field.default != "":  # an unset variable of the shell, most often
+        raise SettingsError(f"'{key}' must be given: {key}=...; it is empty")
+    return os.path.expanduser(value)
 
 
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:

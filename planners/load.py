@@ -11,7 +11,7 @@ from planners.calibration import Calibration, load_calibration
 from planners.config import SERVO, WORLD_MODEL, AgentConfig, PolicyConfig
 from planners.goals import GoalImages
 from planners.hierarchy import HierarchicalAgent
-from planners.memory import WORTH_TELLING, require_memory
+from planners.memory import WORTH_TELLING, decision_seconds, require_memory
 from planners.oracle import SimulatedImages, SimulatedStates, Simulator, TrueGoals
 from planners.own_cost import OwnCost, OwnGoals
 from planners.perception import Perception
@@ -135,7 +135,9 @@ def load_models(config: PolicyConfig) -> Models:
     if config.policy in WORLD_MODEL:
         need = require_memory(loaded.encoder, loaded.predictor, config.agent)
         if need.bytes > WORTH_TELLING:
-            print(f"planning with {config.checkpoint} takes {need}")
+            seconds = decision_seconds(loaded.encoder, loaded.predictor, config.agent)
+            print(f"planning with {config.checkpoint} takes {need}; a decision takes at least "
+                  f"{seconds:.0f} s here")
     return loaded
 
 

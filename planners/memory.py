@@ -1,7 +1,8 @@
-"""What planning takes in memory, known before a byte of the weights is read."""
+"""What planning takes in memory and time, known before a byte of the weights is read."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from planners.config import AgentConfig
 from worldmodel import memory
-from worldmodel.device import device_of
+from worldmodel.device import device_of, to_host
 from worldmodel.encoder import Encoder
 from worldmodel.imagination import chunk, sample_bytes
 from worldmodel.predictor import Predictor
@@ -66,6 +67,38 @@ def require_memory(encoder: Encoder, predictor: Predictor, config: AgentConfig) 
         f"planning needs {_gb(need.bytes)} of memory, you have {_gb(need.free)}: use "
         + "; or ".join([*ways, "a smaller model, checkpoint=..."])
     )
+
+
+def planning_operations(encoder: Encoder, predictor: Predictor, config: AgentConfig) -> float:
+    """Floating-point operations of the matrix products of one decision: an image encoded, and
+    every candidate of the search imagined, which sees the frames that it imagined before."""
+    e, p, cem = encoder.config, predictor.config, config.cem
+    tokens, rows = e.tokens_per_frame, p.grid**2 + predictor.conditioning_tokens
+    encoded = tokens * _parameters(encoder.blocks) + 2 * e.depth * tokens**2 * e.embed_dim
+    seen = cem.horizon * (cem.horizon + 1) / 2 * rows**2
+    imagined = cem.horizon * rows * _parameters(predictor.predictor_blocks)
+    imagined += 2 * p.depth * seen * p.predictor_dim
+    return 2.0 * (encoded + cem.samples * cem.iterations * imagined)
+
+
+def operations_per_second(device: torch.device, dtype: torch.dtype) -> float:
+    """The faster of two large matrix products, measured now."""
+    a, b = (torch.randn(1024, 1024, device=device).to(dtype) for _ in range(2))
+    to_host((a @ b)[0, 0])  # once for the caches
+    seconds = []
+    for _ in range(2):
+        began = time.perf_counter()
+        to_host((a @ b)[0, 0])
+        seconds.append(time.perf_counter() - began)
+    return 2 * 1024**3 / min(seconds)
+
+
+def decision_seconds(encoder: Encoder, predictor: Predictor, config: AgentConfig) -> float:
+    """Seconds of one decision, at the speed of matrix products here; less is not to be had."""
+    speed = operations_per_second(
+        device_of(predictor), torch.bfloat16 if config.bf16 else torch.float32
+    )
+    return planning_operations(encoder, predictor, config) / speed
 
 
 def _parameters(module: nn.Module) -> int:

@@ -32,7 +32,7 @@ def writing(path: str | Path) -> Iterator[None]:
         raise
     except OSError as error:
         why = error.strerror or str(error)
-        raise UnwritableError(error.errno, f"{path} cannot be written: {why}") from error
+        raise UnwritableError(f"{path} cannot be written: {why}") from error
 
 
 def require_writable(path: str | Path) -> None:

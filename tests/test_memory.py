@@ -1,14 +1,18 @@
 """What planning takes in memory is known before; large files are mapped, not copied."""
 
 import copy
+import re
 import sys
 
+import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from planners.agent import PlanningAgent
 from planners.config import AgentConfig, CEMConfig, ObjectiveConfig, PolicyConfig
 from planners.load import load_models, planning_parts
-from planners.memory import planning_need, require_memory
+from planners.memory import planning_need, planning_operations, require_memory
 from planners.search import ImaginedOutcomes
 from worldmodel import memory
 from worldmodel.config import ENCODERS, PREDICTORS, EncoderConfig, PredictorConfig
@@ -87,13 +91,29 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_read(tmp_path, monk
         load_models(config)
 
 
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_operations_of_a_decision_are_those_that_are_done(horizon):
+    encoder, predictor = Encoder(SMALL), Predictor(SMALL_AC)
+    config = AgentConfig(CEMConfig(6, 2, 2, horizon), ObjectiveConfig("l1"), bf16=False)
+    perception, goals, search = planning_parts(encoder, predictor, None, config)
+    agent = PlanningAgent(perception, goals, search)
+    picture = np.zeros((256, 256, 3), np.uint8)
+    agent.reset([picture], 0)
+    with FlopCounterMode(display=False) as counted:
+        agent.act({"image": picture, "state": np.array([0.4, 0, 0.3, 3.1, 0, 0, 0])})
+    predicted = planning_operations(encoder, predictor, config)
+    assert 0.85 < predicted / counted.get_total_flops() < 1.15
+
+
 def test_large_needs_are_printed(tmp_path, monkeypatch, capsys):
     config = PolicyConfig(checkpoint=str(saved(tmp_path / "vjepa2-ac-vitg.pt")), agent=L1)
     load_models(config)
     assert capsys.readouterr().out == ""
     monkeypatch.setattr("planners.load.WORTH_TELLING", 1000)
     load_models(config)
-    assert "vjepa2-ac-vitg.pt takes" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "vjepa2-ac-vitg.pt takes 0.0 GB of memory: weights 0.0 GB" in told
+    assert re.search(r"a decision takes at least \d+ s here", told)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -25,7 +25,8 @@ class Outer:
 @pytest.mark.parametrize("command", list(NAMES))
 def test_every_command_has_defaults(command):
     kind = module_of(command).Settings
-    needed = {"out=x", "data=x", "validation=x", "golden=x", "src=x", "format=npz", "to=x"}
+    needed = {"out=x", "data=x", "validation=x", "golden=x", "src=x", "format=npz", "to=x",
+              "camera=x"}
     given = [n for n in needed if n.split("=")[0] in kind.__dataclass_fields__]
     assert isinstance(settings.load(kind, given), kind)
 
@@ -173,3 +174,37 @@ def test_our_recipes_fit_their_command_and_say_what_the_defaults_do_not(path):
             part = getattr(part, name)
         assert part != value, f"{key} is the default"
     assert settings.load(kind, given) != without
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2024_06_01", "1e3", "true", "null", "a,b", "[lab]", "{a: 1}", "007", "1_1_1", "'x'", "a b",
+     "$HOME", "x=y", "off", "0x10", "é", "file://a#b", "${oc.env:HOME}"],
+)
+def test_text_is_taken_as_it_is_written(text):
+    assert settings.load(Outer, [f"name={text}"]).name == text
+    assert settings.load(Deep, [f"outer.name={text}"]).outer.name == text
+
+
+def test_a_leading_tilde_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/lab")
+    assert settings.load(Outer, ["name=~/x"]).name == "/home/lab/x"
+    assert settings.load(Outer, ["name=~"]).name == "/home/lab"
+    assert settings.load(Outer, ["name=a~b"]).name == "a~b"
+
+
+@dataclass(frozen=True)
+class Deep:
+    outer: Outer = field(default_factory=lambda: Outer("x"))
+    where: str = "outputs"
+    note: str = ""
+    weights: str | None = None
+
+
+def test_empty_text_is_refused_where_something_is_needed():
+    for given in (["outer.name="], ["where="], ["weights="]):
+        with pytest.raises(SettingsError, match=f"'{given[0][:-1]}' must be given"):
+            settings.load(Deep, given)
+    assert settings.load(Deep, ["note="]).note == ""
+    assert settings.load(Deep, ["weights=null"]).weights is None
+    assert settings.load(Deep, ["weights=x"]).weights == "x"
