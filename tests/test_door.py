@@ -44,7 +44,7 @@ def test_the_import_is_light_and_fast():
 
 def test_every_name_is_there_and_an_unknown_one_is_an_attribute_error():
     assert all(getattr(awm, name) is not None for name in dir(awm))
-    assert awm.CEM().samples == 48
+    assert awm.CEM().samples == 24
     with pytest.raises(AttributeError, match="Agnet"):
         awm.Agnet  # noqa: B018
 

@@ -115,7 +115,7 @@ def test_failures_leave_a_rerun_file(tmp_path):
 
 def test_a_planners_failure_shows_what_it_imagined(tmp_path):
     search = AgentConfig(cem=CEMConfig(samples=8, iterations=1, elites=3))
-    cell = Cell("planned", "reach", policy=PolicyConfig(agent=search), max_steps=2)
+    cell = Cell("planned", "reach", policy=PolicyConfig(agent=search), max_steps=1)
     (job,) = jobs_of(replace(cell, episodes=1), 50_000_000, 1)
     assert not run_job(job, Keep(failures=str(tmp_path))).success
     (path,) = tmp_path.glob("*.rrd")

@@ -72,7 +72,7 @@ class Stages:
 def test_one_goal_image_picks_and_places_through_its_own_stages(arm):
     agent, _ = agent_with(arm)
     stages = Stages()
-    result = run_episode(arm, agent, 2_000_000, 60, "single", [stages])
+    result = run_episode(arm, agent, 2_000_001, 60, "single", [stages])
     assert result.success
     assert stages.names == [
         "grasp: above", "grasp: down", "grasp: close", "grasp: up", "release: above",
@@ -90,7 +90,7 @@ def test_a_grasp_on_nothing_goes_up_open_and_is_tried_again(arm):
             if step.decision.subgoal == "grasp: up" and step.following["state"][6] < 0.3:
                 events.asked.append("close-missed")
 
-    result = run_episode(arm, agent, 2_000_000, 60, "single", [watched, Missed()])
+    result = run_episode(arm, agent, 2_000_001, 60, "single", [watched, Missed()])
     assert watched.names[:4] == ["grasp: above", "grasp: down", "grasp: close", "grasp: up"]
     assert "close-missed" in events.asked
     assert watched.names.count("grasp: close") >= 2

@@ -137,10 +137,10 @@ def test_imagined_latents_rank_the_true_action_high(models, unseen):
 def test_one_goal_image_is_enough_to_pick_and_place():
     env, planner = MujocoArm(task="pick_and_place"), make_agent(PolicyConfig(goal="single"))
     results = [
-        run_episode(env, planner, seed, 60, "single") for seed in range(7_200_000, 7_200_004)
+        run_episode(env, planner, seed, 60, "single") for seed in range(7_200_000, 7_200_008)
     ]
     env.close()
-    assert sum(r.success for r in results) >= 3
+    assert sum(r.success for r in results) >= 5
 
 
 @pytest.mark.slow

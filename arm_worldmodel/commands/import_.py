@@ -65,7 +65,7 @@ class Settings:
         else:
             found["convention.position"] = why + "has poses in metres"
             found["convention.rotation"] = why + "has quaternions"
-        if self.kinematics.model:
+        if self.kinematics.model and self.format not in ("droid", "npz"):
             found |= dict.fromkeys(
                 ("convention.position", "convention.rotation", "topics.pose", "topics.frame"),
                 "the pose is computed from joints",
