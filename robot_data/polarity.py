@@ -2,7 +2,7 @@
 
 Fingers that close stop early where something is between them, and never while they open: so the
 direction in which they stopped tells which end is closed.  A hand that rises goes up in the
-picture of an upright camera that does not look straight down.
+picture of an upright camera that does not look straight down, and when it moves, not later.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ CHANGED = 25  # grey levels of 255
 FOLLOWS = 0.6  # share of the picture's motion that the pose must explain
 HALF_TURN = np.radians(np.pi)  # of radians taken for degrees; hands mostly point down
 MOST_FRAMES = 60  # of an episode, evenly chosen
+LATEST = 3  # frames that pictures are compared before and after their states
+CLEARLY = 0.05  # more of the picture's motion explained by states of another time
 GRID = 32  # pictures are compared on so many rows and columns
 Floats = NDArray[np.float64]
 
@@ -60,39 +62,71 @@ def lifts(states: Floats) -> tuple[int, int]:
     return closed, opened
 
 
-def seen_rising(images: NDArray[np.uint8], states: Floats) -> int:
-    """1 where the picture of a fixed camera shows the hand go up as z grows, -1 where it goes
-    down, 0 where that cannot be told: images [T, H, W, 3], states [T, 7].
+@dataclass(frozen=True)
+class Seen:
+    """Where the pictures of a fixed camera show the hand: frame numbers [K], and row and column
+    [K, 2] of the middle of what differs from the median picture, in parts of GRID."""
 
-    The middle of what differs from the median picture is explained by x, y, z (least squares); z
-    must move it at least half as far as x or y do.
-    """
+    frames: NDArray[np.int64]
+    places: Floats
+
+
+def hand_seen(images: NDArray[np.uint8]) -> Seen | None:
+    """Of images [T, H, W, 3]; None where too little differs, or too much: a moving camera."""
     few = np.unique(np.linspace(0, len(images) - 1, MOST_FRAMES).round().astype(int))
-    images, states = images[few], states[few]
     height, width = (side // GRID * GRID for side in images.shape[1:3])
-    if min(height, width) < GRID or len(images) < 8 or np.ptp(states[:, 2]) < LIFTED_M:
-        return 0
-    grey = images[:, :height, :width].mean(axis=3, dtype=np.float32)
-    blocks = grey.reshape(len(grey), GRID, height // GRID, GRID, width // GRID).mean(axis=(2, 4))
+    if min(height, width) < GRID or len(few) < 8:
+        return None
+    grey = images[few, :height, :width].mean(axis=3, dtype=np.float32)
+    blocks = grey.reshape(len(few), GRID, height // GRID, GRID, width // GRID).mean(axis=(2, 4))
     changed = np.abs(blocks - np.median(blocks, axis=0)) > CHANGED
     count = changed.sum(axis=(1, 2))
     there = (count >= 4) & (count < GRID * GRID / 3)
     if there.sum() < 8:
-        return 0
-    places = np.arange(GRID)
-    rows = (changed.sum(axis=2) @ places)[there] / count[there]
-    columns = (changed.sum(axis=1) @ places)[there] / count[there]
-    hand = states[there, :3] - states[there, :3].mean(axis=0)
-    if np.linalg.cond(hand) > 20:
-        return 0  # two axes moved as one
-    middle = np.c_[rows - rows.mean(), columns - columns.mean()]
-    slopes, *_ = np.linalg.lstsq(hand, middle, rcond=None)  # [3, 2]: x, y, z to row, column
-    left = ((middle[:, 0] - hand @ slopes[:, 0]) ** 2).sum()
-    explained = 1 - left / max((middle[:, 0] ** 2).sum(), 1e-9)
+        return None
+    middle = np.stack([changed.sum(axis=2), changed.sum(axis=1)], axis=2).transpose(0, 2, 1)
+    places = (middle @ np.arange(GRID))[there] / count[there, None]
+    return Seen(few[there], places)
+
+
+def _explained(places: Floats, hand: Floats) -> tuple[Floats, Floats]:
+    """Least squares of places [K, 2] by hand positions [K, 3]: slopes [3, 2] and the share of each
+    place's variance that they explain [2]."""
+    places, hand = places - places.mean(axis=0), hand - hand.mean(axis=0)
+    slopes, *_ = np.linalg.lstsq(hand, places, rcond=None)
+    left = ((places - hand @ slopes) ** 2).sum(axis=0)
+    return slopes, 1 - left / np.maximum((places**2).sum(axis=0), 1e-9)
+
+
+def seen_rising(seen: Seen, states: Floats) -> int:
+    """1 where the pictures show the hand go up as z grows, -1 where it goes down, 0 where that
+    cannot be told: z must move it at least half as far as x or y do.  States [T, 7]."""
+    hand = states[seen.frames, :3]
+    if np.ptp(hand[:, 2]) < LIFTED_M or np.linalg.cond(hand - hand.mean(axis=0)) > 20:
+        return 0  # or two axes moved as one
+    slopes, explained = _explained(seen.places, hand)
     sideways = np.linalg.norm(slopes[:2], axis=1).max()
-    if explained < FOLLOWS or abs(slopes[2, 0]) < 0.5 * sideways:
+    if explained[0] < FOLLOWS or abs(slopes[2, 0]) < 0.5 * sideways:
         return 0
     return -int(np.sign(slopes[2, 0]))
+
+
+def seen_late(seen: Seen, states: Floats) -> int | None:
+    """Frames by which the pictures show the hand after its states (before, if negative), at most
+    LATEST; None where that cannot be told.  States [T, 7]."""
+    inside = (seen.frames >= LATEST) & (seen.frames < len(states) - LATEST)
+    frames, places = seen.frames[inside], seen.places[inside]
+    if len(frames) < 8 or places.var(axis=0).sum() < 1:
+        return None
+    shares = {}
+    for late in range(-LATEST, LATEST + 1):
+        hand = states[frames - late, :3]
+        _, explained = _explained(places, hand)
+        shares[late] = float(explained @ places.var(axis=0) / places.var(axis=0).sum())
+    best = max(shares, key=lambda late: shares[late])
+    if shares[best] < FOLLOWS:
+        return None
+    return best if shares[best] > shares[0] + CLEARLY else 0
 
 
 @dataclass
@@ -104,6 +138,8 @@ class _Tally:
     lifted: list[int] = field(default_factory=lambda: [0, 0])
     told: list[int] = field(default_factory=lambda: [0, 0])
     rising: list[int] = field(default_factory=lambda: [0, 0])
+    late: list[int] = field(default_factory=lambda: [0, 0])
+    frames_late: list[int] = field(default_factory=list)
     pictures: int = 0
     least: float = np.inf  # closedness
     greatest: float = -np.inf
@@ -139,8 +175,9 @@ class Consistency:
         camera = str(episode.meta.get("camera", "")).lower()
         if tally.pictures < PICTURES and not any(name in camera for name in ("wrist", "hand")):
             tally.pictures += 1
-            seen = seen_rising(episode.images, episode.states)
-            _count(tally.rising, int(seen > 0), int(seen < 0))
+            seen = hand_seen(episode.images)
+            if seen is not None:
+                _add_seen(tally, seen, episode.states)
 
     def findings(self) -> list[tuple[str, list[str]]]:
         """What looks wrong, by source: the episodes meant, and a sentence for each fault."""
@@ -150,6 +187,14 @@ class Consistency:
             if texts:
                 found.append((f"{tally.episodes} episodes of {source}", texts))
         return found
+
+
+def _add_seen(tally: _Tally, seen: Seen, states: Floats) -> None:
+    rising, late = seen_rising(seen, states), seen_late(seen, states)
+    _count(tally.rising, int(rising > 0), int(rising < 0))
+    if late is not None:
+        _count(tally.late, int(late == 0), int(late != 0))
+        tally.frames_late += [late] if late else []
 
 
 def _count(tally: list[int], right: int, wrong: int) -> None:
@@ -196,5 +241,13 @@ def _texts(tally: _Tally) -> list[str]:
         texts.append(
             f"the pictures show the hand going down as z grows in {tally.rising[1]} of "
             f"{sum(tally.rising)} episodes; is z or the frame inverted, or the camera upside down?"
+        )
+    if _doubtful(tally.late):
+        late = int(np.median(tally.frames_late))
+        side = "after" if late > 0 else "before"
+        texts.append(
+            f"the pictures show the hand {abs(late)} frames {side} its states in "
+            f"{tally.late[1]} of {sum(tally.late)} episodes; do the times of camera and "
+            "states agree?"
         )
     return texts

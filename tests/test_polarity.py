@@ -1,7 +1,5 @@
 """Swapped polarities, units and axes of imported states are found by what else was recorded."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,7 @@ from arm_worldmodel.commands.data import check
 from robot_data.checks import Summary, inspect
 from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
-from robot_data.polarity import lifts, seen_rising, stalls
+from robot_data.polarity import hand_seen, lifts, seen_late, seen_rising, stalls
 from robot_data.schema import Episode
 
 SIDE = 64
@@ -135,13 +133,48 @@ def test_check_names_source_and_evidence(tmp_path, capsys):
 
 def test_what_speaks_for_neither_side_is_not_counted():
     episode = carried(0)
-    still = replace(episode, states=np.tile(episode.states[0], (48, 1)))
-    assert seen_rising(still.images, still.states) == 0
-    assert lifts(still.states) == (0, 0)
+    still = np.tile(episode.states[0], (48, 1))
+    seen = hand_seen(episode.images)
+    assert seen is not None
+    assert seen_rising(seen, still) == 0
+    assert seen_late(seen, still) is None
+    assert lifts(still) == (0, 0)
     opened_a_little = np.full(48, 0.12)
     assert stalls(opened_a_little, np.zeros(48)) == (0, 0)
     assert stalls(episode.states[:, 6], episode.commanded_closedness) == (1, 0)
-    overhead = episode.images.copy()
-    states = episode.states.copy()
-    states[:, 2] = 0.2 + 0.05 * np.sin(np.arange(48))  # up and down, unseen
-    assert seen_rising(overhead, states) == 0
+    unseen = episode.states.copy()
+    unseen[:, 2] = 0.2 + 0.05 * np.sin(np.arange(48))
+    assert seen_rising(seen, unseen) == 0
+    assert hand_seen(np.zeros((48, SIDE, SIDE, 3), np.uint8)) is None
+    moving = np.random.default_rng(0).integers(0, 256, (48, 32, 32, 3), dtype=np.uint8)
+    assert hand_seen(moving) is None
+
+
+@pytest.mark.parametrize(("shift", "told"), [
+    (2, "2 frames after its states in 3 of 3"), (-2, "2 frames before its states in 3 of 3"),
+])
+def test_pictures_of_another_time_than_the_states_are_found(tmp_path, shift, told):
+    def late(episode):
+        episode.images = np.roll(episode.images, shift, axis=0)
+
+    assert any(told in text for text in texts_of(tmp_path, late))
+
+
+def test_a_simulated_hand_is_seen_at_its_time(env):
+    rng = np.random.default_rng(2)
+    observation, _ = env.reset(seed=1)
+    images, states = [observation["image"]], [observation["state"]]
+    for t in range(30):
+        aim = np.r_[
+            0.5 + 0.1 * np.sin(t / 3), 0.15 * np.cos(t / 4), 0.3 + 0.12 * np.sin(t / 2)
+        ]
+        step = np.clip(aim - states[-1][:3], -0.05, 0.05) + rng.normal(0, 0.005, 3)
+        action = np.r_[step, np.zeros(4)]
+        observation, *_ = env.step(action)
+        images.append(observation["image"])
+        states.append(observation["state"])
+    seen = hand_seen(np.stack(images))
+    assert seen is not None
+    assert seen_rising(seen, np.stack(states)) >= 0
+    assert seen_late(seen, np.stack(states)) == 0
+    assert seen_late(seen, np.roll(np.stack(states), -2, axis=0)) == 2
