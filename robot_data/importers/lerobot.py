@@ -219,7 +219,8 @@ class LeRobotImporter:
         file = pq.ParquetFile(self._data_path(row))
         within = {n: pa.types.is_struct(file.schema_arrow.field(n).type) for n in names}
         table = file.read([f"{n}.path" if within[n] else n for n in names] + ["episode_index"])
-        table = table.filter(pc.equal(table["episode_index"], int(row["episode_index"])))
+        number = int(row["episode_index"])
+        table = table.filter(pc.equal(table["episode_index"], number))  # pyright: ignore
         root, found = self.root.resolve(), set[Path]()
         for name in names:
             cells = (cell["path"] if within[name] else cell for cell in table[name].to_pylist())
