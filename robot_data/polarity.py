@@ -93,7 +93,7 @@ def _explained(places: Floats, hand: Floats) -> tuple[Floats, Floats]:
     """Least squares of places [K, 2] by hand positions [K, 3]: slopes [3, 2] and the share of each
     place's variance that they explain [2]."""
     places, hand = places - places.mean(axis=0), hand - hand.mean(axis=0)
-    slopes, *_ = np.linalg.lstsq(hand, places, rcond=None)
+    slopes = np.asarray(np.linalg.lstsq(hand, places, rcond=None)[0], np.float64)
     left = ((places - hand @ slopes) ** 2).sum(axis=0)
     return slopes, 1 - left / np.maximum((places**2).sum(axis=0), 1e-9)
 
