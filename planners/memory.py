@@ -45,7 +45,10 @@ def planning_need(encoder: Encoder, predictor: Predictor, config: AgentConfig) -
     that those of a mapped file are not read."""
     device = device_of(predictor)
     dtype = torch.bfloat16 if config.bf16 else torch.float32
-    weights = (_parameters(encoder) + _parameters(predictor)) * torch.finfo(dtype).bits // 8
+    p = predictor.config
+    queries = 3 * p.depth * p.predictor_dim * (p.predictor_dim + 1)  # sorted for rotation, beside
+    numbers = _parameters(encoder) + _parameters(predictor) + queries
+    weights = numbers * torch.finfo(dtype).bits // 8
     one = sample_bytes(predictor, config.cem.horizon, device, dtype)
     rows = predictor.config.grid**2 + predictor.conditioning_tokens
     at_once = chunk(config.cem.samples, one, rows, device, config.memory_mb)

@@ -45,7 +45,8 @@ def test_what_planning_takes_is_what_was_predicted(bf16):
     perception, _, search = planning_parts(encoder, predictor, None, config)
     assert isinstance(search.outcomes, ImaginedOutcomes)
     engine = search.outcomes.imagination
-    assert need.weights == size(perception.encoder) + size(engine.predictor)
+    queries = sum(value.nbytes for layer in engine._layers for value in layer.qkv)
+    assert need.weights == size(perception.encoder) + size(engine.predictor) + queries
     assert need.imagined == engine.sample_bytes(2) * engine.chunk(20, 2)
 
 
@@ -53,7 +54,7 @@ def test_the_released_model_needs_less_than_four_gigabytes():
     with torch.device("meta"):
         encoder, predictor = Encoder(ENCODERS["vit_giant"]), Predictor(PREDICTORS["vjepa2_ac"])
     need = planning_need(encoder, predictor, AgentConfig())
-    assert 2.6e9 < need.weights < 2.7e9
+    assert 2.7e9 < need.weights < 2.9e9
     assert need.bytes < 12e9
 
 
