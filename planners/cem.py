@@ -45,7 +45,7 @@ class CEM:
         self.config = config
         self.generator = torch.Generator().manual_seed(seed)
         self.limit = torch.tensor(config.limit, dtype=torch.float32)
-        self.limit_or_1 = torch.where(self.limit > 0, self.limit, 1.0)
+        self._unit = torch.where(self.limit > 0, self.limit, 1.0)
         self._previous: Tensor | None = None
 
     def reset(self, seed: int) -> None:
@@ -118,9 +118,9 @@ class CEM:
 
     def _solved(self, tried: list[tuple[Tensor, Tensor]], mean: Tensor) -> Tensor:
         """The mean [T, 7] of the next samples, by least squares over those so far."""
-        actions = torch.cat([(a / self.limit_or_1).flatten(1) for a, _ in tried])
+        actions = torch.cat([(a / self._unit).flatten(1) for a, _ in tried])
         vectors = torch.cat([v for _, v in tried])
-        centre = (mean / self.limit_or_1).flatten()
+        centre = (mean / self._unit).flatten()
         width = WIDE if len(tried) == 1 else NARROW
         found = least_squares(actions, vectors, centre, width)
         return found.unflatten(0, mean.shape) * self.limit
