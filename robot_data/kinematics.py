@@ -138,8 +138,9 @@ class Kinematics:
         joint = self.model.joint(name)
         hinge = int(joint.type[0]) == 3
         values = np.asarray(values, np.float64)
-        if not np.isfinite(values).all():
-            raise DataError(f"joint '{name}' is not finite at row {int(np.argmin(values))}")
+        strange = np.flatnonzero(~np.isfinite(values))
+        if len(strange):
+            raise DataError(f"joint '{name}' is not finite at row {strange[0]}")
         if hinge and self.config.unit == "deg":
             values = np.radians(values)
         low, high = joint.range if joint.limited[0] else (-4 * np.pi, 4 * np.pi)

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from robot_data.episodes import EpisodeStore
-from robot_data.files import STAGING_PREFIX
+from robot_data.files import staging
 from robot_data.layout import DamagedEpisode, FrameReader
 from robot_data.schema import DataError, check_image
 
@@ -91,10 +89,8 @@ def _link(source: Path, target: Path, described: dict[str, Any], camera: str) ->
         if states == (source / "states").resolve() and (target / DESCRIPTION).read_text() == text:
             return
         raise DataError(f"{target} is there and not this episode; choose another out=")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staged = target.with_name(f"{STAGING_PREFIX}{uuid.uuid4().hex}")
     where = target.parent.resolve() / target.name
-    try:
+    with staging(target.parent) as staged:
         for key, old in places.items():
             (staged / key).parent.mkdir(parents=True, exist_ok=True)
             path = os.path.relpath(source.resolve() / old, (where / key).parent)
@@ -102,6 +98,3 @@ def _link(source: Path, target: Path, described: dict[str, Any], camera: str) ->
         for folder, _, _ in os.walk(staged):
             (Path(folder) / DESCRIPTION).write_text(text if Path(folder) == staged else GROUP)
         os.rename(staged, target)
-    except BaseException:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise

@@ -152,3 +152,12 @@ def test_a_wrong_arm_is_explained(tmp_path, settings, message):
     given = {"model": "two.urdf", **settings}
     with pytest.raises(DataError, match=message):
         Kinematics(KinematicsConfig(**{**given, "model": str(tmp_path / given["model"])}))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_angle_that_is_no_number_is_named_by_its_row(tmp_path, value):
+    (tmp_path / "two.urdf").write_text(TWO_LINKS)
+    arm = Kinematics(KinematicsConfig(model=str(tmp_path / "two.urdf"), tool="tool0"))
+    angles = {"shoulder": np.array([0.1, 0.2, value, 0.0]), "slide": np.zeros(4)}
+    with pytest.raises(DataError, match="'shoulder' is not finite at row 2"):
+        arm.poses(angles)
