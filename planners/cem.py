@@ -105,7 +105,7 @@ class CEM:
                 stopped = len(history) < c.iterations
                 break
         chosen = self.bounded(elites.mean(0))
-        if tried[-1][1].ndim == 2:
+        if tried[-1][1].ndim == 2 and not stopped:  # at the deadline there is no time to compare
             both = torch.stack([self.bounded(mean), chosen])
             costs = lengths(cost(both).float())
             chosen = both[costs.argmin()]

@@ -1,5 +1,7 @@
 """The mean of the samples refitted by least squares."""
 
+import time
+
 import pytest
 import torch
 
@@ -72,6 +74,19 @@ def test_a_fit_that_misleads_is_not_taken():
         plan = CEM(CEMConfig(samples=16, iterations=2, elites=4), seed).plan(rough)
         mean = CEM(CEMConfig()).bounded(plan.elites.mean(0))
         assert rough(plan.actions[None]).norm() <= rough(mean[None]).norm() + 1e-6
+
+
+def test_at_the_deadline_nothing_more_is_imagined():
+    calls = []
+
+    def slow(actions):
+        calls.append(len(actions))
+        time.sleep(0.05)
+        return vectors_towards(torch.zeros(7))(actions)
+
+    plan = CEM(CEMConfig(samples=16, iterations=2, elites=4, deadline_s=0.01)).plan(slow)
+    assert plan.stopped_early
+    assert calls == [16]
 
 
 class Outcomes:
