@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from arm_worldmodel.running import Result as Result
     from arm_worldmodel.running import run as run
     from planners.config import CEMConfig as CEM
+    from planners.config import ReleasedConfig as ReleasedCEM
     from planners.own_cost import token_distance as token_distance
     from robot_data.loop import Decision as Decision
     from robot_data.schema import Episode as Episode
@@ -41,6 +42,7 @@ _PLACES = {
     "Episode": ("robot_data.schema", "Episode"),
     "Limits": ("robots.limits", "Limits"),
     "Model": ("arm_worldmodel.model", "Model"),
+    "ReleasedCEM": ("planners.config", "ReleasedConfig"),
     "Result": ("arm_worldmodel.running", "Result"),
     "connect": ("robots.connect", "connect"),
     "load": ("arm_worldmodel.model", "load"),
@@ -50,8 +52,8 @@ _PLACES = {
 }
 
 __all__ = [
-    "CEM", "Agent", "CameraConfig", "Dataset", "Decision", "Episode", "Limits", "Model", "Result",
-    "connect", "load", "make", "run", "token_distance",
+    "CEM", "Agent", "CameraConfig", "Dataset", "Decision", "Episode", "Limits", "Model",
+    "ReleasedCEM", "Result", "connect", "load", "make", "run", "token_distance",
 ]
 
 

@@ -22,10 +22,12 @@ from planners.config import (
     EmbeddingConfig,
     HierarchyConfig,
     ObjectiveConfig,
+    ReleasedConfig,
 )
 from planners.hierarchy import HierarchicalAgent
 from planners.load import planning_parts
 from planners.own_cost import OwnCost
+from planners.released import released_parts
 from robot_data.loop import Decision, Step
 from worldmodel.models import MissingPart
 
@@ -40,11 +42,13 @@ class Agent:
     """
 
     def __init__(
-        self, model: Model, planner: CEMConfig | None = None, cost: OwnCost | None = None,
-        goal: Goal = "auto", calibration: Calibration | str | os.PathLike[str] | None = None,
-        **settings: Any,
+        self, model: Model, planner: CEMConfig | ReleasedConfig | None = None,
+        cost: OwnCost | None = None, goal: Goal = "auto",
+        calibration: Calibration | str | os.PathLike[str] | None = None, **settings: Any,
     ) -> None:
-        """planner: search effort and bounds, ``awm.CEM(samples=200)``.
+        """planner: search effort and bounds, ``awm.CEM(samples=200)``; ``awm.ReleasedCEM()`` plans
+        as published with V-JEPA 2-AC (``planners.released``), and of all else here takes
+        ``memory_mb`` alone.
 
         cost: ``cost(tokens [S, N, D], states [S, 7], goal) -> [S]`` for imagined tokens
         (normalised, float32) and hand states (robot base frame: m, rad, closedness);
@@ -66,8 +70,17 @@ class Agent:
         self.model, self.cost, self.goal = model, cost, goal
         if goal not in ("auto", "subgoals", "single"):
             raise ValueError(f"unknown goal '{goal}'; valid: auto, subgoals, single")
-        config = AgentConfig(cem=planner or CEMConfig())
-        self.config = config = with_keywords(config, settings)
+        self.planner = planner or CEMConfig()
+        self._alone: HierarchicalAgent | None = None
+        self._painter: StepPainter | None = None
+        if isinstance(self.planner, ReleasedConfig):
+            self._check_released(settings, calibration)
+            nets = model.models.encoder, model.models.predictor
+            made = released_parts(*nets, self.planner, settings.get("memory_mb"))
+            self.config = made[2].config
+            self._images = self._agent = PlanningAgent(*made)
+            return
+        self.config = config = with_keywords(AgentConfig(cem=self.planner), settings)
         embeds = config.objective.distance == "embedding" and cost is None
         parts = model.models
         if embeds and not parts.has("readout"):
@@ -82,7 +95,6 @@ class Agent:
         readout = parts.readout if parts.has("readout") else None
         made = planning_parts(parts.encoder, parts.predictor, readout, config, calibration, cost)
         self._images = PlanningAgent(*made)
-        self._alone: HierarchicalAgent | None = None
         if goal != "subgoals" and embeds and (goal == "single" or parts.has("subgoals")):
             self._alone = HierarchicalAgent(
                 *made, parts.subgoals, HierarchyConfig(), last_only=True
@@ -92,7 +104,15 @@ class Agent:
                 "goal='single' sets sub-goals in the embedding; leave distance='embedding'"
             )
         self._agent: PlanningAgent | HierarchicalAgent = self._images
-        self._painter: StepPainter | None = None
+
+    def _check_released(self, settings: Mapping[str, Any], calibration: Any) -> None:
+        idle = {*settings} - {"memory_mb"}
+        idle |= {"cost"} if self.cost is not None else set()
+        idle |= {"calibration"} if calibration is not None else set()
+        if idle:
+            raise ValueError(f"{', '.join(sorted(idle))}: no effect with planner=ReleasedCEM()")
+        if self.goal == "single":
+            raise ValueError("goal='single' sets sub-goals; ReleasedCEM() plans towards images")
 
     def _check_own_cost(self, settings: Mapping[str, Any]) -> None:
         idle = UNUSED & settings.keys()
@@ -140,4 +160,4 @@ class Agent:
 
     def __repr__(self) -> str:
         cost = "" if self.cost is None else f", cost={getattr(self.cost, '__name__', self.cost)}"
-        return f"Agent({self.model!r}, planner={self.config.cem}{cost}, goal={self.goal!r})"
+        return f"Agent({self.model!r}, planner={self.planner}{cost}, goal={self.goal!r})"

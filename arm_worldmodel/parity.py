@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,15 +11,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from planners.config import ReleasedConfig
+from planners.released import ReleasedCEM, distance
 from robot_data.pose import diff
 from worldmodel.checkpoint import CheckpointError
 from worldmodel.config import EncoderConfig, PredictorConfig
 from worldmodel.encoder import Encoder, normalise_tokens
 from worldmodel.losses import post_training_losses
 from worldmodel.predictor import Predictor
+from worldmodel.published_order import PublishedImagination
 from worldmodel.rollout import rollout
 
-NOT_COMPARED = ("cem_action",)  # the released planner's own random stream; see docs
+CEM = ReleasedConfig(samples=64, iterations=6, max_move_m=0.075)  # of cem_action
+CEM_SEED = 123
 INPUTS = ("video", "actions", "states", "extrinsics")
 
 
@@ -102,7 +107,7 @@ def whole(encoder: Encoder, predictor: Predictor, given: dict[str, Tensor]) -> d
     predicted = predictor(tokens, actions, states, extrinsics)
     rolled, rolled_states = rollout(predictor, tokens[:, :1], states[:, :1], actions, extrinsics)
     forced, rolled_loss = post_training_losses(predictor, tokens, actions, states, extrinsics)
-    return {
+    found = {
         "video_tokens": encoder(given["video"]).flatten(1, 2),
         "frame_tokens": raw,
         "frame_tokens_normalized": tokens,
@@ -115,5 +120,20 @@ def whole(encoder: Encoder, predictor: Predictor, given: dict[str, Tensor]) -> d
         "loss_rollout": rolled_loss.reshape(1),
         "pose_diff": torch.from_numpy(diff(states[0, 0].double(), states[0, 1].double()))[None],
     }
+    if extrinsics is None:  # the published planner has none
+        found["cem_action"] = released_action(
+            predictor, given["frame_tokens_normalized"][0], states[0, 0]
+        )
+    return found
 
 
+def released_action(
+    predictor: Predictor, tokens: Tensor, state: Tensor, config: ReleasedConfig = CEM,
+    seed: int = CEM_SEED,
+) -> Tensor:
+    """The plan [H, 7] of the released planner from the first of ``tokens`` [T, N, D], seen in
+    ``state`` [7], towards the last."""
+    imagination = PublishedImagination(predictor)
+    context = imagination.context(tokens[:1], state[None])
+    cost = partial(imagination.score, context, cost=partial(distance, goal=tokens[-1]))
+    return ReleasedCEM(config, seed=seed).plan(cost).actions

@@ -62,6 +62,53 @@ class CEMConfig:
 
 
 @dataclass(frozen=True)
+class AxisConfig:
+    """Axes that the released planner does not search: every sample has this change on them."""
+
+    x_m: float | None = None  # along x of the robot base [m]; null: searched
+    y_m: float | None = None  # along y [m]; null: searched
+    z_m: float | None = None  # along z [m]; null: searched
+    closedness: float | None = None  # of the gripper; null: searched
+
+    def given(self) -> dict[int, float]:
+        """Values of the axes that are not searched, by number: x, y, z, closedness."""
+        values = enumerate((self.x_m, self.y_m, self.z_m, self.closedness))
+        return {axis: value for axis, value in values if value is not None}
+
+
+@dataclass(frozen=True)
+class ReleasedConfig:
+    """The planner published with V-JEPA 2-AC; defaults are those of its world_model_wrapper.py.
+
+    It searches translations and the gripper, never rotations, in float32, by the mean absolute
+    difference of tokens.
+    """
+
+    samples: int = 400  # action sequences drawn in each iteration
+    iterations: int = 10  # rounds of sampling and refitting
+    elites: int = 10  # cheapest sequences that the next distribution is fitted to
+    horizon: int = 2  # actions in a sequence [control steps]
+    momentum_mean: float = 0.15  # share of the old mean of translations that is kept
+    momentum_std: float = 0.15  # share of their old standard deviation that is kept
+    momentum_mean_grip: float = 0.15  # share of the old mean of the gripper that is kept
+    momentum_std_grip: float = 0.15  # share of its old standard deviation that is kept
+    max_move_m: float = 0.05  # largest translation of an action, each axis [m]
+    close_from: int | None = None  # actions of a sequence from this one on close; null: searched
+    axis: AxisConfig = field(default_factory=AxisConfig)
+    # steps for each image of a sequence, the last number for all further ones, as in the paper;
+    # a single image is planned for until the episode ends
+    steps: tuple[int, ...] = (4, 10, 4)
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.elites <= self.samples:
+            raise ValueError(f"elites {self.elites} must be 2 to samples {self.samples}")
+        if min(self.iterations, self.horizon) < 1:
+            raise ValueError("iterations and horizon must be at least 1")
+        if not self.steps or min(self.steps) < 1:
+            raise ValueError(f"steps {list(self.steps)} must be numbers of 1 or more")
+
+
+@dataclass(frozen=True)
 class EmbeddingConfig:
     """The embedding of latents that the cost measures distances in, all in metres."""
 
@@ -149,11 +196,11 @@ class AgentConfig:
 ENGINE = ("memory_mb", "compile", "int8")  # of AgentConfig: how the predictor computes
 BOUNDS = ("max_move_m", "max_turn_rad", "max_grip")  # of CEMConfig
 
-WORLD_MODEL = ("planner", "flat", "hierarchical")  # of Policy
+WORLD_MODEL = ("planner", "flat", "hierarchical", "released")  # of Policy
 SERVO = ("servo", "hierarchical_servo")  # of Policy
 Policy = Literal[
-    "planner", "flat", "hierarchical", "servo", "hierarchical_servo", "random", "stand_still",
-    "inverse_dynamics", "simulator_embedding", "simulator_state",
+    "planner", "flat", "hierarchical", "released", "servo", "hierarchical_servo", "random",
+    "stand_still", "inverse_dynamics", "simulator_embedding", "simulator_state",
 ]
 Goal = Literal["subgoals", "single"]
 ImaginedBy = Literal["trained", "random", "shuffled"]
@@ -165,6 +212,7 @@ class PolicyConfig:
 
     planner: CEM with the world model, with its own sub-goals when it is given a single goal image.
     flat: the same without its own sub-goals; hierarchical: with them towards every goal image.
+    released: the planner published with V-JEPA 2-AC, as it is, with the settings released.*.
     servo, hierarchical_servo: the sub-goals of planner and of hierarchical, but no world model: a
     straight line to the hand pose read from the goal image or of the sub-goal.
     inverse_dynamics, random, stand_still: do not plan.
@@ -186,11 +234,14 @@ class PolicyConfig:
     predictor: ImaginedBy = "trained"
     blind: bool = False  # the camera shows black to the agent; the goal images are real
     agent: AgentConfig = field(default_factory=AgentConfig)
+    released: ReleasedConfig = field(default_factory=ReleasedConfig)
     hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
 
     @property
     def reads(self) -> bool:
         """Whether a readout is loaded."""
+        if self.policy == "released":
+            return False
         embeds = self.agent.objective.distance == "embedding"
         return embeds or self.readout is not None or self.policy in SERVO
 
@@ -205,6 +256,13 @@ class PolicyConfig:
         """Settings without effect beside the others, and why (``configs.settings``)."""
         why, cem = f"policy={self.policy}", self.agent.cem
         found = {}
+        if self.policy == "released":
+            found.update(dict.fromkeys(("calibration", "readout", "hierarchy"), why))
+            found.update(idle_but(self.agent, "agent", ("memory_mb",), why))
+            if self.goal == "single":
+                found["released.steps"] = "goal=single has one image"
+            return found
+        found["released"] = why
         if self.policy not in WORLD_MODEL:
             found["predictor"] = why
         if self.policy == "simulator_state":

@@ -15,6 +15,7 @@ from planners.memory import WORTH_TELLING, decision_seconds, require_memory
 from planners.oracle import SimulatedImages, SimulatedStates, Simulator, TrueGoals
 from planners.own_cost import OwnCost, OwnGoals
 from planners.perception import Perception
+from planners.released import released_parts
 from planners.search import ImaginedOutcomes, Search, imagination_of
 from planners.servo import ServoAgent
 from robot_data.loop import Agent
@@ -89,7 +90,10 @@ def _sighted_agent(config: PolicyConfig, env: Simulator | None) -> Agent:
     predictor = loaded.predictor
     if config.predictor == "random":
         predictor = untrained(predictor)
-    parts = planning_parts(encoder, predictor, readout, agent, calibration)
+    if config.policy == "released":
+        parts = released_parts(encoder, predictor, config.released, agent.memory_mb)
+    else:
+        parts = planning_parts(encoder, predictor, readout, agent, calibration)
     if config.predictor == "shuffled":
         outcomes = parts[2].outcomes
         assert isinstance(outcomes, ImaginedOutcomes)

@@ -68,6 +68,19 @@ class ImaginedOutcomes:
         return self.imagination.score(context, self.perception.actions_to_model(actions), judged)
 
 
+class Solver(Protocol):
+    """Searches for the cheapest action sequence."""
+
+    def reset(self, seed: int) -> None:
+        """A new episode begins; ``seed`` draws the samples."""
+        ...
+
+    def plan(self, cost: Callable[[Tensor], Tensor], began: float | None = None) -> Plan:
+        """Minimises ``cost(actions [S, T, 7]) -> [S]``; a deadline counts from ``began``
+        (time.monotonic)."""
+        ...
+
+
 def imagination_of(predictor: Predictor, config: AgentConfig) -> Imagination:
     """A copy of ``predictor`` for planning, in the precision of ``config``."""
     engine = QuantisedImagination if config.int8 else Imagination
@@ -84,10 +97,13 @@ def spread_actions(cem: CEMConfig, count: int = 8) -> Tensor:
 class Search:
     """CEM over the cost of what actions lead to; ``budget`` says what search there is time for."""
 
-    def __init__(self, outcomes: Outcomes, config: AgentConfig) -> None:
+    def __init__(
+        self, outcomes: Outcomes, config: AgentConfig, solver: Solver | None = None
+    ) -> None:
+        """solver: searches in the place of the CEM of ``config``."""
         self.outcomes, self.config = outcomes, config
         self.budget = Budget(config.cem, 0.0, 0.0, config.cem)
-        self.cem = CEM(config.cem)
+        self.cem: Solver = CEM(config.cem) if solver is None else solver
 
     @torch.inference_mode()
     def fit(self, perception: Perception, cost_towards: Callable[[Tensor], Cost]) -> Budget:

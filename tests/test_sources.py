@@ -19,6 +19,7 @@ from worldmodel.predictor import Predictor
 
 TOKENS_ONLY = ["agent.objective.distance=l1"]
 FEW = ["agent.cem.samples=4", "agent.cem.elites=2", "agent.cem.iterations=1"]
+RELEASED = ["policy=released", "released.samples=2", "released.elites=2", "released.iterations=1"]
 WINDOWS = ["episodes=2", "windows=1", "candidates=4", "side=3", "horizon=1"]
 ONE_STEP = ["readout_train.steps=1", "readout_train.batch_size=4"]
 
@@ -151,6 +152,22 @@ def test_evaluate_renders_as_the_model_takes_pictures(run, tmp_path):
     (name,) = EpisodeStore(tmp_path / "store").names()
     assert EpisodeStore(tmp_path / "store").read(name).images.shape[1:] == (256, 256, 3)
     assert "resized" not in said
+
+
+@pytest.mark.parametrize("source", ["shipped", META])
+def test_the_released_planner_takes_weights_with_no_readout(run, place, tmp_path, source):
+    one = ("task=reach", "max_steps=1", *RELEASED)
+    for name, words in {
+        "plan": ("seed=50000000", *one),
+        "evaluate": ("first_seed=50000000", "episodes=1", "workers=1", *one),
+        "replay": (f"data={place}/store", "shown=0", *WINDOWS, *RELEASED),
+    }.items():
+        code, said = run(name, source, f"out={tmp_path}/{name}", *words)
+        assert code == 0, said
+    decided = json.loads((tmp_path / "replay" / "report.json").read_text())["windows"]
+    planned = np.array([w["planned"] for found in decided.values() for w in found])
+    assert np.abs(planned[:, :3]).max() <= 0.05
+    assert not planned[:, 3:6].any()
 
 
 def test_a_camera_of_another_size_is_fitted_to_the_model(run, tmp_path):

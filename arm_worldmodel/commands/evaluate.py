@@ -47,7 +47,8 @@ class Settings(PolicyConfig):
         if self.suite is not None:
             found.update(dict.fromkeys(
                 ("task", "simulator", "policy", "goal", "calibration", "readout", "predictor",
-                 "blind", "max_steps", "arm.task.name", "arm.task.subgoals", "arm.scene.object"),
+                 "released", "blind", "max_steps", "arm.task.name", "arm.task.subgoals",
+                 "arm.scene.object"),
                 f"each row of suite={self.suite} has its own",
             ))
             if self.suite == "search":

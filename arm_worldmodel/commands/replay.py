@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from arm_worldmodel.config import DiagnosisConfig
-from planners.config import AgentConfig, PolicyConfig
+from configs.settings import idle_but
+from planners.config import AgentConfig, PolicyConfig, ReleasedConfig
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Settings(DiagnosisConfig):
     frame and its action is compared with the recorded one; and all that ``diagnose`` measures on
     recordings.
 
-    Meta's vjepa2-ac-vitg.pt has no readout: agent.objective.distance=l1 plans by tokens alone.
+    Meta's vjepa2-ac-vitg.pt has no readout: agent.objective.distance=l1 plans by tokens alone, and
+    policy=released as published with it.
     """
 
     out: str = "outputs/replay"  # folder of the figures and the report
@@ -24,12 +26,17 @@ class Settings(DiagnosisConfig):
     checkpoint: str = "shipped"
     ahead: int = 1  # frames between a window's first frame and its goal
     shown: int = 2  # episodes written for rerun
+    policy: Literal["planner", "released"] = "planner"  # ours, or that published with V-JEPA 2-AC
     agent: AgentConfig = field(default_factory=AgentConfig)
+    released: ReleasedConfig = field(default_factory=ReleasedConfig)
 
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
         one = "every window is one decision towards one image"
-        return {"agent.subgoals": one, "agent.cem.warm_start": one}
+        if self.policy == "released":
+            why = "policy=released"
+            return {**idle_but(self.agent, "agent", ("memory_mb",), why), "released.steps": one}
+        return {"released": "policy=planner", "agent.subgoals": one, "agent.cem.warm_start": one}
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -55,19 +62,24 @@ def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.report import write_report
     from planners.agent import PlanningAgent
     from planners.load import load_models, planning_parts
+    from planners.released import released_parts
     from robot_data.episodes import EpisodeStore
     from robot_data.recording import viewer
     from robot_data.replay import ReplayEnv
     from worldmodel.device import copied
     from worldmodel.progress import Progress
 
-    models = load_models(PolicyConfig(checkpoint=settings.checkpoint, agent=settings.agent))
+    policy, search = settings.policy, settings.agent
+    models = load_models(PolicyConfig(policy, checkpoint=settings.checkpoint, agent=search))
     readout = models.readout if models.has("readout") else None
     cache = fill_cache(settings.data, models.encoder)
     episodes = cache.episodes()[: settings.episodes]
     env = ReplayEnv(EpisodeStore(settings.data), settings.ahead)
-    parts = planning_parts(models.encoder, models.predictor, readout, settings.agent)
-    agent = PlanningAgent(*parts)
+    nets = models.encoder, models.predictor
+    if policy == "released":
+        agent = PlanningAgent(*released_parts(*nets, settings.released, search.memory_mb))
+    else:
+        agent = PlanningAgent(*planning_parts(*nets, readout, search))
     fast = copied(models.predictor, torch.bfloat16)
     painter = painter_of(fast, settings.checkpoint)
     out = Path(settings.out)
