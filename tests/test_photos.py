@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from conftest import smooth_images
 from PIL import Image
 
 import arm_worldmodel as awm
 from arm_worldmodel.cli import main
-from conftest import smooth_images
 from robot_data.images import read_picture
 from robot_data.schema import DataError
 from robots.goals import load_goals
