@@ -10,6 +10,7 @@ from PIL import Image
 
 import arm_worldmodel as awm
 from arm_worldmodel.cli import main
+from planners.goals import GoalImages
 from robot_data.images import read_picture
 from robot_data.schema import DataError
 from robots.goals import load_goals
@@ -69,10 +70,11 @@ def test_a_run_takes_photos_by_name(photo):
 def test_the_planner_sees_a_photo_as_it_sees_its_pixels(photo):
     path, _ = photo
     agent = awm.Agent(awm.load("shipped", device="cpu"), goal="subgoals")
-    seen = []
+    goals, seen = agent._images.goals, []
+    assert isinstance(goals, GoalImages)
     for goal in (str(path), read_picture(path), [path]):
         agent.reset(goal)
-        seen.append(agent._images.goals[0].tokens)
+        seen.append(goals[0].tokens)
     torch.testing.assert_close(seen[0], seen[1])
     torch.testing.assert_close(seen[0], seen[2])
 

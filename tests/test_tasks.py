@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from importlib.util import find_spec
+from typing import Any
 
+import mujoco
 import numpy as np
 import pytest
 from gymnasium.utils.seeding import np_random
@@ -39,7 +41,7 @@ def arm():
     """Makes simulated arms by task, simulator and settings; all are closed when the test ends."""
     made = []
 
-    def open_arm(task, simulator="mujoco", **settings):
+    def open_arm(task, simulator: Any = "mujoco", **settings):
         made.append(make(task, simulator, **settings))
         return made[-1].unwrapped
 
@@ -145,12 +147,14 @@ def test_nothing_is_in_the_way_of_what_a_task_asks(task):
     for seed in range(40):
         draw = tasks.draw_episode(config, np_random(seed)[0])
         goal = tasks.TASKS[task]().goal_xy(draw)
+        assert draw.second_xy_yaw is not None
         second = np.array(draw.second_xy_yaw[:2])
         for point in np.linspace(draw.object_xy_m, goal, 30):
             assert np.linalg.norm(second - point) > 0.11
         if task.startswith("push"):
             assert np.linalg.norm(np.subtract(draw.object_xy_m, goal)) >= config.goal_distance_m
         if task == "push_around":
+            assert draw.obstacle_xy_yaw is not None
             ends = np.array([draw.object_xy_m, goal])
             middle = np.array(draw.obstacle_xy_yaw[:2])
             assert np.linalg.norm(ends - middle, axis=1).min() > 0.095
@@ -201,6 +205,7 @@ def test_a_disturbed_episode_has_more_steps():
     limits = []
     for disturbance in (False, True):
         env = make("reach", disturbance=disturbance, image_size=32)
+        assert env.spec is not None
         limits.append(env.spec.max_episode_steps)
         env.close()
     assert limits == [20, 20 + tasks.DISTURBED_STEPS]
@@ -240,18 +245,17 @@ def test_who_sees_the_object_moved_still_solves_the_task(arm, task):
 
 def pixels(env, bodies):
     """How many pixels of the present picture show one of ``bodies``."""
-    import mujoco
-
     renderer = env._renderer
     renderer.enable_segmentation_rendering()
     renderer.update_scene(env.data, camera="exo")
     shown = renderer.render()
     renderer.disable_segmentation_rendering()
-    geoms = shown[..., 0][shown[..., 1] == int(mujoco.mjtObj.mjOBJ_GEOM)]
+    geoms = shown[..., 0][shown[..., 1] == GEOM]
     names = [env.model.body(env.model.geom_bodyid[g]).name for g in geoms]
     return sum(name.startswith(bodies) for name in names)
 
 
+GEOM = int(mujoco.mjtObj.mjOBJ_GEOM)  # pyright: ignore[reportAttributeAccessIssue]
 HAND = ("left_", "right_", "base")  # of the gripper
 
 
@@ -317,8 +321,8 @@ def test_the_lamp_of_a_goal_picture_is_a_little_different_from_the_starts(arm, s
 
 
 def test_a_person_turns_an_object_in_any_way():
-    turns = [tasks.draw_episode(tasks.TaskConfig(), np_random(s)[0]).picture.placed_yaw_rad
-             for s in range(60)]
+    draws = [tasks.draw_episode(tasks.TaskConfig(), np_random(s)[0]) for s in range(60)]
+    turns = [draw.picture.placed_yaw_rad for draw in draws if draw.picture is not None]
     assert min(turns) < -2.5
     assert max(turns) > 2.5
 
@@ -345,6 +349,7 @@ def test_a_second_object_stands_in_every_task():
     env = make_env("mujoco", config)
     env.reset(seed=SEED, options={"goal": False})
     assert list(env.things) == ["object", "distractor0", "second_object"]
+    assert env.draw.second_xy_yaw is not None
     np.testing.assert_allclose(
         env.pose_of("second_object")[:2], env.draw.second_xy_yaw[:2], atol=2e-3
     )
