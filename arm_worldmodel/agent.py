@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -26,8 +27,8 @@ from planners.config import (
 from planners.hierarchy import HierarchicalAgent
 from planners.load import planning_parts
 from planners.own_cost import OwnCost
-from robot_data.pictures import read_picture
 from robot_data.loop import Decision, Step
+from robot_data.pictures import read_picture
 from worldmodel.models import MissingPart
 
 Goal = Literal["auto", "subgoals", "single"]
@@ -114,7 +115,8 @@ class Agent:
         ):
             goals = [goals]
         images: Sequence[Any] = [
-            read_picture(goal) if isinstance(goal, str | os.PathLike) else goal for goal in goals
+            read_picture(Path(goal)) if isinstance(goal, str | os.PathLike) else goal
+            for goal in goals
         ]
         alone = self._alone is not None and (self.goal == "single" or len(images) == 1)
         self._agent = self._alone if alone and self._alone is not None else self._images

@@ -21,8 +21,8 @@ from arm_worldmodel.notebook import display
 from arm_worldmodel.pictures.trace import Trace
 from arm_worldmodel.pictures.video import shots, write_animation, write_video
 from arm_worldmodel.report import wilson_95
-from robot_data.pictures import read_picture
 from robot_data.loop import Agent, EpisodeResult, StepPictures, Subscriber, run_episode
+from robot_data.pictures import read_picture
 from worldmodel.progress import Progress
 
 FIRST_SEED = 50_000_000  # episodes to choose and tune on; no shipped weights have seen them
@@ -77,7 +77,7 @@ def _goal_images(
         return goals
     if isinstance(goals, str | os.PathLike):
         goals = [goals]
-    return [read_picture(g) if isinstance(g, str | os.PathLike) else g for g in goals]
+    return [read_picture(Path(g)) if isinstance(g, str | os.PathLike) else g for g in goals]
 
 
 @dataclass(frozen=True, repr=False)
