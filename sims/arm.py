@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 MAX_DRAWS = 8  # of an episode whose goal the scripted way does not bring about
 CLOSING_STEPS = 500  # of physics, for open fingers to close
 PARKED_QPOS = np.array([-2.2, -0.6, 0.0, -2.4, 0.0, 2.0, 0.785])  # [rad], turned away, hand up
+MOST_WAITING = 10  # control steps, until a picture is taken
 LOW_HAND_M = 0.20  # a lower hand may touch what stands on the table
 APART_M = 0.12  # between hand and things that are not to touch
 MOVED_AWAY_M = 0.06  # least way of an object that is moved, and its least distance to its goal
@@ -195,6 +196,7 @@ class Arm(Rig):
         intended = self.task.intended(self, self.draw)
         if alone:
             self._take_hand_away(tasks.goal_hand(config))
+            self._wait_for_rest()
             photograph(name)
         self.draw = replace(self.draw, goal_object_m=tuple(self.object_pose[:3]))
         judged = self.task.judge(self, self.draw)
@@ -243,6 +245,13 @@ class Arm(Rig):
             self._follow(waypoints.Waypoint("away", place, 15))
         else:
             self._track(PARKED_QPOS, 15 * self._substeps)
+            self._settle(self._substeps)
+
+    def _wait_for_rest(self) -> None:
+        """A cylinder that was pushed may stagger for a while."""
+        for _ in range(MOST_WAITING):
+            if self.object_speed_m_s <= tasks.REST_M_S:
+                return
             self._settle(self._substeps)
 
     def _uncovering_place(self) -> Array:

@@ -27,8 +27,8 @@ Array = NDArray[np.float64]
 
 LOWEST_M = 0.045  # closed fingers reach 3 cm below the tool centre point, and flare 1 cm above it
 FINGERS_M = 0.013  # from the tool centre point to the side of closed fingers
-BEHIND_M = 0.03  # gap between fingers and object where the hand comes down
-PUSH_M = 0.04  # of the object in one control step
+BEHIND_M = 0.015  # gap between fingers and object where the hand comes down
+PUSH_M = 0.025  # of the object in one control step; faster, tall things fall over
 ARRIVED_M = 0.012  # from where the object is to go, in the scripted way
 NEAR_M = 0.025  # nearer than this the hand does not come down anew
 ASIDE_M = 0.012  # a hand further than this from behind the object comes down anew
@@ -157,6 +157,8 @@ def push_waypoints(
             yield Waypoint("pushed", _pose(there + (step - contact) * towards, low, yaw), 2)
             pushes += 1
         if down:
+            if last:
+                yield Waypoint("stopped", _pose(scene.state[:2], low, yaw), 1)
             hand = scene.state[:2]
             back = hand - scene.object_pose[:2]
             hand = hand + RETREAT_M * back / max(float(np.linalg.norm(back)), 1e-6)

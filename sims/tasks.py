@@ -29,6 +29,7 @@ from sims.push_tasks import Push, PushAround
 from sims.task import (
     MOVED_M,
     PLACE_M,
+    REST_M_S,
     Task,
     TaskScene,
     came_to_its_place,
@@ -44,10 +45,10 @@ from sims.task import (
 from sims.waypoints import Waypoint
 
 __all__ = [
-    "BLOCKED_M", "DOWN_RPY", "LIFT_M", "MAX_STEPS", "MOVED_M", "PLACE_M", "REACH_M", "TASKS",
-    "VJEPA2_AC", "EpisodeDraw", "PickAndPlace", "TaskConfig", "TaskName", "TaskScene", "check_task",
-    "draw_episode", "goal_hand", "grasp_height_m", "is_held", "make_task", "max_steps",
-    "one_image", "pick_waypoints",
+    "BLOCKED_M", "DOWN_RPY", "LIFT_M", "MAX_STEPS", "MOVED_M", "PLACE_M", "REACH_M", "REST_M_S",
+    "TASKS", "VJEPA2_AC", "EpisodeDraw", "PickAndPlace", "TaskConfig", "TaskName", "TaskScene",
+    "check_task", "draw_episode", "goal_hand", "grasp_height_m", "is_held", "make_task",
+    "max_steps", "one_image", "pick_waypoints",
 ]
 
 VJEPA2_AC = ("reach", "grasp", "reach_with_object", "pick_and_place")  # the paper's tasks
