@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +30,7 @@ from planners.load import planning_parts
 from planners.own_cost import OwnCost
 from planners.released import released_parts
 from robot_data.loop import Decision, Step
+from robot_data.pictures import read_picture
 from worldmodel.models import MissingPart
 
 Goal = Literal["auto", "subgoals", "single"]
@@ -122,16 +124,20 @@ class Agent:
             raise ValueError("goal='single' sets sub-goals in the embedding; leave out cost")
 
     def reset(self, goals: Any, seed: int = 0) -> None:
-        """Start an episode towards ``goals``: images in order, or one image, each a PIL image or an
-        array uint8 [h, w, 3] of any size; ``seed`` draws the samples.
+        """Start an episode towards ``goals``: images in order, or one image, each a PIL image, an
+        array uint8 [h, w, 3] of any size, or the name of a PNG or JPEG file; ``seed`` draws the
+        samples.
 
         Raises ``DataError`` for what is no image.
         """
-        if isinstance(goals, Image.Image) or (
+        if isinstance(goals, Image.Image | str | os.PathLike) or (
             isinstance(goals, np.ndarray) and goals.ndim in (2, 3)
         ):
             goals = [goals]
-        images: Sequence[Any] = list(goals)
+        images: Sequence[Any] = [
+            read_picture(Path(goal)) if isinstance(goal, str | os.PathLike) else goal
+            for goal in goals
+        ]
         alone = self._alone is not None and (self.goal == "single" or len(images) == 1)
         self._agent = self._alone if alone and self._alone is not None else self._images
         self._agent.reset(images, seed)

@@ -34,7 +34,7 @@ from robot_data.recording import EpisodeWriter
 from sims.arm import Arm, ArmConfig
 from sims.make import Simulator, arm_for, make_env
 from sims.parallel import Pool, run_parallel
-from sims.tasks import MAX_STEPS
+from sims.tasks import max_steps
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def run_job(job: Job, keep: Keep) -> Outcome:
                     "control_hz": env.config.control_hz}
             watchers.append(EpisodeWriter(store, name, meta))
     result = run_episode(
-        env, agent, job.seed, cell.max_steps or MAX_STEPS[cell.task], cell.policy.goal,
+        env, agent, job.seed, cell.max_steps or max_steps(env.config.task), cell.policy.goal,
         watchers, job.planner_seed,
     )
     if keeper is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from arm_worldmodel.pictures.trace import Trace
 from arm_worldmodel.pictures.video import shots, write_animation, write_video
 from arm_worldmodel.report import wilson_95
 from robot_data.loop import Agent, EpisodeResult, StepPictures, Subscriber, run_episode
+from robot_data.pictures import read_picture
 from worldmodel.progress import Progress
 
 FIRST_SEED = 50_000_000  # episodes to choose and tune on; no shipped weights have seen them
@@ -29,7 +31,7 @@ MOST_FILMS = 10  # episodes whose pictures are kept
 
 def run(
     env: gymnasium.Env[Any, Any], agent: Agent, episodes: int = 5, seed: int = FIRST_SEED,
-    goals: str | Sequence[NDArray[np.uint8]] = "subgoals", max_steps: int | None = None,
+    goals: str | os.PathLike[str] | Sequence[Any] = "subgoals", max_steps: int | None = None,
     watch: Callable[[int], Sequence[Subscriber]] | None = None,
     imagine: StepPictures | None = None,
 ) -> Result:
@@ -39,7 +41,9 @@ def run(
     actions float64 [7] (``robot_data.schema``) and an ``info`` as ``robot_data.loop.run_episode``
     says.  agent: anything with ``reset(goals, seed)`` and ``act(observation) -> Decision``.
     goals: "subgoals" are all goal images of the environment in their order, "single" only the
-    last; or the goal images themselves, the same in every episode.  max_steps: most control
+    last; or the goal images themselves, the same in every episode: arrays uint8 [h, w, 3] or names
+    of PNG or JPEG files, or one such file.  The environment still judges by its own goal.
+    max_steps: most control
     steps of an episode; None: the environment's own time limit.  watch: called with an episode's
     seed, makes further subscribers (``robot_data.recording``).  imagine: makes pictures of what was
     imagined in a step, which the film then shows too; ``agent.pictures`` of an ``awm.Agent``.
@@ -55,14 +59,25 @@ def run(
     title = type(env.unwrapped).__name__
     if spec is not None:
         title = str(spec.kwargs.get("task", spec.id))
+    given = _goal_images(goals)
     results, traces = [], []
     for number in Progress(range(seed, seed + episodes), desc="run", unit="episode"):
         trace = Trace(title, imagine=imagine if len(traces) < MOST_FILMS else None)
         watchers = [trace, *(watch(number) if watch else ())]
-        results.append(run_episode(env, agent, number, limit, goals, watchers))
+        results.append(run_episode(env, agent, number, limit, given, watchers))
         if len(traces) < MOST_FILMS:
             traces.append(trace)
     return Result(title, tuple(results), tuple(traces))
+
+
+def _goal_images(
+    goals: str | os.PathLike[str] | Sequence[Any]
+) -> str | list[NDArray[np.uint8]]:
+    if isinstance(goals, str) and goals in ("subgoals", "single", "none"):
+        return goals
+    if isinstance(goals, str | os.PathLike):
+        goals = [goals]
+    return [read_picture(Path(g)) if isinstance(g, str | os.PathLike) else g for g in goals]
 
 
 @dataclass(frozen=True, repr=False)

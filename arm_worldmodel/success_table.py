@@ -32,12 +32,14 @@ from arm_worldmodel.table_text import comparisons, markdown, overview, told_vers
 from planners.load import image_size, parts_of
 from sims.make import arm_for
 from sims.parallel import Pool
-from sims.tasks import PLACE_M, REACH_M
+from sims.tasks import PLACE_M, REACH_M, TASKS
 from worldmodel.models import SHIPPED, weights_hash
 from worldmodel.progress import Progress
 
 # Distance [m] from the goal that counts as reached; of a grasp, what is missing of the lift.
-NEAR_M = {"reach": REACH_M, "grasp": 0.0, "reach_with_object": PLACE_M, "pick_and_place": PLACE_M}
+NEAR_M = {
+    **dict.fromkeys(TASKS, PLACE_M), "reach": REACH_M, "reach_around": REACH_M, "grasp": 0.0,
+}
 DEFAULTS = asdict(Cell("", ""))  # of every setting of a row
 Outcomes = Mapping[str, Sequence[Outcome]]  # of every run, by the name of its cell
 

@@ -11,7 +11,7 @@ from planners.config import Goal, Policy, PolicyConfig
 from sims.arm import ArmConfig
 from sims.make import Simulator
 from sims.scene import ObjectKind
-from sims.tasks import TASKS
+from sims.tasks import VJEPA2_AC
 
 PLANNER = "planner"  # the name of the planner in the rows' names
 OFF, VIEWS = "world model off", "another view"  # what a row is compared for
@@ -68,9 +68,8 @@ class CoreSetting:
         )
 
 
-ALL = tuple(TASKS)
 CORE = (
-    CoreSetting("mujoco", "box", "subgoals", False, ALL),
+    CoreSetting("mujoco", "box", "subgoals", False, VJEPA2_AC),
     CoreSetting("mujoco", "box", "subgoals", True, ("grasp", "pick_and_place"), "hierarchical"),
     CoreSetting("mujoco", "box", "single", False, ("pick_and_place",)),
     CoreSetting("mujoco", "cup", "subgoals", False, ("grasp", "pick_and_place")),

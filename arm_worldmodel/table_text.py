@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sims.tasks import TASKS
+from sims.tasks import TASKS, VJEPA2_AC
 
 Told = Mapping[str, Any]  # a row of the report
 
@@ -17,7 +17,8 @@ def interval_95(row: Told) -> tuple[float, float]:
 
 
 def overview(rows: Sequence[Told]) -> str:
-    """Success rates, one line per setting and one column per task."""
+    """Success rates, one line per setting; a column for each of V-JEPA 2-AC's tasks, and for each
+    other task that has a row."""
     settings: dict[str, dict[str, str]] = {}
     for row in rows:
         setting, _, task = row["name"].rpartition("/")
@@ -28,9 +29,11 @@ def overview(rows: Sequence[Told]) -> str:
         settings.setdefault(setting, {})[task] = (
             f"**{100 * row['success_rate']:.0f}** [{100 * low:.0f}, {100 * high:.0f}]{told}"
         )
-    lines = [f"| success, % | {' | '.join(TASKS)} |", "| --- " * (len(TASKS) + 1) + "|"]
+    given = {task for found in settings.values() for task in found}
+    tasks = [task for task in TASKS if task in VJEPA2_AC or task in given]
+    lines = [f"| success, % | {' | '.join(tasks)} |", "| --- " * (len(tasks) + 1) + "|"]
     for setting, found in settings.items():
-        cells = " | ".join(found.get(task, "") for task in TASKS)
+        cells = " | ".join(found.get(task, "") for task in tasks)
         lines.append(f"| {setting} | {cells} |")
     return "\n".join(lines) + "\n"
 

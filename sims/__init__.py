@@ -11,7 +11,7 @@ from sims import opengl
 NO_PICTURES = opengl.choose()  # why there are none; '': there are
 os.environ.setdefault("LP_NUM_THREADS", "0")
 
-# max_episode_steps: of the longest task (``sims.tasks.MAX_STEPS``); ``sims.make.make`` knows each.
+# max_episode_steps: of the longest task (``sims.tasks.max_steps``); ``sims.make.make`` knows each.
 gymnasium.register(
     id="arm_worldmodel/MujocoArm-v0", entry_point="sims.mujoco_arm:MujocoArm", max_episode_steps=60
 )

@@ -1,60 +1,38 @@
 """A Franka Panda with a Robotiq 2F-85 on a table, as a ``gymnasium.Env``: what every engine shares.
 
 Observation, action, units and frames: ``robot_data.schema``.  One ``step`` is one control
-step (0.2 s at the default 5 Hz) of 2 ms physics.  An action moves the *commanded* pose; the
-arm follows it with servo errors of a few millimetres, which the measured state shows.
+step (0.2 s at the default 5 Hz) of 2 ms physics.  ``sims.rig`` moves the arm; this draws episodes,
+makes goals and judges.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
 from configs.keywords import with_keywords
-from robot_data import pose as pose_math
-from robot_data.schema import check_action
-from robot_data.spaces import action_space, observation_space
 from sims import scene, tasks, waypoints
-from sims.arm_control import HOME_QPOS, ArmKinematics, JointReference
+from sims.arm_control import HOME_QPOS, JointReference
+from sims.rig import CLOSED_DRIVER_RAD, ArmConfig, Rig
+
+__all__ = ["CLOSED_DRIVER_RAD", "Arm", "ArmConfig", "Array"]
 
 Array = NDArray[np.float64]
 
-CLOSED_DRIVER_RAD = 0.8  # driver joint angle of the closed gripper
-GRIPPER_DEADBAND = 0.05  # smaller changes of closedness mean "hold"
 MAX_DRAWS = 8  # of an episode whose goal the scripted way does not bring about
-STALL_GAP = 0.06  # commanded minus measured closedness that shows contact
+CLOSING_STEPS = 500  # of physics, for open fingers to close
+PARKED_QPOS = np.array([-2.2, -0.6, 0.0, -2.4, 0.0, 2.0, 0.785])  # [rad], turned away, hand up
+MOST_WAITING = 10  # control steps, until a picture is taken
+LOW_HAND_M = 0.20  # a lower hand may touch what stands on the table
+APART_M = 0.12  # between hand and things that are not to touch
+MOVED_AWAY_M = 0.06  # least way of an object that is moved, and its least distance to its goal
 
 
-@dataclass(frozen=True)
-class ArmConfig:
-    """The simulated rig."""
-
-    # side of the camera's pictures [px]; null: as the policy's model takes them, 128 where there is
-    # none
-    image_size: int | None = None
-    wrist_camera: bool = False  # add the pictures of a camera at the wrist
-    control_hz: float = 5.0  # control steps in a second [Hz]
-    timestep_s: float = 0.002  # time step of the physics [s]
-    fast_rendering: bool = True  # light meshes, no shadows, no reflections, no multisampling
-    # lower corner of the box that the hand is kept in, base frame [m]
-    workspace_low_m: tuple[float, float, float] = (0.30, -0.28, 0.015)
-    # upper corner of that box [m]
-    workspace_high_m: tuple[float, float, float] = (0.70, 0.28, 0.40)
-    scene: scene.SceneConfig = field(default_factory=scene.SceneConfig)
-    task: tasks.TaskConfig = field(default_factory=tasks.TaskConfig)
-
-    @property
-    def side(self) -> int:
-        """Side of the pictures [pixels]."""
-        return 128 if self.image_size is None else self.image_size
-
-
-class Arm(gymnasium.Env[Any, Any]):
-    """One arm, one table, one object; subclasses bring the engine.
+class Arm(Rig):
+    """One arm, one table, an object and what the task needs; subclasses bring the engine.
 
     ``reset(seed)`` draws the look, the start, the object and the goal from the seed, really
     brings the scene to the goal to take the goal images, and goes back.  ``info`` of ``reset``
@@ -64,8 +42,9 @@ class Arm(gymnasium.Env[Any, Any]):
     ``subgoal_states``: [10] of each sub-goal, commanded state and object position.
 
     ``info`` of every call has ``success``, ``distance_m``, ``object_pose`` [7] (x, y, z [m],
-    quaternion w, x, y, z), ``commanded`` [7], ``held`` and ``links_m`` [L, 3], where the chain
-    of the commanded arm runs, base to tool centre point.  Reward is ``success`` as a float.
+    quaternion w, x, y, z), ``commanded`` [7], ``held``, ``disturbed`` (whether the object has been
+    moved unseen) and ``links_m`` [L, 3], where the chain of the commanded arm runs, base to tool
+    centre point.  Reward is ``success`` as a float.
     The same seed draws the same episode in every engine.
 
     Nothing ends an episode but a ``gymnasium.wrappers.TimeLimit``, which ``sims.make.make`` and
@@ -90,15 +69,12 @@ class Arm(gymnasium.Env[Any, Any]):
                 f"image_size {config.side} is not a multiple of the patch size 16; "
                 "use 128, 224 or 256"
             )
-        self.config = config
-        self.render_mode = render_mode
         self.task = tasks.make_task(config.task)
-        self._kinematics = ArmKinematics(scene.robot_spec(light=False))
-        self._substeps = max(1, round(1.0 / (config.control_hz * config.timestep_s)))
-        self._look: scene.SceneDraw | None = None
+        super().__init__(replace(config, scene=self.task.scene(config.scene)))
+        self.render_mode = render_mode
+        self._obstacle = self.task.obstacle
+        self._fingers_stay_closed = self.task.fingers_stay_closed
         self.subgoal_states: list[Array] = []  # see the class docstring
-        self.observation_space = observation_space(config.side, config.wrist_camera)
-        self.action_space = action_space()
 
     # -- gymnasium ---------------------------------------------------------------------------
 
@@ -122,6 +98,7 @@ class Arm(gymnasium.Env[Any, Any]):
         self._look = scene.draw(self.config.scene, rng)
         self._apply_look(self._look)
         self.draw = tasks.draw_episode(self.config.task, rng)
+        self._steps, self._disturbed = 0, False
         self._place(self.draw)
         if self.task.starts_holding:
             self._pick_up_before_start()
@@ -129,6 +106,10 @@ class Arm(gymnasium.Env[Any, Any]):
     def step(self, action: Array):
         """Advance one control step; the action [7] is clipped to ``action_space``."""
         self.advance(action)
+        self._steps += 1
+        due = self.draw.disturbance
+        if due is not None and not self._disturbed and self._steps >= due.step:
+            self._disturb()
         info = self._info()
         return self._observation(), float(info["success"]), False, False, info
 
@@ -136,178 +117,87 @@ class Arm(gymnasium.Env[Any, Any]):
         """The exo camera image, uint8 [H, W, 3]."""
         return self.camera_image("exo")
 
-    # -- what an engine brings ---------------------------------------------------------------
-
-    def _apply_look(self, look: scene.SceneDraw) -> None:
-        """Forget the last episode and dress the scene."""
-        raise NotImplementedError
-
-    def _put(self, q: Array, object_pose: Array, distractor_poses: list[Array]) -> None:
-        """Place the arm (joints [7], rad), the object and the distractors ([7] each), at rest."""
-        raise NotImplementedError
-
-    def _settle(self, steps: int) -> None:
-        """Simulate ``steps`` physics steps with the present set points."""
-        raise NotImplementedError
-
-    def _track(self, q_goal: Array, substeps: int) -> None:
-        """Move the joint reference to ``q_goal`` [7] (rad) over ``substeps`` steps of physics."""
-        raise NotImplementedError
-
-    def _drive_gripper(self, closedness: float) -> None:
-        """Set point of the fingers."""
-        raise NotImplementedError
-
-    @property
-    def closedness(self) -> float:
-        """Measured gripper closedness, 0 open to 1 closed (driver angle over its range)."""
-        raise NotImplementedError
-
-    @property
-    def state(self) -> Array:
-        """Measured state [7] of the tool centre point in the robot base frame."""
-        raise NotImplementedError
-
-    @property
-    def object_pose(self) -> Array:
-        """Object centre [m] and quaternion w, x, y, z in the base frame: [7]."""
-        raise NotImplementedError
-
-    @property
-    def object_speed_m_s(self) -> float:
-        """Speed of the object's centre [m/s]."""
-        raise NotImplementedError
-
-    def touching(self) -> tuple[bool, bool]:
-        """Whether the object touches the table, and both finger pads."""
-        raise NotImplementedError
-
-    def camera_image(self, camera: str) -> NDArray[np.uint8]:
-        """Image of the ``exo`` or ``wrist`` camera, uint8 [H, W, 3]."""
-        raise NotImplementedError
-
-    def _save_physics(self) -> Any:
-        raise NotImplementedError
-
-    def _restore_physics(self, saved: Any) -> None:
-        raise NotImplementedError
-
-    # -- control -----------------------------------------------------------------------------
-
-    def advance(self, action: Array) -> None:
-        """One control step without rendering."""
-        action = check_action(action)
-        action = np.clip(action, self.action_space.low, self.action_space.high)  # pyright: ignore
-        measured = self.state
-        self._command_gripper(action[6], measured[6])
-        target = pose_math.compose(self._commanded, np.r_[action[:6], 0.0])
-        low, high = self.config.workspace_low_m, self.config.workspace_high_m
-        target[:3] = np.clip(target[:3], low, high)
-        # Never lead the arm by more than 5 cm: pushing against the table must not wind up.
-        lead = target[:3] - measured[:3]
-        reach = np.linalg.norm(action[:3]) + 0.05
-        if np.linalg.norm(lead) > reach:
-            target[:3] = measured[:3] + lead * reach / np.linalg.norm(lead)
-        self._commanded[:6] = target[:6]
-        self._track(self._kinematics.solve(target, self._reference.q), self._substeps)
-        self._hold_on_contact()
-
-    def servo(self, setpoint: Array, seconds: float) -> None:
-        """Follow an absolute set point [7] for ``seconds``, as an arm's own controller does:
-        nothing is limited here and nothing is rendered."""
-        self._commanded = setpoint.copy()
-        self._drive_gripper(float(setpoint[6]))
-        substeps = max(1, round(seconds / self.config.timestep_s))
-        self._track(self._kinematics.solve(setpoint, self._reference.q), substeps)
-
-    def _command_gripper(self, change: float, measured: float) -> None:
-        """Closing adds to the command, opening starts from where the fingers are."""
-        if abs(change) < GRIPPER_DEADBAND:
-            return
-        self._squeezing = False
-        self._closing = change > 0
-        base = max(self._commanded[6], measured) if self._closing else measured
-        self._set_gripper(float(np.clip(base + change, 0.0, 1.0)))
-
-    def _hold_on_contact(self) -> None:
-        """Fingers that were told to close and stopped early are on something: keep the force."""
-        gap = self._commanded[6] - self.closedness
-        if self._closing and not self._squeezing and gap > STALL_GAP:
-            self._squeezing = True
-            self._set_gripper(1.0)
-
-    def _set_gripper(self, closedness: float) -> None:
-        self._commanded[6] = closedness
-        self._drive_gripper(closedness)
-
-    # -- measurements ------------------------------------------------------------------------
-
-    @property
-    def commanded(self) -> Array:
-        """Commanded pose and closedness [7]."""
-        return self._commanded.copy()
-
-    @property
-    def object_kind(self) -> str:
-        """Of the object that tasks are about (``sims.scene.ObjectKind``)."""
-        return self.config.scene.object
-
-    @property
-    def object_half_height_m(self) -> float:
-        """Half of the object's height [m]."""
-        assert self._look is not None, "reset() first"
-        size = self._look.size_m
-        return size[0] if self.config.scene.object == "box" else size[1] / 2
-
-    def _observation(self) -> dict[str, NDArray[Any]]:
-        observation: dict[str, NDArray[Any]] = {
-            "image": self.camera_image("exo"), "state": self.state
-        }
-        if self.config.wrist_camera:
-            observation["wrist_image"] = self.camera_image("wrist")
-        return observation
-
     def _info(self) -> dict[str, Any]:
         judged = self.task.judge(self, self.draw)
         return {
             **judged,
+            "disturbed": self._disturbed,
             "object_pose": self.object_pose,
             "commanded": self.commanded,
             "links_m": self._kinematics.links(self._reference.q),
         }
 
-    # -- start and goal ----------------------------------------------------------------------
+    # -- start -------------------------------------------------------------------------------
 
     def _place(self, draw: tasks.EpisodeDraw) -> None:
-        """Put object, distractors and arm at the start of the episode and let them settle."""
+        """Put arm and things at the start of the episode and let them settle."""
         assert self._look is not None
-        z = self.object_half_height_m + 0.0005
         q = self._kinematics.solve(draw.start_pose, HOME_QPOS)
         self._reference = JointReference(q)
-        self._put(
-            q, _free_pose(*draw.object_xy_m, z, draw.object_yaw_rad),
-            [_free_pose(x, y, 0.021, yaw) for x, y, yaw in self._look.distractor_xy_yaw],
-        )
+        places = {"object": (*draw.object_xy_m, draw.object_yaw_rad),
+                  "second_object": draw.second_xy_yaw, "obstacle": draw.obstacle_xy_yaw}
+        places |= {f"distractor{i}": p for i, p in enumerate(self._look.distractor_xy_yaw)}
+        self._put(q, {name: self._standing(name, places[name]) for name in self.things})
         self._commanded = draw.start_pose.copy()
         self._squeezing = self._closing = False
         self._set_gripper(float(draw.start_pose[6]))
-        self._settle(100)
+        self._settle(100 if draw.start_pose[6] == 0 else CLOSING_STEPS)
+
+    def _standing(self, name: str, xy_yaw: tuple[float, float, float] | None) -> Array:
+        """Pose [7] of a thing just above the table."""
+        assert xy_yaw is not None, f"there is no place for {name}"
+        x, y, yaw = xy_yaw
+        z = self.half_height_of(name) + (0.001 if name.startswith("distractor") else 0.0005)
+        return np.array([x, y, z, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
 
     def _pick_up_before_start(self) -> None:
         for waypoint in tasks.pick_waypoints(self, self.draw):
             self._follow(waypoint)
 
+    # -- disturbance -------------------------------------------------------------------------
+
+    def _disturb(self) -> None:
+        """Move the object to the first drawn place that is free; without one, in a later step."""
+        assert self.draw.disturbance is not None
+        clear = {"object": MOVED_AWAY_M, "second_object": APART_M, "obstacle": APART_M}
+        taken = [(self.pose_of(name)[:2], clear[name]) for name in self.things if name in clear]
+        taken.append((np.array(self.task.goal_xy(self.draw)), MOVED_AWAY_M))
+        if self.state[2] < LOW_HAND_M:
+            taken.append((self.state[:2], APART_M))
+        for x, y in self.draw.disturbance.places_m:
+            if all(np.linalg.norm(place - (x, y)) >= far for place, far in taken):
+                pose = self._standing("object", (x, y, self.draw.object_yaw_rad))
+                self._move_thing("object", pose)
+                self._disturbed = True
+                return
+
+    # -- goal --------------------------------------------------------------------------------
+
     def _make_goal(self) -> dict[str, Any]:
-        """Drive the scene to the goal, photograph it and every sub-goal, and come back."""
-        saved = self.snapshot()
+        """Bring the scene to the goal, photograph it and every sub-goal, and come back."""
+        saved, config = self.snapshot(), self.config.task
         images, names, states = [], [], []
-        for waypoint in self.task.waypoints(self, self.draw):
-            self._follow(waypoint)
-            if self.config.task.subgoals == "dense" or waypoint.paper or waypoint.final:
-                images.append(self.camera_image("exo"))
-                names.append(waypoint.name)
-                states.append(np.r_[self.state[:6], self.commanded[6], self.object_pose[:3]])
+
+        def photograph(name: str) -> None:
+            images.append(self._goal_image())
+            names.append(name)
+            states.append(np.r_[self.state[:6], self.commanded[6], self.object_pose[:3]])
+
+        alone, name = tasks.one_image(config), "placed"
+        if config.goal_by_hand:
+            self._place_by_hand()
+        else:
+            for waypoint in self.task.waypoints(self, self.draw):
+                self._follow(waypoint)
+                name = waypoint.name
+                dense = config.subgoals == "dense" or waypoint.paper or waypoint.final
+                if dense and not alone:
+                    photograph(name)
         intended = self.task.intended(self, self.draw)
+        if alone:
+            self._take_hand_away(tasks.goal_hand(config))
+            self._wait_for_rest()
+            photograph(name)
         self.draw = replace(self.draw, goal_object_m=tuple(self.object_pose[:3]))
         judged = self.task.judge(self, self.draw)
         goal_state = self.state
@@ -322,27 +212,61 @@ class Arm(gymnasium.Env[Any, Any]):
             "goal_reached": bool(intended and judged["success"]),
         }
 
-    def _follow(self, waypoint: waypoints.Waypoint) -> None:
-        """Drive to a waypoint with the same actions an agent has."""
-        for _ in range(waypoint.max_steps):
-            action = waypoints.waypoint_action(waypoint, self.state, self.commanded)
-            self.advance(action)
-            if waypoints.waypoint_reached(waypoint, self.state, self.commanded):
-                break
-
-    def snapshot(self) -> Any:
-        """Everything ``restore`` needs to come back to this moment of the episode."""
-        return (
-            self._save_physics(), self._commanded.copy(), self._reference.q.copy(),
-            self._squeezing, self._closing,
+    def _goal_image(self) -> NDArray[np.uint8]:
+        look, drawn = self._look, self.draw.picture
+        if self.config.task.goal_light == "same":
+            return self.camera_image("exo")
+        assert look is not None
+        assert drawn is not None
+        x, y, z = np.asarray(look.light_pos_m) + drawn.lamp_shift_m
+        self._look = replace(
+            look, light_pos_m=(x, y, z), light_level=look.light_level * drawn.lamp_factor
         )
+        self._apply_light(self._look)
+        image = self.camera_image("exo")
+        self._look = look
+        self._apply_light(look)
+        return image
 
-    def restore(self, saved: Any) -> None:
-        """Go back to a ``snapshot``."""
-        physics, commanded, q, self._squeezing, self._closing = saved
-        self._restore_physics(physics)
-        self._commanded, self._reference = commanded.copy(), JointReference(q)
+    def _place_by_hand(self) -> None:
+        assert self.draw.picture is not None
+        place = (*self.draw.goal_xy_m, self.draw.picture.placed_yaw_rad)
+        self._move_thing("object", self._standing("object", place))
+        self._settle(100)
 
+    def _take_hand_away(self, where: tasks.GoalHand) -> None:
+        if where == "at_goal":
+            return
+        up = self.commanded
+        up[2] = max(up[2], LOW_HAND_M)
+        self._follow(waypoints.Waypoint("up", up, 8))
+        if where == "elsewhere":
+            place = np.r_[self._uncovering_place(), tasks.DOWN_RPY, up[6]]
+            self._follow(waypoints.Waypoint("away", place, 15))
+        else:
+            self._track(PARKED_QPOS, 15 * self._substeps)
+            self._settle(self._substeps)
 
-def _free_pose(x: float, y: float, z: float, yaw: float) -> Array:
-    return np.array([x, y, z, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
+    def _wait_for_rest(self) -> None:
+        """A cylinder that was pushed may stagger for a while."""
+        for _ in range(MOST_WAITING):
+            if self.object_speed_m_s <= tasks.REST_M_S:
+                return
+            self._settle(self._substeps)
+
+    def _uncovering_place(self) -> Array:
+        """Where the hand [3] neither is over a thing nor stands between it and the camera."""
+        assert self._look is not None
+        assert self.draw.picture is not None
+        eye, _ = scene.exo_camera_pose(
+            self._look.camera_lookat_m, self._look.camera_distance_m,
+            self._look.camera_azimuth_deg, self._look.camera_elevation_deg,
+        )
+        places = np.array([self.pose_of(name)[:2] for name in self.things])
+        to_eye = eye[:2] - places
+        to_eye /= np.linalg.norm(to_eye, axis=1, keepdims=True)
+        before = places[:, None] + np.linspace(0.0, 0.3, 7)[:, None] * to_eye[:, None]  # [T, 7, 2]
+        away = self.draw.picture.away_m
+        gaps = np.linalg.norm(before - away[:, None, None, :2], axis=-1).min(axis=(1, 2))
+        free = gaps >= APART_M
+        return away[np.argmax(free) if free.any() else np.argmax(gaps)]

@@ -7,6 +7,7 @@ lighting model, without table textures.  Needs the ``pybullet`` extra.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,6 @@ GRIP_TORQUE = 10.0  # [N m] of each finger
 FOLLOW_TORQUE = 20.0  # [N m] that keeps the pads parallel
 GRIP_RATE_RAD_S = 4.0
 PAD_FRICTION = 1.0
-OBJECT_MASS_KG = 0.08
 AMBIENT, HEADLIGHT = 0.35, 0.25  # as in sims.scene
 NEAR_M, FAR_M = 0.01, 20.0
 # TinyRenderer's lamp is the same everywhere; MuJoCo's spot leaves the floor beyond the table
@@ -83,11 +83,14 @@ class BulletArm(Arm):
             | pybullet.URDF_ENABLE_CACHED_GRAPHICS_SHAPES,
         )
         self._find_joints()
-        self._object = self._object_body(config.object, look.size_m, look.object_rgb)
-        self._distractors = [
-            self._object_body("box", (0.02, 0.02), scene.PALETTE[-1 - i % len(scene.PALETTE)])
-            for i in range(config.distractors)
-        ]
+        self._bodies = {
+            thing.name: self._thing_body(thing)
+            for thing in scene.things_on_table(config, look, self._obstacle)
+        }
+        self._object = self._bodies["object"]
+
+    def _apply_light(self, look: scene.SceneDraw) -> None:
+        """Nothing to do: every picture is lit by ``self._look``."""
 
     def _find_joints(self) -> None:
         b, robot = self._client, self._robot
@@ -122,16 +125,16 @@ class BulletArm(Arm):
             basePosition=position,
         )
 
-    def _object_body(self, kind: scene.ObjectKind, size_m, rgb) -> int:
-        b = self._client
-        if kind == "box":
-            half = [size_m[0]] * 3
+    def _thing_body(self, thing: scene.Thing) -> int:
+        b, kind, size_m, rgb = self._client, thing.kind, thing.size_m, thing.rgb
+        if kind in ("box", "block", "wall"):
+            half = [size_m[0]] * 3 if kind == "box" else size_m
             solid = b.createCollisionShape(pybullet.GEOM_BOX, halfExtents=half)
             drawn = b.createVisualShape(
                 pybullet.GEOM_BOX, halfExtents=half, rgbaColor=[*rgb, 1.0]
             )
         elif kind == "cylinder":
-            radius, height = size_m
+            radius, height = size_m[:2]
             solid = b.createCollisionShape(
                 pybullet.GEOM_CYLINDER, radius=radius, height=height
             )
@@ -139,7 +142,7 @@ class BulletArm(Arm):
                 pybullet.GEOM_CYLINDER, radius=radius, length=height, rgbaColor=[*rgb, 1.0]
             )
         else:
-            pos, quat, half = shapes.cup_parts(*size_m)
+            pos, quat, half = shapes.cup_parts(size_m[0], size_m[1])
             shape = {
                 "shapeTypes": [pybullet.GEOM_BOX] * len(pos),
                 "halfExtents": half.tolist(),
@@ -152,23 +155,27 @@ class BulletArm(Arm):
                 **shape, visualFramePositions=pos.tolist(), visualFrameOrientations=turn,
                 rgbaColors=[[*rgb, 1.0]] * len(pos),
             )
-        body = b.createMultiBody(OBJECT_MASS_KG, solid, drawn)
+        body = b.createMultiBody(thing.mass_kg, solid, drawn)
         b.changeDynamics(
             body, -1, lateralFriction=1.0, spinningFriction=0.02, rollingFriction=0.001,
             frictionAnchor=1, linearDamping=0.0, angularDamping=0.05,
         )
         return body
 
-    def _put(self, q: Array, object_pose: Array, distractor_poses: list[Array]) -> None:
+    def _put(self, q: Array, poses: Mapping[str, Array]) -> None:
         b = self._client
         for joint, angle in zip(self._arm, q, strict=True):
             b.resetJointState(self._robot, joint, angle)
         for joint in self._fingers:
             b.resetJointState(self._robot, joint, 0.0)
-        bodies = [self._object, *self._distractors]
-        for body, pose in zip(bodies, [object_pose, *distractor_poses], strict=True):
-            b.resetBasePositionAndOrientation(body, pose[:3], pose[[4, 5, 6, 3]])
+        for name, pose in poses.items():
+            self._move_thing(name, pose)
         self._arm_target = (q.copy(), np.zeros(7))
+
+    def _move_thing(self, name: str, pose: Array) -> None:
+        self._client.resetBasePositionAndOrientation(
+            self._bodies[name], pose[:3], pose[[4, 5, 6, 3]]
+        )
 
     # -- physics -----------------------------------------------------------------------------
 
@@ -235,10 +242,9 @@ class BulletArm(Arm):
         turn = Rotation.from_quat(link[5])
         return np.concatenate([link[4], turn.as_euler("xyz"), [self.closedness]])
 
-    @property
-    def object_pose(self) -> Array:
-        """Position [m] and quaternion w, x, y, z of the object [7]."""
-        place, (x, y, z, w) = self._client.getBasePositionAndOrientation(self._object)
+    def pose_of(self, name: str) -> Array:
+        """Pose [7] of a thing on the table, see ``sims.rig.Rig``."""
+        place, (x, y, z, w) = self._client.getBasePositionAndOrientation(self._bodies[name])
         return np.array([*place, w, x, y, z])
 
     @property

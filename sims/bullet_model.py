@@ -21,7 +21,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from sims.meshes import cache_dir
-from sims.scene import robot_file, robot_spec
+from sims.mujoco_scene import robot_file, robot_spec
 
 VERSION = "v2"  # part of the cache key: raise it when the code below changes
 FINGER_JOINTS = tuple(

@@ -9,10 +9,15 @@ from typing import Any, Literal, get_args
 import gymnasium
 
 from sims.arm import Arm, ArmConfig
-from sims.tasks import MAX_STEPS, TASKS, TaskName
+from sims.tasks import TASKS, TaskConfig, TaskName, check_task, max_steps, one_image
 
 Simulator = Literal["mujoco", "pybullet"]
 NAMES = {"mujoco": "arm_worldmodel/MujocoArm-v0", "pybullet": "arm_worldmodel/BulletArm-v0"}
+
+# of ``sims.tasks.TaskConfig``: how goal images are taken
+GOAL_SETTINGS = tuple(
+    f"arm.task.{name}" for name in ("subgoals", "goal_hand", "goal_by_hand", "goal_light")
+)
 
 
 def make(
@@ -20,7 +25,7 @@ def make(
     max_episode_steps: int | None = None, **settings: Any,
 ) -> gymnasium.Env[Any, Any]:
     """A simulated arm (``sims.arm.Arm``) that truncates episodes after ``max_episode_steps``;
-    None: as many as the task is given in our tables (``sims.tasks.MAX_STEPS``).
+    None: as many as the task is given in our tables (``sims.tasks.max_steps``).
 
     settings: fields of ``sims.arm.ArmConfig``, of ``sims.scene.SceneConfig`` and of
     ``sims.tasks.TaskConfig`` by name: ``image_size=256`` [pixels], ``object="cup"``,
@@ -36,30 +41,34 @@ def make(
         )
     if task not in TASKS:
         raise ValueError(f"unknown task '{task}'; valid tasks: {', '.join(TASKS)}")
-    steps = MAX_STEPS[task] if max_episode_steps is None else max_episode_steps
+    if max_episode_steps is None:
+        disturbed = settings.get("disturbance") is True
+        max_episode_steps = max_steps(TaskConfig(task, disturbance=disturbed))
     return gymnasium.make(
-        NAMES[simulator], max_episode_steps=steps, disable_env_checker=True, task=task, **settings
+        NAMES[simulator], max_episode_steps=max_episode_steps, disable_env_checker=True, task=task,
+        **settings,
     )
 
 
 def arm_for(arm: ArmConfig, task: str, image_size: int | None = None) -> ArmConfig:
     """``arm`` with another task, and with ``image_size`` where it says none itself; raises
-    ``ValueError`` for an unknown task."""
-    if task not in TASKS:
-        raise ValueError(f"unknown task '{task}'; valid tasks: {', '.join(TASKS)}")
+    ``ValueError`` for an unknown task and for a goal image that cannot be taken of it."""
     named = replace(arm.task, name=task)  # pyright: ignore[reportArgumentType]
+    check_task(named)
     return replace(arm, task=named, image_size=arm.image_size or image_size)
 
 
 def idle_arm(
-    simulator: Simulator, arm: ArmConfig, stored: bool = False
+    simulator: Simulator, arm: ArmConfig, task: str, stored: bool = False
 ) -> dict[str, str]:
-    """Settings of ``arm`` without effect for one task and object, and why
+    """Settings of ``arm`` without effect for one ``task`` and object, and why
     (``configs.settings``); ``stored``: a store takes the images of every camera."""
     found = {
         "arm.task.name": "the task is task=",
         **{f"arm.scene.{name}": why for name, why in arm.scene.other_objects().items()},
     }
+    if task in TASKS and one_image(replace(arm.task, name=task)):  # pyright: ignore
+        found["arm.task.subgoals"] = "only the goal itself is photographed"
     if not stored:
         found["arm.wrist_camera"] = "no agent looks at its images and no store takes them"
     if simulator == "pybullet":

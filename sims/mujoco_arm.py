@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import mujoco
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from sims import scene
+from sims import mujoco_scene, scene
 from sims.arm import CLOSED_DRIVER_RAD, Arm, ArmConfig, Array
 from sims.arm_control import ARM_JOINTS, SERVO_LAG_S
 from sims.rendering import make_renderer
@@ -29,8 +30,8 @@ class MujocoArm(Arm):
     ) -> None:
         super().__init__(config, task, render_mode, **settings)
         config = self.config
-        self.model = scene.build(
-            config.scene, config.side, config.timestep_s, config.fast_rendering
+        self.model = mujoco_scene.build(
+            config.scene, config.side, config.timestep_s, config.fast_rendering, self._obstacle
         )
         self.data = mujoco.MjData(self.model)
         self._arm_q = np.array([self.model.joint(j).qposadr[0] for j in ARM_JOINTS])
@@ -39,7 +40,6 @@ class MujocoArm(Arm):
         self._driver_q = np.array(
             [self.model.joint(f"{s}_driver_joint").qposadr[0] for s in ("left", "right")]
         )
-        self._object_q = self.model.joint("object_free").qposadr[0]
         self._object_v = self.model.joint("object_free").dofadr[0]
         self._tcp = self.model.site("tcp").id
         self._renderer: mujoco.Renderer | None = None
@@ -51,18 +51,29 @@ class MujocoArm(Arm):
             self._renderer = None
 
     def _apply_look(self, look: scene.SceneDraw) -> None:
-        scene.apply(self.model, self.config.scene, look)
+        mujoco_scene.apply(self.model, self.config.scene, look, self._obstacle)
         mujoco.mj_resetData(self.model, self.data)
         mujoco.mj_setConst(self.model, self.data)
         mujoco.mj_resetData(self.model, self.data)
 
-    def _put(self, q: Array, object_pose: Array, distractor_poses: list[Array]) -> None:
-        self.data.qpos[self._object_q : self._object_q + 7] = object_pose
-        for i, pose in enumerate(distractor_poses):
-            address = self.model.joint(f"distractor{i}_free").qposadr[0]
-            self.data.qpos[address : address + 7] = pose
+    def _apply_light(self, look: scene.SceneDraw) -> None:
+        mujoco_scene.apply_light(self.model, look)
+        mujoco.mj_forward(self.model, self.data)
+
+    def _put(self, q: Array, poses: Mapping[str, Array]) -> None:
+        for name, pose in poses.items():
+            self._set_thing(name, pose)
         self.data.qpos[self._arm_q] = q
         self.data.ctrl[self._arm_act] = q
+
+    def _set_thing(self, name: str, pose: Array) -> None:
+        joint = self.model.joint(f"{name}_free")
+        self.data.qpos[joint.qposadr[0] : joint.qposadr[0] + 7] = pose
+        self.data.qvel[joint.dofadr[0] : joint.dofadr[0] + 6] = 0.0
+
+    def _move_thing(self, name: str, pose: Array) -> None:
+        self._set_thing(name, pose)
+        mujoco.mj_forward(self.model, self.data)
 
     def _settle(self, steps: int) -> None:
         mujoco.mj_step(self.model, self.data, steps)
@@ -90,10 +101,10 @@ class MujocoArm(Arm):
             [self.data.site_xpos[self._tcp], turn.as_euler("xyz"), [self.closedness]]
         )
 
-    @property
-    def object_pose(self) -> Array:
-        """Object centre [m] and quaternion w, x, y, z in the base frame: [7]."""
-        return self.data.qpos[self._object_q : self._object_q + 7].copy()
+    def pose_of(self, name: str) -> Array:
+        """Pose [7] of a thing on the table, see ``sims.rig.Rig``."""
+        address = self.model.joint(f"{name}_free").qposadr[0]
+        return self.data.qpos[address : address + 7].copy()
 
     @property
     def object_speed_m_s(self) -> float:

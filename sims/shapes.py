@@ -11,18 +11,22 @@ import numpy as np
 CUP_WALLS = 12
 
 
-def resize_object(model: mujoco.MjModel, name: str, kind: str, size_m: tuple[float, float]) -> None:
-    """Set the size of an object: box (half edge, unused), cup and cylinder (radius, height).
+def resize_object(
+    model: mujoco.MjModel, name: str, kind: str, size_m: tuple[float, ...]
+) -> None:
+    """Set the size of what stands on the table, ``sims.scene.Thing.size_m``.
 
     The body origin is the centre of the object.
     """
     body = model.body(name).id
     start, count = model.body_geomadr[body], model.body_geomnum[body]
-    pos, quat, half = cup_parts(*size_m) if kind == "cup" else _single_part()
+    pos, quat, half = cup_parts(size_m[0], size_m[1]) if kind == "cup" else _single_part()
     if kind == "box":
         half = half * size_m[0]
     elif kind == "cylinder":
         half = np.array([[size_m[0], size_m[1] / 2, 0.0]])
+    elif kind in ("block", "wall"):
+        half = np.array([size_m])
     model.geom_pos[start : start + count] = pos
     model.geom_quat[start : start + count] = quat
     model.geom_size[start : start + count] = half
@@ -40,8 +44,11 @@ def resize_object(model: mujoco.MjModel, name: str, kind: str, size_m: tuple[flo
     mass = model.body_mass[body]
     if kind == "box":
         inertia = np.full(3, mass * (2 * size_m[0]) ** 2 / 6.0)
+    elif kind in ("block", "wall"):
+        square = np.square(size_m)
+        inertia = mass * (square.sum() - square) / 3.0
     else:
-        radius, height = size_m
+        radius, height = size_m[:2]
         side = mass * (radius**2 / 2 + height**2 / 12)
         inertia = np.array([side, side, mass * radius**2])
     model.body_inertia[body] = inertia

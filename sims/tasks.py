@@ -1,183 +1,76 @@
-"""The four tasks of V-JEPA 2-AC: how an episode is drawn, its goal made, its success judged.
+"""The tasks: how an episode is drawn, its goal made, its success judged.
 
-Success is judged from simulator state only (thresholds below).  Goals are made by really
+The four of V-JEPA 2-AC and four that need more of a world model (``docs/tasks.md``).  Success is
+judged from simulator state only (thresholds here and in ``sims.task``).  Goals are made by really
 bringing the same scene to the goal through waypoints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from robot_data import pose as pose_math
+from sims.draws import (
+    CLEAR_M,
+    DOWN_RPY,
+    FROM_OBSTACLE_M,
+    EpisodeDraw,
+    GoalHand,
+    TaskConfig,
+    TaskName,
+    draw_start_and_goal,
+    free_place,
+    own_stream,
+    turned,
+    with_company,
+)
+from sims.push_tasks import Push, PushAround
+from sims.task import (
+    MOVED_M,
+    PLACE_M,
+    REST_M_S,
+    Task,
+    TaskScene,
+    came_to_its_place,
+    grasp_height_m,
+    is_held,
+    moved_m,
+    object_distance_m,
+    obstacle_moved_m,
+    pick_waypoints,
+    placed,
+    underside_m,
+)
 from sims.waypoints import Waypoint
 
-Array = NDArray[np.float64]
-TaskName = Literal["reach", "grasp", "reach_with_object", "pick_and_place"]
+__all__ = [
+    "BLOCKED_M", "DOWN_RPY", "LIFT_M", "MAX_STEPS", "MOVED_M", "PLACE_M", "REACH_M", "REST_M_S",
+    "TASKS", "VJEPA2_AC", "EpisodeDraw", "PickAndPlace", "TaskConfig", "TaskName", "TaskScene",
+    "check_task", "draw_episode", "goal_hand", "grasp_height_m", "is_held", "make_task",
+    "max_steps", "one_image", "pick_waypoints",
+]
 
-MAX_STEPS = {"reach": 20, "grasp": 35, "reach_with_object": 25, "pick_and_place": 60}
+VJEPA2_AC = ("reach", "grasp", "reach_with_object", "pick_and_place")  # the paper's tasks
+MAX_STEPS = {
+    "reach": 20, "grasp": 35, "reach_with_object": 25, "pick_and_place": 60,
+    "pick_among": 60, "push": 45, "push_around": 60, "reach_around": 30,
+}
+DISTURBED_STEPS = 25  # more, where the object is moved on the way
 REACH_M = 0.03
 BLOCKED_M = 0.01  # a hand further than this from where it was sent has met an object
 LIFT_M = 0.04  # of the object's underside above the table
-PLACE_M = 0.04
-REST_M_S = 0.02
-
-LIFTED_HAND_M = 0.135  # about where the hand is when an object has been lifted
-CARRY_LOW_M = 0.09
-DOWN_RPY = (np.pi, 0.0, -np.pi / 2)  # gripper pointing down, fingers closing along base y
-
-
-class TaskScene(Protocol):
-    """What tasks read of a simulated arm (``sims.arm.Arm``): base frame, m, m/s."""
-
-    @property
-    def state(self) -> Array:
-        """Measured state [7]."""
-        ...
-
-    @property
-    def object_pose(self) -> Array:
-        """Position [m] and quaternion w, x, y, z of the object [7]."""
-        ...
-
-    @property
-    def object_speed_m_s(self) -> float:
-        """Speed of the object's centre [m/s]."""
-        ...
-
-    @property
-    def object_kind(self) -> str:
-        """box, cup or cylinder."""
-        ...
-
-    @property
-    def object_half_height_m(self) -> float:
-        """Half of the object's height [m]."""
-        ...
-
-    def touching(self) -> tuple[bool, bool]:
-        """Whether the object touches the table, and whether both fingers touch it."""
-        ...
-
-
-@dataclass(frozen=True)
-class TaskConfig:
-    """Where starts, objects and goals are drawn, robot base frame."""
-
-    name: TaskName = "pick_and_place"  # the task
-    # images on the way to the goal: one a waypoint, or the paper's three
-    subgoals: Literal["dense", "paper"] = "dense"
-    # lower corner of where objects and their goals are drawn, x and y [m]
-    object_low_m: tuple[float, float] = (0.42, -0.13)
-    object_high_m: tuple[float, float] = (0.58, 0.13)  # upper corner of that rectangle [m]
-    object_yaw_rad: float = 0.3  # objects are turned by up to this [rad]
-    # lower corner of the box that the hand starts in [m]
-    start_low_m: tuple[float, float, float] = (0.40, -0.15, 0.14)
-    # upper corner of that box, and of the box that its goals are in [m]
-    start_high_m: tuple[float, float, float] = (0.60, 0.15, 0.24)
-    # lower corner of the box that the hand's goals are drawn in [m]
-    reach_low_m: tuple[float, float, float] = (0.40, -0.15, 0.05)
-    goal_distance_m: float = 0.10  # least distance from start to goal, of hand or object [m]
-
-
-@dataclass(frozen=True)
-class EpisodeDraw:
-    """Start, object and goal of one episode.  Poses as in ``robot_data.pose``."""
-
-    start_pose: Array
-    object_xy_m: tuple[float, float]
-    object_yaw_rad: float
-    goal_pose: Array  # of the hand, for reach
-    carry_m: Array  # where the hand goes with the object, for reach_with_object
-    goal_xy_m: tuple[float, float]  # where the object goes
-    goal_object_m: tuple[float, ...] | None = None  # object centre once the goal was made
-
-
-def draw_episode(config: TaskConfig, rng: np.random.Generator) -> EpisodeDraw:
-    """Draw one episode; the same generator state gives the same episode."""
-    start = rng.uniform(config.start_low_m, config.start_high_m)
-    yaw = float(rng.uniform(-config.object_yaw_rad, config.object_yaw_rad))
-    place = rng.uniform(config.object_low_m, config.object_high_m)
-    goal_place = _away(place, config.object_low_m, config.object_high_m, config, rng)
-    goal = _away(start, config.reach_low_m, config.start_high_m, config, rng)
-    turn = float(rng.uniform(-config.object_yaw_rad, config.object_yaw_rad))
-    lifted = np.r_[place, LIFTED_HAND_M]
-    carry_low = (*config.reach_low_m[:2], CARRY_LOW_M)
-    carry = _away(lifted, carry_low, config.start_high_m, config, rng)
-    return EpisodeDraw(
-        start_pose=np.r_[start, DOWN_RPY, 0.0],
-        object_xy_m=(float(place[0]), float(place[1])),
-        object_yaw_rad=yaw,
-        goal_pose=_turned(np.r_[goal, DOWN_RPY, 0.0], turn),
-        carry_m=carry,
-        goal_xy_m=(float(goal_place[0]), float(goal_place[1])),
-    )
-
-
-def _away(start: Array, low, high, config: TaskConfig, rng: np.random.Generator) -> Array:
-    while True:
-        point = rng.uniform(low, high)
-        if np.linalg.norm(point - start) >= config.goal_distance_m:
-            return point
-
-
-def _turned(pose: Array, yaw_rad: float) -> Array:
-    return pose_math.compose(pose, np.array([0, 0, 0, 0, 0, yaw_rad, 0]))
-
-
-# -- waypoints --------------------------------------------------------------------------------
-
-
-def _at_object(scene: TaskScene, draw: EpisodeDraw, height_m: float, closedness: float) -> Array:
-    """Hand pose over the object's place, fingers along its sides, ``height_m`` above the table."""
-    x, y = scene.object_pose[:2] if draw.goal_object_m is None else draw.object_xy_m
-    yaw = draw.object_yaw_rad if scene.object_kind == "box" else 0.0
-    return _turned(np.r_[x, y, height_m, DOWN_RPY, closedness], yaw)
-
-
-def grasp_height_m(scene: TaskScene) -> float:
-    """Height of the tool centre point [m] when the fingers are round the object."""
-    if scene.object_kind != "cup":
-        return max(0.02, scene.object_half_height_m)
-    return 2 * scene.object_half_height_m - 0.025
-
-
-def pick_waypoints(scene: TaskScene, draw: EpisodeDraw) -> list[Waypoint]:
-    """Above the object, at it, closed on it, lifted."""
-    low = grasp_height_m(scene)
-    above = low + 0.10
-    return [
-        Waypoint("above_object", _at_object(scene, draw, above, 0.0), 15),
-        Waypoint("at_object", _at_object(scene, draw, low, 0.0), 8),
-        Waypoint("grasped", _at_object(scene, draw, low, 1.0), 5, paper=True),
-        Waypoint("lifted", _at_object(scene, draw, low + 0.11, 1.0), 6),
-    ]
-
-
-class Task:
-    """What every task says: the way to the goal, and whether the goal is reached."""
-
-    starts_holding = False
-
-    def waypoints(self, scene: TaskScene, draw: EpisodeDraw) -> Iterable[Waypoint]:
-        """Hand poses [7] on the way to the goal."""
-        raise NotImplementedError
-
-    def judge(self, scene: TaskScene, draw: EpisodeDraw) -> dict[str, Any]:
-        """``success`` (bool), ``distance_m`` (to the goal) and ``held`` (bool)."""
-        raise NotImplementedError
-
-    def intended(self, scene: TaskScene, draw: EpisodeDraw) -> bool:
-        """Whether the scene that was brought to the goal is at the goal that was drawn."""
-        return True
+BESIDE_WALL_M = (0.14, 0.17)  # from the middle of the wall to start and goal of the hand
+LOW_HAND_M = (0.05, 0.09)  # height of start and goal beside the wall
+OVER_WALL_M = 0.05  # of the tool centre point above the wall
 
 
 class Reach(Task):
     """Bring the hand to a pose."""
+
+    def goal_xy(self, draw):
+        """Where the hand is to go, x and y."""
+        return float(draw.goal_pose[0]), float(draw.goal_pose[1])
 
     def waypoints(self, scene, draw):
         """Hand poses [7] on the way to the goal."""
@@ -198,6 +91,10 @@ class Reach(Task):
 
 class Grasp(Task):
     """Lift the object."""
+
+    def goal_xy(self, draw):
+        """Where the object is, x and y."""
+        return draw.object_xy_m
 
     def waypoints(self, scene, draw):
         """Hand poses [7] on the way to the goal."""
@@ -220,27 +117,33 @@ class ReachWithObject(Task):
 
     starts_holding = True
 
+    def goal_xy(self, draw):
+        """Where the object is to go, x and y."""
+        return float(draw.carry_m[0]), float(draw.carry_m[1])
+
     def waypoints(self, scene, draw):
         """Hand poses [7] on the way to the goal."""
         height = max(float(draw.carry_m[2]), grasp_height_m(scene) + 0.06)
-        goal = _turned(np.r_[draw.carry_m[:2], height, DOWN_RPY, 1.0], draw.object_yaw_rad)
+        goal = turned(np.r_[draw.carry_m[:2], height, DOWN_RPY, 1.0], draw.object_yaw_rad)
         return [Waypoint("reached", goal, 20, paper=True, final=True)]
 
     def judge(self, scene, draw):
         """Success, distance to the goal [m], and whether the object is held."""
         held = is_held(scene)
-        distance = _object_distance_m(scene, draw)
+        distance = object_distance_m(scene, draw)
         return {"success": held and distance <= PLACE_M, "distance_m": distance, "held": held}
 
 
 class PickAndPlace(Task):
     """Put the object down somewhere else."""
 
+    object_rests = True
+
     def waypoints(self, scene, draw):
         """Hand poses [7] on the way to the goal."""
         low = grasp_height_m(scene)
         goal = np.r_[draw.goal_xy_m, low, DOWN_RPY, 1.0]
-        goal = _turned(goal, draw.object_yaw_rad if scene.object_kind == "box" else 0.0)
+        goal = turned(goal, draw.object_yaw_rad if scene.object_kind == "box" else 0.0)
         up = np.array([0, 0, 0.11, 0, 0, 0, 0])
         opened = np.array([1, 1, 1, 1, 1, 1, 0])
         return [
@@ -253,47 +156,125 @@ class PickAndPlace(Task):
 
     def judge(self, scene, draw):
         """Success, distance to the goal [m], and whether the object is held."""
-        distance = _object_distance_m(scene, draw)
-        on_table, gripped = scene.touching()
-        resting = on_table and not gripped and scene.object_speed_m_s <= REST_M_S
-        return {
-            "success": distance <= PLACE_M and resting,
-            "distance_m": distance,
-            "held": is_held(scene),
-        }
+        return placed(scene, draw)
 
     def intended(self, scene, draw):
         """Whether the object came to its place."""
-        away = scene.object_pose[:2] - np.asarray(draw.goal_xy_m)
-        return float(np.linalg.norm(away)) <= PLACE_M
+        return came_to_its_place(scene, draw)
 
 
-TASKS: dict[str, type[Task]] = {
+class PickAmong(PickAndPlace):
+    """Of two objects put down the one that the goal image shows elsewhere; leave the other."""
+
+    goal_hand = "elsewhere"
+
+    def scene(self, config):
+        """The scene with a second object, of the same kind unless it says another."""
+        return replace(config, second_object=config.second_object or config.object)
+
+    def judge(self, scene, draw):
+        """As ``PickAndPlace``, and ``other_moved_m``: the other one must stay."""
+        judged = placed(scene, draw)
+        moved = moved_m(scene, "second_object", draw.second_xy_yaw)
+        return {**judged, "success": judged["success"] and moved <= PLACE_M,
+                "other_moved_m": moved}
+
+
+class ReachAround(Reach):
+    """Bring the hand to a pose behind a wall, which must stay where it is."""
+
+    obstacle = "wall"
+    one_image = True
+
+    def own_draw(self, config, draw, rng):
+        """Start and goal low on either side of the wall; the object away from both."""
+        middle = rng.uniform((0.45, -0.03), (0.55, 0.03))
+        turn, sign = rng.uniform(-0.3, 0.3), rng.choice([-1.0, 1.0])
+        across = sign * np.array([np.sin(turn), np.cos(turn)])
+        ends = [middle - rng.uniform(*BESIDE_WALL_M) * across,
+                middle + rng.uniform(*BESIDE_WALL_M) * across]
+        heights = rng.uniform(*LOW_HAND_M, 2)
+        keep = [(end, CLEAR_M) for end in ends] + [(middle, FROM_OBSTACLE_M)]
+        place = free_place(np.array([0.36, -0.26]), np.array([0.64, 0.26]), keep, rng)
+        return replace(
+            draw,
+            start_pose=np.r_[ends[0], heights[0], DOWN_RPY, 0.0],
+            goal_pose=np.r_[ends[1], heights[1], DOWN_RPY, 0.0],
+            obstacle_xy_yaw=(float(middle[0]), float(middle[1]), float(-turn)),
+            object_xy_m=(float(place[0]), float(place[1])),
+        )
+
+    def waypoints(self, scene, draw):
+        """Over the wall."""
+        over = 2 * scene.half_height_of("obstacle") + OVER_WALL_M
+        up, down = draw.start_pose.copy(), draw.goal_pose.copy()
+        up[2] = down[2] = over
+        return [
+            Waypoint("above_start", up, 8), Waypoint("above_goal", down, 12),
+            Waypoint("reached", draw.goal_pose, 12, paper=True, final=True),
+        ]
+
+    def judge(self, scene, draw):
+        """As ``Reach``, and ``obstacle_moved_m``, at most ``MOVED_M``."""
+        judged, moved = super().judge(scene, draw), obstacle_moved_m(scene, draw)
+        return {**judged, "success": judged["success"] and moved <= MOVED_M,
+                "obstacle_moved_m": moved}
+
+
+TASKS: dict[TaskName, type[Task]] = {
     "reach": Reach,
     "grasp": Grasp,
     "reach_with_object": ReachWithObject,
     "pick_and_place": PickAndPlace,
+    "pick_among": PickAmong,
+    "push": Push,
+    "push_around": PushAround,
+    "reach_around": ReachAround,
 }
 
 
 def make_task(config: TaskConfig) -> Task:
-    """The task of a config; raises ``ValueError`` for an unknown name."""
-    if config.name not in TASKS:
-        raise ValueError(f"unknown task '{config.name}'; valid tasks: {', '.join(TASKS)}")
+    """The task of a config; raises as ``check_task``."""
+    check_task(config)
     return TASKS[config.name]()
 
 
-def underside_m(scene: TaskScene) -> float:
-    """Height [m] of the object's underside above the table, taken upright."""
-    return float(scene.object_pose[2] - scene.object_half_height_m)
+def check_task(config: TaskConfig) -> None:
+    """Raise ``ValueError`` for an unknown name and for a goal image that cannot be taken."""
+    if config.name not in TASKS:
+        raise ValueError(f"unknown task '{config.name}'; valid tasks: {', '.join(TASKS)}")
+    away = config.goal_hand not in (None, "at_goal")
+    if (away or config.goal_by_hand) and not TASKS[config.name].object_rests:
+        able = ", ".join(name for name, task in TASKS.items() if task.object_rests)
+        raise ValueError(
+            f"the hand is part of the goal of task={config.name}; goal_hand={config.goal_hand} "
+            f"and goal_by_hand belong to {able}"
+        )
+    if config.goal_by_hand and config.goal_hand == "at_goal":
+        raise ValueError("goal_by_hand: a person put the object there; goal_hand is elsewhere or "
+                         "out, not at_goal")
 
 
-def is_held(scene: TaskScene) -> bool:
-    """Both fingers touch the object and the table does not."""
-    on_table, gripped = scene.touching()
-    return gripped and not on_table
+def goal_hand(config: TaskConfig) -> GoalHand:
+    """Where the hand is in the goal image."""
+    if config.goal_hand is not None:
+        return config.goal_hand
+    return "out" if config.goal_by_hand else TASKS[config.name].goal_hand
 
 
-def _object_distance_m(scene: TaskScene, draw: EpisodeDraw) -> float:
-    goal = draw.goal_object_m or (*draw.goal_xy_m, scene.object_half_height_m)
-    return float(np.linalg.norm(scene.object_pose[:3] - np.asarray(goal)))
+def one_image(config: TaskConfig) -> bool:
+    """Whether the goal alone is photographed, not the way to it."""
+    away = config.goal_by_hand or goal_hand(config) != "at_goal"
+    return away or TASKS[config.name].one_image
+
+
+def max_steps(config: TaskConfig) -> int:
+    """Control steps that an episode is given in our tables."""
+    return MAX_STEPS[config.name] + DISTURBED_STEPS * config.disturbance
+
+
+def draw_episode(config: TaskConfig, rng: np.random.Generator) -> EpisodeDraw:
+    """Draw one episode; the same generator state gives the same episode."""
+    own, task = own_stream(rng), TASKS[config.name]()
+    draw = task.own_draw(config, draw_start_and_goal(config, rng), own)
+    return with_company(config, draw, task.goal_xy(draw), own)

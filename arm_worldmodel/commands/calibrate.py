@@ -8,7 +8,7 @@ from typing import Any
 
 from robot_data.random_moves import STEP_M
 from sims.arm import ArmConfig
-from sims.make import Simulator, arm_for, idle_arm, make_env
+from sims.make import GOAL_SETTINGS, Simulator, arm_for, idle_arm, make_env
 
 MOVES = 240  # 48 s at 5 Hz
 
@@ -40,10 +40,10 @@ class Settings:
         """Settings without effect beside the others, and why (``configs.settings``)."""
         if self.data is not None:
             return dict.fromkeys(("simulator", "step_m", "seed", "arm"), "the moves are data='s")
-        found = idle_arm(self.simulator, self.arm)
+        found = idle_arm(self.simulator, self.arm, self.arm.task.name)
         return {
             **found, "arm.task.name": "calibration moves the arm by itself",
-            "arm.task.subgoals": "there is no goal",
+            **dict.fromkeys(GOAL_SETTINGS, "there is no goal"),
         }
 
 

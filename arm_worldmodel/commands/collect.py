@@ -8,6 +8,7 @@ from typing import Any
 
 from sims.arm import ArmConfig
 from sims.experts import CollectConfig
+from sims.make import GOAL_SETTINGS
 from sims.parallel import Pool, idle_workers
 from worldmodel.progress import Progress
 
@@ -30,7 +31,7 @@ class Settings:
         found = {
             **idle_workers(self.pool),
             "arm.task.name": "collect records its own motions",
-            "arm.task.subgoals": "there is no goal image",
+            **dict.fromkeys(GOAL_SETTINGS, "there is no goal image"),
             "arm.scene.object": "set collect.cup_fraction; an episode has a cup or a box",
             "arm.scene.cylinder_radius_m": "an episode has a cup or a box",
             "arm.scene.cylinder_height_m": "an episode has a cup or a box",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from planners.config import PolicyConfig
 from sims.arm import ArmConfig
-from sims.make import Simulator, arm_for, idle_arm
+from sims.make import GOAL_SETTINGS, Simulator, arm_for, idle_arm
 from sims.parallel import Pool, idle_workers
 
 
@@ -19,7 +19,7 @@ class Settings(PolicyConfig):
     What was ended goes on where it stopped when started again with the same ``out``.
     """
 
-    task: str = "pick_and_place"  # reach, grasp, reach_with_object or pick_and_place
+    task: str = "pick_and_place"  # of sims.tasks.TASKS, see docs/tasks.md
     simulator: Simulator = "mujoco"  # engine of the simulated arm
     # table: the whole success table; search: the planner with more and less search; weights: with
     # each of checkpoints=.  What these two decide belongs on development seeds, from 50000000
@@ -47,8 +47,8 @@ class Settings(PolicyConfig):
         if self.suite is not None:
             found.update(dict.fromkeys(
                 ("task", "simulator", "policy", "goal", "calibration", "readout", "predictor",
-                 "released", "blind", "max_steps", "arm.task.name", "arm.task.subgoals",
-                 "arm.scene.object"),
+                 "released", "blind", "max_steps", "arm.task.name", *GOAL_SETTINGS,
+                 "arm.task.disturbance", "arm.scene.object", "arm.scene.second_object"),
                 f"each row of suite={self.suite} has its own",
             ))
             if self.suite == "search":
@@ -64,7 +64,7 @@ class Settings(PolicyConfig):
                 found["arm.wrist_camera"] = "no agent looks at its images; record= stores them"
             return found
         stored = self.record is not None
-        found.update({**super().idle(), **idle_arm(self.simulator, self.arm, stored)})
+        found.update({**super().idle(), **idle_arm(self.simulator, self.arm, self.task, stored)})
         found.update(dict.fromkeys(("only", "checkpoints"), "it belongs to suite="))
         if not self.samples:
             found["planner_seed"] = f"policy={self.policy} draws no samples"

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from planners.config import PolicyConfig
 from sims.arm import ArmConfig
-from sims.make import Simulator, arm_for, idle_arm, make_env
-from sims.tasks import MAX_STEPS
+from sims.make import GOAL_SETTINGS, Simulator, arm_for, idle_arm, make_env
+from sims.tasks import max_steps
 
 
 @dataclass(frozen=True)
 class Settings(PolicyConfig):
     """Plan one simulated episode towards a goal image; writes pictures, a video, a rerun file."""
 
-    task: str = "pick_and_place"  # reach, grasp, reach_with_object or pick_and_place
+    task: str = "pick_and_place"  # of sims.tasks.TASKS, see docs/tasks.md
+    # PNG or JPEG file, or a folder of them in the order of their names, in place of the task's own
+    # goal images; the episode is not judged; null: the task's own
+    goals: str | None = None
     seed: int = 0  # draws the episode
     planner_seed: int = 0  # draws the planner's samples
     simulator: Simulator = "mujoco"  # engine of the simulated arm
@@ -27,11 +31,14 @@ class Settings(PolicyConfig):
 
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
-        found = {**super().idle(), **idle_arm(self.simulator, self.arm, self.record is not None)}
+        stored = self.record is not None
+        found = {**super().idle(), **idle_arm(self.simulator, self.arm, self.task, stored)}
         if not self.samples:
             found["planner_seed"] = f"policy={self.policy} draws no samples"
         if self.goal == "single":
             found["arm.task.subgoals"] = "goal=single takes the last image only"
+        if self.goals is not None:
+            found.update(dict.fromkeys(GOAL_SETTINGS, "goals= has the goal images"))
         return found
 
 
@@ -51,8 +58,11 @@ def run(settings: Settings) -> dict[str, Any]:
     from robot_data.loop import Subscriber, run_episode
     from robot_data.recording import EpisodeWriter, RerunRecorder, viewer
     from robot_data.schema import DataError
+    from robots.goals import load_goals
+    from sims.unjudged import Unjudged
 
     arm = arm_for(settings.arm, settings.task, image_size(settings))
+    goals = None if settings.goals is None else load_goals(settings.goals, arm.side)
     env = make_env(settings.simulator, arm)
     agent = make_agent(settings, env)
     tell_budget(agent)
@@ -73,8 +83,9 @@ def run(settings: Settings) -> dict[str, Any]:
         watchers.append(EpisodeWriter(store, name, meta))
     try:
         result = run_episode(
-            env, agent, settings.seed, settings.max_steps or MAX_STEPS[settings.task],
-            settings.goal, watchers, settings.planner_seed,
+            env if goals is None else Unjudged(env, *goals), agent, settings.seed,
+            settings.max_steps or max_steps(arm.task), settings.goal, watchers,
+            settings.planner_seed,
         )
     finally:
         env.close()
@@ -86,16 +97,23 @@ def run(settings: Settings) -> dict[str, Any]:
         files.append("imagined.png")
     report = {
         "task": settings.task, "seed": settings.seed, "goal": settings.goal,
-        "success": result.success, "distance_m": result.distance_m, "steps": result.steps,
+        "success": result.success if trace.judged else None,
+        "distance_m": _known(result.distance_m), "steps": result.steps,
         "median_plan_seconds": float(np.median(result.plan_seconds)),
-        "imagined_cost": trace.imagined_cost, "present_cost": trace.present_cost,
+        "imagined_cost": [_known(cost) for cost in trace.imagined_cost],
+        "present_cost": [_known(cost) for cost in trace.present_cost],
         "goal_index": trace.goal_index, "goal_names": trace.goal_names,
         "subgoals": trace.subgoals,
-        "distance_per_step_m": trace.distance_m, "settings": asdict(settings),
-        "files": files,
+        "distance_per_step_m": [_known(far) for far in trace.distance_m],
+        "settings": asdict(settings), "files": files,
     }
     write_report(out, report)
     pictures = ", ".join(str(out / name) for name in files if name.endswith(".png"))
     print(f"{trace.heading}: {trace.verdict}\npictures: {pictures}  "
           f"video: {out / 'episode.mp4'}\nview: {viewer(out / 'episode.rrd')}")
     return report
+
+
+def _known(value: float) -> float | None:
+    """For JSON: None where nobody measures it."""
+    return value if math.isfinite(value) else None

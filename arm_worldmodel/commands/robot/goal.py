@@ -19,8 +19,9 @@ CONTROL_HZ = 5.0  # nothing is commanded here
 class Settings:
     """Take goal pictures with the arm's own camera.
 
-    Bring arm and object there by hand (guiding mode) and press Enter for each.  The arm's state at
-    each goal goes into goals.json.
+    Bring the object there by hand, with the arm elsewhere in the picture or out of it, or bring
+    both there in guiding mode; press Enter for each.  The arm's state at each goal goes into
+    goals.json.
     """
 
     out: str = "outputs/robot/goal"  # folder of the pictures

@@ -22,7 +22,7 @@ class Settings:
     # folder of the goal images and of judged.json, what the task says of the scene each second
     out: str = "outputs/robot/sim"
     simulator: Simulator = "mujoco"  # engine of the simulated arm
-    task: str = "reach"  # reach, grasp, reach_with_object or pick_and_place
+    task: str = "reach"  # of sims.tasks.TASKS
     seed: int = 100_000  # draws the episode
     image_hz: float = 10.0  # rate of the camera [Hz]
     discovery: Discovery = "localhost"  # who takes part in ROS 2: this machine, or its subnet
@@ -35,7 +35,7 @@ class Settings:
         """Settings without effect beside the others, and why (``configs.settings``)."""
         bridge = "it is the bridge's: worldmodel robot serve"
         return {
-            **idle_arm(self.simulator, self.arm),
+            **idle_arm(self.simulator, self.arm, self.task),
             **idle_but(self.limits, "limits", FOLLOWED, bridge),
             **idle_but(self.gripper, "gripper", ("open_value", "closed_value"), bridge),
             **dict.fromkeys(("topics.driver_diagnostics", "topics.driver_recover"), bridge),
