@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ class SimulatedArm:
         """Pose [6] and closedness, at once."""
         state = self.env.state
         return state[:6], float(state[6])
+
+    def measured_at(self) -> float:
+        """A simulator's state is never old."""
+        return time.monotonic()
 
     def follow(self, pose: Array) -> None:
         """Servo to the pose [6] for one tick; writes the task's judgement once a second."""

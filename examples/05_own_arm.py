@@ -1,10 +1,11 @@
-"""Connect an arm of your own: a driver of seven methods, behind our limits and watchdogs.
+"""Connect an arm of your own: a driver of eight methods, behind our limits and watchdogs.
 
 The driver runs in a process of its own.  This arm is a point that goes where it is told, and the
 camera is FFmpeg's test card; with yours, put in your controller and /dev/video0.
 """
 
 import sys
+import time
 
 import numpy as np
 
@@ -20,6 +21,10 @@ class PointArm:
     def sense(self):
         """Measured pose and closedness, at once."""
         return self.pose.copy(), self.closedness
+
+    def measured_at(self):
+        """Time of that measurement [s], by the arm's own clock: it tells old states from new."""
+        return time.monotonic()
 
     def follow(self, pose):
         """A set point, 100 times a second: smooth, and within the limits already."""
@@ -56,7 +61,7 @@ class Across:
 
 if __name__ == "__main__":  # the driver's process imports this file, too
     folder = sys.argv[1] if len(sys.argv) > 1 else "outputs/examples"
-    card = awm.CameraConfig("smptebars=size=320x240:rate=15,realtime", "lavfi")
+    card = awm.CameraConfig("testsrc2=size=320x240:rate=15,realtime", "lavfi")
     env = awm.connect(PointArm, card, fault_log=f"{folder}/faults.jsonl")
     before = env.reset()[0]["state"]
     goal = np.zeros((128, 128, 3), np.uint8)

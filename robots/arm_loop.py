@@ -8,44 +8,26 @@ the arm brakes within its limits and holds until ``recover``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.transform import Rotation
 
 from robot_data.pose import compose
 from robots import safety
+from robots.admission import Admission
+from robots.fingers import Fingers
 from robots.interpolation import Interpolator
 from robots.limits import Limits, SafetyError
+from robots.status import Setpoint, Status
 
 Array = NDArray[np.float64]
 WORKSPACE_SLACK_M = 0.02  # of where commanding begins, and of set points; targets lie inside
+MEASURED_SLACK_M = 0.04  # of the measured hand, which lags and sags
 SPEED_S, SETTLED_M = 0.2, 0.001  # the hand has settled when it moved less in that time
 RESUME_M, RESUME_RAD = 0.02, 0.1  # a hand this near to the last set point goes on from there
-GRIP_DEADBAND = 0.05  # smaller changes of closedness mean "hold"
-GRIP_GAP, GRIP_STILL_S = 0.06, 0.4  # closing fingers that stop short for so long hold something
-
-
-@dataclass(frozen=True)
-class Setpoint:
-    """What one tick commands: pose [6] (x, y, z, roll, pitch, yaw) and closedness."""
-
-    pose: Array
-    closedness: float
-
-
-@dataclass(frozen=True)
-class Status:
-    """What the loop is doing.  ``state``: "waiting" for sensors, "moving", "ready", "holding"
-    (no action came in time; the next one resumes) or "fault" (until recover)."""
-
-    state: str
-    code: str = ""
-    message: str = ""
-    accepted: int = 0
-    capped: int = 0
-    refused: int = 0
+AHEAD_STEPS = 2  # a target may lie so many of the largest steps ahead of the set point
+RESUME_WITHIN_S = 30.0  # of the first step of a recovery
 
 
 class ArmLoop:
@@ -64,19 +46,22 @@ class ArmLoop:
         self.period_s = 1 / tick_hz
         self.latch = safety.FaultLatch()
         self.watchdog = safety.Watchdog(1 / control_hz, limits.watchdog_ticks)
+        self.admission = Admission(1 / control_hz, self.watchdog.limit_s)
         self.interpolator = Interpolator(limits, self.period_s)
         self.fresh = {
             name: safety.Freshness(name, limits) for name in ("pose", "gripper", "image")
         }
         self.measured: Array | None = None  # [6]
-        self.closedness: float | None = None
+        self.fingers = Fingers()
+        self._picture = safety.LivePicture()
         self._places: list[tuple[float, Array]] = []  # measured within SPEED_S
-        self._target: Array | None = None  # [7], the commanded state
-        self._closing = False
-        self._grip_moved = 0.0  # when the measured closedness last changed
+        self._target: Array | None = None  # [6], the commanded pose
         self._ticked: float | None = None
         self._late = False
+        self._arm_errors: dict[str, str] = {}  # by who told them
+        self._recovered: float | None = None  # when the first step of a recovery was made
         self._accepted = self._capped = self._refused = 0
+        self._refusal = ""
 
     # -- what arrives ------------------------------------------------------------------------
 
@@ -106,15 +91,18 @@ class ArmLoop:
                     "check gripper.open_value and gripper.closed_value"
                 )
             self.fresh["gripper"].seen(stamp, now)
-            if self.closedness is None or abs(closedness - self.closedness) > 0.01:
-                self._grip_moved = now
-                self.closedness = float(np.clip(closedness, 0.0, 1.0))
+            self.fingers.see(closedness, now)
 
         self._guarded(take, now)
 
-    def image(self, stamp: float, now: float) -> None:
-        """A camera image stamped ``stamp`` arrived at ``now`` [s]."""
-        self._guarded(lambda: self.fresh["image"].seen(stamp, now), now)
+    def image(self, stamp: float, now: float, content: int | None = None) -> None:
+        """A camera image stamped ``stamp`` arrived at ``now`` [s]; ``content``: a checksum."""
+
+        def take() -> None:
+            self.fresh["image"].seen(stamp, now)
+            self._picture.seen(content, None if self.measured is None else self.measured[:3])
+
+        self._guarded(take, now)
 
     def publishers(self, count: int, topic: str, now: float) -> None:
         """How many nodes publish the arm's command, ours included."""
@@ -122,7 +110,21 @@ class ArmLoop:
 
     def fault(self, code: str, message: str, now: float) -> None:
         """A fault somebody else found: the arm's reflex, a gripper that refuses."""
+        self._recovered = None
         self._trip(SafetyError(code, message), now)
+
+    def arm_says(self, name: str, error: str, now: float, code: str = "reflex") -> None:
+        """The error of the arm, or of a part of it by that name; "" when it has none.  An error is
+        remembered: nothing moves until the arm says that it is gone, or ``arm_recovered``."""
+        if not error:
+            self._arm_errors.pop(name, None)
+        elif self._arm_errors.get(name) != error or not self.latch:
+            self._arm_errors[name] = error
+            self.fault(code, f"{name}: {error}", now)
+
+    def arm_recovered(self) -> None:
+        """The arm's driver was asked to recover, and says that it did."""
+        self._arm_errors.clear()
 
     def brake(self) -> None:
         """Come to rest; the next action goes on from there."""
@@ -134,15 +136,19 @@ class ArmLoop:
         """Latch a fault, as the operator asked."""
         self.fault("stopped", "stop was called; call recover to go on", now)
 
-    def action(self, action: ArrayLike, planned_on: float, now: float) -> bool:
+    def action(
+        self, action: ArrayLike, planned_on: float, now: float, sequence: int | None = None,
+        planner: Any = None,
+    ) -> bool:
         """Take an action [7], planned on the observation of ``planned_on``; whether it is taken.
 
-        While faulted nothing is taken.  A way through a keep-out box, or a turn beyond the limits,
-        is refused without a fault: the arm goes where it was told before.
+        ``sequence`` and ``planner``: see ``robots.admission``.  While faulted nothing is taken.  An
+        action that comes twice, too late, too soon or from a second planner is refused without a
+        fault, and so is a way through a keep-out box or a turn beyond the limits: the arm goes
+        where it was told before.
         """
         if self.latch or self._target is None:
-            self._refused += 1
-            return False
+            return self._refuse("the arm holds" if self.latch else "the loop has not begun")
         try:
             self._check_sensors(now)
             if not np.isfinite(planned_on) or not (
@@ -154,59 +160,78 @@ class ArmLoop:
                     f"at most {self.limits.action_age_s} s: give the planner a deadline",
                 )
             capped = safety.cap_action(action, self.limits)
-            target = compose(self._base(), np.r_[capped[:6], 0.0])
-            target[:3] = safety.clamp_to_workspace(target[:3], self.limits)
-            try:
-                safety.check_path(self.interpolator.setpoint[:3], target[:3], self.limits)
-                self.interpolator.aim(target[:6])
-            except SafetyError:
-                self._refused += 1
-                self.watchdog.feed(now)
-                return False
         except SafetyError as error:
             self._trip(error, now)
             return False
+        try:
+            self.admission.check(sequence, planned_on, planner, now)
+            target = compose(np.r_[self._base(), 0.0], np.r_[capped[:6], 0.0])[:6]
+            target[:3] = safety.clamp_to_workspace(target[:3], self.limits)
+            here = self.interpolator.setpoint
+            safety.check_ahead(here, target, AHEAD_STEPS, self.limits)
+            safety.check_path(here[:3], target[:3], self.limits)
+            self.interpolator.aim(target)
+        except SafetyError as error:
+            if self.admission.is_in(planner):
+                self._feed(now)
+            return self._refuse(str(error))
         self._capped += not np.allclose(capped, np.asarray(action, float), atol=1e-6)
         self._accepted += 1
         self._target = target
-        self._command_gripper(capped[6], now)
+        self.fingers.change(capped[6], now)
         self._late = False
-        self.watchdog.feed(now)
+        self.admission.taken(sequence, planned_on, planner, now)
+        self._feed(now)
         return True
 
-    def alive(self, now: float) -> None:
-        """A planner that waits for the end of a motion says so, or the motion is stopped."""
-        if not self._late:
-            self.watchdog.feed(now)
+    def alive(self, now: float, planner: Any = None) -> None:
+        """The planner waits for the end of a motion: it says so, or the motion is stopped."""
+        if not self._late and self.admission.is_in(planner):
+            self._feed(now)
 
     def recover(self, now: float) -> None:
-        """Forget the fault and start again from where the arm is.  Raises ``SafetyError`` with
-        the reason, and stays faulted, while a sensor is silent or the command still brakes."""
+        """First step of a recovery.  Raises ``SafetyError`` with the reason while a sensor is
+        silent or the command still brakes.  The arm goes on holding until ``resume``."""
         self._check_sensors(now)
         if self.interpolator.ready and np.abs(self.interpolator.velocity).max() > 1e-3:
             raise SafetyError("still_moving", "the arm is still braking; recover again")
+        self._recovered = now
+
+    def resume(self, now: float) -> None:
+        """Second step: forget the fault and start again from where the arm is.  Raises
+        ``SafetyError``, and stays faulted, while anything is still against it."""
+        if self._recovered is None or not 0 <= now - self._recovered <= RESUME_WITHIN_S:
+            raise SafetyError(
+                "not_recovered",
+                f"call recover first, look at the arm, and resume within {RESUME_WITHIN_S:.0f} s",
+            )
+        self.recover(now)
+        for name, error in self._arm_errors.items():
+            raise SafetyError("reflex", f"the arm still reports an error: {name}: {error}")
         self._start(now)
+        self._recovered = None
         self.latch.recover()
+
+    def guided(self, now: float) -> None:
+        """The hand is moved by somebody else before anything was commanded: begin where it is."""
+        if not self.latch and not self._accepted:
+            self._guarded(lambda: self._start(now), now)
 
     # -- what goes out -----------------------------------------------------------------------
 
     def tick(self, now: float) -> Setpoint | None:
-        """The next set point, or None while nothing has been measured yet."""
-        if self._ticked is not None and abs(now - self._ticked) > self.limits.stale_s:
-            self._trip(SafetyError(
-                "loop_stalled" if now > self._ticked else "clock_jump",
-                f"{now - self._ticked:.2f} s between two ticks of the loop; expected "
-                f"{self.period_s:.3f} s: is the machine overloaded, or was its clock set?",
-            ), now)
-        self._ticked = now
+        """The next set point, or None while nothing has been measured yet, and in a fault once
+        the hand was guided away from where it rested: a controller must not draw it back."""
+        last, self._ticked = self._ticked, now
+        if last is not None:
+            self._guarded(lambda: safety.check_tick(last, now, self.period_s, self.limits), now)
         if self._target is None and not self._begin(now):
             return None
-        assert self._target is not None
         self._guarded(lambda: self._check_sensors(now), now)
-        self._guarded(self._check_lead, now)
+        self._guarded(self._check_hand, now)
         if self.watchdog.late(now) and not self._late:
             self.brake()
-        self._squeeze(now)
+        self.fingers.squeeze(now)
         try:
             pose = self.interpolator.step()
             self._check_place(pose)
@@ -214,25 +239,27 @@ class ArmLoop:
             self._trip(error, now)
             self.interpolator.brake()
             pose = self.interpolator.setpoint
-        return Setpoint(pose, float(self._target[6]))
+        if self.latch and self.interpolator.at_rest and self._away(pose):
+            return None
+        return Setpoint(pose, self.fingers.told)
 
     @property
     def commanded(self) -> Array | None:
         """Commanded state [7]: the target of the last action."""
-        return None if self._target is None else self._target.copy()
+        return None if self._target is None else np.r_[self._target, self.fingers.commanded]
 
     @property
     def state(self) -> Array | None:
         """Measured state [7], once there is one."""
-        if self.measured is None or self.closedness is None:
+        if self.measured is None or self.fingers.measured is None:
             return None
-        return np.r_[self.measured, self.closedness]
+        return np.r_[self.measured, self.fingers.measured]
 
     @property
     def status(self) -> Status:
         """Whether the loop is in a fault, waits, holds or runs, why, and how many actions it
         took."""
-        counts = (self._accepted, self._capped, self._refused)
+        counts = (self._accepted, self._capped, self._refused, self._refusal)
         if self.latch:
             return Status("fault", self.latch.code or "", self.latch.message, *counts)
         if self._target is None:
@@ -248,7 +275,7 @@ class ArmLoop:
         still."""
         if self._target is None or self._ticked is None or not self.interpolator.at_rest:
             return False
-        if self._ticked - self._grip_moved < GRIP_STILL_S:
+        if self.fingers.moving(self._ticked):
             return False
         times, places = zip(*self._places, strict=True)
         watched = times[-1] - times[0] > 0.6 * SPEED_S
@@ -264,79 +291,51 @@ class ArmLoop:
 
     def _start(self, now: float) -> None:
         """Command the arm to stay where it is measured, or where it was last commanded to rest if
-        it is there but for its lag; fingers that squeeze go on doing so."""
-        state = self.state
-        assert state is not None
-        self._check_place(state)
-        if self.interpolator.ready:
-            last = self.interpolator.setpoint
-            near = np.linalg.norm(last[:3] - state[:3]) < RESUME_M
-            turned = Rotation.from_euler("xyz", last[3:]) * Rotation.from_euler(
-                "xyz", state[3:6]
-            ).inv()
-            if near and turned.magnitude() < RESUME_RAD:
-                state[:6] = last
-        self.interpolator.reset(state[:6])
-        if self._target is not None:
-            state[6] = max(state[6], self._target[6])
-        self._target = state
+        it is there but for its lag."""
+        assert self.measured is not None
+        pose = self.measured.copy()
+        self._check_place(pose)
+        if self.interpolator.ready and not self._away(last := self.interpolator.setpoint):
+            pose = last
+        self.interpolator.reset(pose, anew=not self._accepted)
+        self._target = pose
+        self.fingers.rest(now)
         self.watchdog.rest()
+        self.admission.forget()
         self._late = False
-        self._ticked = self._grip_moved = now
+        self._ticked = now
+
+    def _away(self, pose: Array) -> bool:
+        assert self.measured is not None
+        moved, turned = safety.apart(pose, self.measured)
+        return moved >= RESUME_M or turned >= RESUME_RAD
 
     def _base(self) -> Array:
-        """The commanded state an action adds to; after a hold, where the arm came to rest."""
+        """The commanded pose an action adds to; after a hold, where the arm came to rest."""
         assert self._target is not None
-        if self._late:
-            return np.r_[self.interpolator.setpoint, self._target[6]]
-        return self._target
+        return self.interpolator.setpoint if self._late else self._target
 
-    def _command_gripper(self, change: float, now: float) -> None:
-        """Closing adds to the command, opening starts from where the fingers are."""
-        assert self._target is not None
-        assert self.closedness is not None
-        if abs(change) < GRIP_DEADBAND:
-            return
-        self._closing = change > 0
-        self._grip_moved = now
-        base = max(self._target[6], self.closedness) if self._closing else self.closedness
-        self._target[6] = np.clip(base + change, 0.0, 1.0)
+    def _feed(self, now: float) -> None:
+        self.watchdog.feed(now)
+        self.admission.hear(now)
 
-    def _squeeze(self, now: float) -> None:
-        """Fingers told to close that stopped short are on something: close on it."""
-        assert self._target is not None
-        assert self.closedness is not None
-        still = now - self._grip_moved > GRIP_STILL_S
-        if self._closing and still and self._target[6] - self.closedness > GRIP_GAP:
-            self._target[6] = 1.0
+    def _refuse(self, why: str) -> bool:
+        self._refused += 1
+        self._refusal = why
+        return False
 
-    def _check_place(self, pose: Array) -> None:
-        if not safety.in_workspace(pose[:3], self.limits, WORKSPACE_SLACK_M):
-            raise SafetyError(
-                "outside_workspace",
-                f"the hand at {np.round(pose[:3], 3)} m is outside the workspace "
-                f"{self.limits.workspace_low_m} to {self.limits.workspace_high_m}: guide it inside "
-                "by hand, or change limits.workspace_low_m and workspace_high_m",
-            )
-        for box in self.limits.keep_out:
-            if safety.crosses(pose[:3], pose[:3], box):
-                raise SafetyError(
-                    "keep_out", f"the hand at {np.round(pose[:3], 3)} m is in a keep-out box"
-                )
+    def _check_place(self, pose: Array, slack_m: float = WORKSPACE_SLACK_M) -> None:
+        safety.check_place(pose[:3], self.limits, slack_m)
 
     def _check_sensors(self, now: float) -> None:
         for fresh in self.fresh.values():
             fresh.check(now)
 
-    def _check_lead(self) -> None:
+    def _check_hand(self) -> None:
+        """The measured hand is inside, and about where it is commanded."""
         assert self.measured is not None
-        lead = float(np.linalg.norm(self.interpolator.setpoint[:3] - self.measured[:3]))
-        if lead > self.limits.lead_m:
-            raise SafetyError(
-                "not_following",
-                f"the hand is {lead:.3f} m from where it is commanded, at most "
-                f"{self.limits.lead_m} m: is it blocked, or the controller off?",
-            )
+        self._check_place(self.measured, MEASURED_SLACK_M)
+        safety.check_following(self.interpolator.setpoint, self.measured, self.limits)
 
     def _guarded(self, check: Callable[[], None], now: float) -> None:
         try:

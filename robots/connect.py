@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from configs.settings import idle_but
 from robots.driver import ArmDriver
+from robots.fr3 import Tool
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits
 from robots.link import Link
@@ -51,6 +52,8 @@ class Transport:
     # rosbridge on another host, where whoever reaches the port commands the arm
     allow_remote: bool = False
     camera: CameraConfig = field(default_factory=CameraConfig)
+    # the arm's tool, as set in Desk; compared before the first motion
+    tool: Tool = field(default_factory=Tool)
     realtime: bool = True  # require a real-time kernel; false only for a simulated arm
     fault_log: str = "outputs/robot/faults.jsonl"  # file of JSON lines, one a fault
 
@@ -58,7 +61,7 @@ class Transport:
         """Settings without effect beside the others, and why (``configs.settings``)."""
         used = {
             "ros2": ("discovery",), "rosbridge": ("host", "port", "allow_remote"),
-            "fci": ("host", "camera", "realtime", "fault_log"),
+            "fci": ("host", "camera", "tool", "realtime", "fault_log"),
         }[self.kind]
         names = {f.name for f in fields(self)} - {"kind", *used}
         return {name: f"transport.kind={self.kind} does not take it" for name in sorted(names)}
@@ -84,7 +87,8 @@ def open_link(
         from robots.local.process import ArmProcessConfig
 
         return LocalLink(
-            partial(FrankyArm, transport.host, limits, transport.realtime), transport.camera,
+            partial(FrankyArm, transport.host, limits, transport.realtime, transport.tool),
+            transport.camera,
             ArmProcessConfig(control_hz, limits=limits, fault_log=transport.fault_log),
         )
     if transport.kind == "rosbridge":

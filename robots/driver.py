@@ -18,6 +18,11 @@ class ArmDriver(Protocol):
         """Measured pose [6] and closedness."""
         ...
 
+    def measured_at(self) -> float:
+        """Time [s] of what ``sense`` last measured, by the arm's own clock, or what goes on in its
+        place: while it stands still, the pose is old, however often it is read."""
+        ...
+
     def follow(self, pose: Array) -> None:
         """Take a set point [6]; called at a fixed rate."""
         ...

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from robots.fr3 import Tool, check_tool, near_limit
 from robots.limits import Limits, SafetyError
 
 try:
@@ -28,14 +30,19 @@ POSTURE_NM_RAD = 10.0  # draws the joints, in the null space, to where they were
 GRIP_SPEED_M_S, GRIP_FORCE_N = 0.1, 20.0
 GRASP_CLOSEDNESS = 0.95  # beyond it the gripper grasps whatever is there; below, it moves
 STATE_S = 0.1  # between two questions for the width, which take a round trip
+SILENT_S = 1.0  # a gripper that did not tell its width for so long is a fault
+SHORT = 0.1  # of closedness: fingers that opened less than asked by so much did not open
 
 
 class FrankyArm:
     """See ``robots.driver.ArmDriver``.  Poses are those of the end effector that is set in
     Desk; for the Franka hand that is between its finger tips."""
 
-    def __init__(self, host: str, limits: Limits, realtime: bool = True) -> None:
-        """realtime: insist on a real-time kernel, as the real arm needs."""
+    def __init__(
+        self, host: str, limits: Limits, realtime: bool = True, tool: Tool | None = None
+    ) -> None:
+        """realtime: insist on a real-time kernel, as the real arm needs.  tool: compared with what
+        is set in Desk before every first motion; None is the Franka hand."""
         config = franky.RealtimeConfig
         try:
             self.robot = franky.Robot(
@@ -47,8 +54,8 @@ class FrankyArm:
                 f"no arm answers at {host}: {error}.  Is FCI activated in Desk, the arm unlocked "
                 "and this machine on the robot's network?"
             ) from error
-        self.limits = limits
-        self.robot.set_collision_behavior(limits.torque_nm, limits.force_n)
+        self.limits, self.tool = limits, tool or Tool()
+        self.robot.set_collision_behavior(list(limits.torque_nm), limits.force_n)
         self._tracker: franky.CartesianImpedanceTracker | None = None
 
     def sense(self) -> tuple[Array, float]:
@@ -57,9 +64,14 @@ class FrankyArm:
         turn = Rotation.from_quat(np.ravel(pose.quaternion)).as_euler("xyz")
         return np.r_[np.ravel(pose.translation), turn], self._gripper.closedness
 
+    def measured_at(self) -> float:
+        """Time of the last state, of the arm's control unit [s]."""
+        return self.robot.state.time.to_sec()
+
     def follow(self, pose: Array) -> None:
         """Take a set point [6]; raises ``SafetyError`` if the arm refuses."""
         if self._tracker is None:
+            self._check_tool()
             self._tracker = franky.CartesianImpedanceTracker(
                 self.robot, translational_stiffness=STIFFNESS_N_M,
                 rotational_stiffness=STIFFNESS_NM_RAD,
@@ -68,6 +80,14 @@ class FrankyArm:
             )
         turn = Rotation.from_euler("xyz", pose[3:6]).as_quat()
         self._tracker.set_target(franky.Affine(pose[:3], turn))
+
+    def _check_tool(self) -> None:
+        state = self.robot.state
+        tip = state.F_T_EE
+        check_tool(
+            np.ravel(tip.translation), Rotation.from_quat(np.ravel(tip.quaternion)),
+            float(state.m_ee), float(state.m_load), self.tool,
+        )
 
     def grip(self, closedness: float) -> None:
         """Start moving the fingers."""
@@ -79,8 +99,10 @@ class FrankyArm:
 
     def reflex(self) -> str:
         """Why the arm stopped by itself, or ""."""
-        if self._gripper.failure:
-            return f"gripper: {self._gripper.failure}"
+        if gripper := self._gripper.trouble():
+            return f"gripper: {gripper}"
+        if joint := near_limit(self.robot.state.q):
+            return joint
         if self.robot.has_errors:
             return f"the arm reports {self.robot.state.current_errors}"
         if self._tracker is not None and not self._tracker.is_running:
@@ -94,8 +116,12 @@ class FrankyArm:
     def recover(self) -> None:
         """Clear the reflex; raises ``SafetyError`` if it stays."""
         self._release()
-        self._gripper.failure = ""
-        if not self.robot.recover_from_errors():
+        self._gripper.try_again()
+        try:
+            recovered = self.robot.recover_from_errors()
+        except franky.Exception as error:  # its network, too
+            raise SafetyError("reflex", f"the arm does not recover: {error}") from error
+        if not recovered:
             raise SafetyError(
                 "reflex", "the arm does not recover: look at it, open its brakes in Desk, then "
                 "recover again"
@@ -121,7 +147,8 @@ class _Gripper:
         self._width = self._hand.max_width
         if self._width < 0.01:
             raise ConnectionError("the gripper does not know its width; home it in Desk first")
-        self.closedness = self._read()
+        self.closedness, self._read_at = 0.0, 0.0
+        self._read()
         self.failure = ""
         self._wanted: float | None = None
         self._done: float | None = None
@@ -138,8 +165,21 @@ class _Gripper:
         self._news.set()
         self._thread.join(5.0)
 
-    def _read(self) -> float:
-        return float(np.clip(1 - self._hand.width / self._width, 0.0, 1.0))
+    def trouble(self) -> str:
+        """What failed, or that the gripper no longer answers; "" if nothing."""
+        silent = time.monotonic() - self._read_at
+        if not self.failure and silent > SILENT_S:
+            return f"it has not told its width for {silent:.1f} s"
+        return self.failure
+
+    def try_again(self) -> None:
+        """Forget the failure; what was wanted is asked for again."""
+        self.failure, self._done = "", None
+        self._news.set()
+
+    def _read(self) -> None:
+        self.closedness = float(np.clip(1 - self._hand.width / self._width, 0.0, 1.0))
+        self._read_at = time.monotonic()
 
     def _work(self) -> None:
         while not self._ended:
@@ -147,13 +187,12 @@ class _Gripper:
             self._news.clear()
             try:
                 wanted = self._wanted
-                if wanted is not None and wanted != self._done:
-                    self._command(wanted)
+                if wanted is not None and wanted != self._done and not self.failure:
                     self._done = wanted
-                self.closedness = self._read()
+                    self._command(wanted)
+                self._read()
             except Exception as error:  # franky raises several kinds; none may kill the thread
-                self.failure = str(error)
-                self._done = self._wanted
+                self.failure = str(error) or type(error).__name__
 
     def _command(self, closedness: float) -> None:
         if closedness >= GRASP_CLOSEDNESS:
@@ -164,7 +203,14 @@ class _Gripper:
         else:
             future = self._hand.move_async((1 - closedness) * self._width, GRIP_SPEED_M_S)
         while not future.wait(STATE_S):
-            self.closedness = self._read()
+            self._read()
             if self._wanted != closedness and not self._ended:
                 self._hand.stop()
-                break
+                return
+        done = future.get()  # raises what the gripper answered, if that was an error
+        self._read()
+        if not done and (closedness >= GRASP_CLOSEDNESS or self.closedness > closedness + SHORT):
+            raise SafetyError(
+                "gripper_refused", f"asked for closedness {closedness:.2f}, it has "
+                f"{self.closedness:.2f} and says that it failed",
+            )

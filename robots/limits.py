@@ -10,11 +10,16 @@ import numpy as np
 Vector3 = tuple[float, float, float]
 
 
+MOST_CHARACTERS = 1000  # of a message
+
+
 class SafetyError(RuntimeError):
     """Something the arm must not do, or be told; the arm holds.  ``code`` names the fault."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+        # What it quotes may come from anybody on the network, and goes to terminals and logs.
+        shown = "".join(c if c.isprintable() else " " for c in message[:MOST_CHARACTERS])
+        super().__init__(shown)
         self.code = code
 
 
@@ -24,6 +29,18 @@ class Box:
 
     low_m: Vector3  # lower corner [m]
     high_m: Vector3  # upper corner [m]
+
+
+# What no setting lifts.  Speeds and forces stay well below the arm's own limits, and what makes
+# doubt a fault (ages, lags) cannot be switched off by a large number.
+CEILINGS = {
+    "step_m": 0.15, "step_rad": 0.5, "step_grip": 1.0, "speed_m_s": 1.0, "acceleration_m_s2": 3.0,
+    "jerk_m_s3": 50.0, "turn_speed_rad_s": 2.0, "turn_acceleration_rad_s2": 8.0,
+    "turn_jerk_rad_s3": 80.0, "turn_rad": 2.6, "tilt_rad": 1.6, "lead_m": 0.2, "lead_rad": 0.8,
+    "stale_s": 2.0, "watchdog_ticks": 20, "action_age_s": 30.0, "clock_jump_s": 0.5,
+    "force_n": 100.0,
+}
+TORQUE_CEILING_NM = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)  # an FR3's largest
 
 
 @dataclass(frozen=True)
@@ -48,22 +65,38 @@ class Limits:
     turn_jerk_rad_s3: float = 20.0  # largest angular jerk [rad/s^3]
     # an action that turns the hand further from where commanding began is refused [rad]
     turn_rad: float = 1.6
-    # an action that tilts the hand's axis further from where commanding began is refused [rad]
+    # where the hand's axis points when it is not tilted, a direction in the base frame
+    pointing: Vector3 = (0.0, 0.0, -1.0)
+    # an action that tilts the hand's axis further from there is refused [rad]
     tilt_rad: float = 0.5
     lead_m: float = 0.10  # a command further ahead of the measured hand is a fault [m]
+    lead_rad: float = 0.35  # a command turned further from the measured hand is a fault [rad]
     stale_s: float = 0.5  # a pose, joint state or image older than this is not believed [s]
     watchdog_ticks: int = 3  # control steps without an action before the arm holds
     action_age_s: float = 3.0  # an action planned on a picture older than this is refused [s]
     # a stamp further ahead of this machine's clock, or further back, is a clock jump [s]
     clock_jump_s: float = 0.2
     force_n: float = 40.0  # collision threshold: force at the hand [N]
-    torque_nm: float = 40.0  # collision threshold: torque at the joints [N m]
+    # collision threshold: torque at each joint [N m]; an FR3's wrist turns with 12 at most
+    torque_nm: tuple[float, ...] = (40.0, 40.0, 40.0, 40.0, 10.0, 10.0, 10.0)
 
     def __post_init__(self) -> None:
         for name in (f.name for f in fields(self) if f.type in ("float", "int")):
             value = getattr(self, name)
             if not np.isfinite(value) or value <= 0:
                 raise ValueError(f"limit {name} is {value}; expected a positive number")
+            if value > CEILINGS.get(name, np.inf):
+                raise ValueError(
+                    f"limit {name} is {value}; at most {CEILINGS[name]}, which no setting lifts"
+                )
+        over = np.greater(self.torque_nm, TORQUE_CEILING_NM[:len(self.torque_nm)])
+        if len(self.torque_nm) != 7 or np.less_equal(self.torque_nm, 0).any() or over.any():
+            raise ValueError(
+                f"limit torque_nm is {self.torque_nm}; expected one positive torque [N m] for each "
+                f"of seven joints, at most {TORQUE_CEILING_NM}"
+            )
+        if not np.isfinite(self.pointing).all() or not np.linalg.norm(self.pointing) > 0:
+            raise ValueError(f"limit pointing is {self.pointing}; expected a direction, x, y, z")
         if not self.frame:
             raise ValueError("limit frame is empty; name the robot's base frame, e.g. fr3_link0")
         for box in (Box(self.workspace_low_m, self.workspace_high_m), *self.keep_out):
@@ -75,9 +108,11 @@ class Limits:
                 )
 
 
-# of Limits: what the arm's side of the bridge checks set points by (``robots.resample``)
+# of Limits: what the arm's side of the bridge checks once more by itself (``robots.guard``)
 FOLLOWED = (
-    "frame", "speed_m_s", "acceleration_m_s2", "turn_speed_rad_s", "turn_acceleration_rad_s2",
+    "frame", "workspace_low_m", "workspace_high_m", "keep_out", "speed_m_s", "acceleration_m_s2",
+    "jerk_m_s3", "turn_speed_rad_s", "turn_acceleration_rad_s2", "turn_jerk_rad_s3", "pointing",
+    "tilt_rad", "lead_m", "lead_rad", "stale_s", "clock_jump_s",
 )
 
 
@@ -88,6 +123,10 @@ def loosened(limits: Limits) -> Iterator[str]:
         ours, theirs = getattr(limits, field.name), getattr(default, field.name)
         if isinstance(ours, float | int) and ours > theirs:
             yield f"{field.name} = {ours} (default {theirs})"
+    if np.greater(limits.torque_nm, default.torque_nm).any():
+        yield f"torque_nm = {limits.torque_nm} (default {default.torque_nm})"
+    if not np.allclose(limits.pointing, default.pointing):
+        yield f"pointing = {limits.pointing} (default {default.pointing})"
     if np.less(limits.workspace_low_m, default.workspace_low_m).any():
         yield f"workspace_low_m = {limits.workspace_low_m} (default {default.workspace_low_m})"
     if np.greater(limits.workspace_high_m, default.workspace_high_m).any():

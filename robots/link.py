@@ -22,7 +22,7 @@ KEPT = 400  # states, 4 s at 100 Hz
 @dataclass(frozen=True)
 class Reading:
     """One report of the loop: measured and commanded state [7] at ``stamp``; how many actions
-    were taken and refused so far."""
+    were taken, refused, and taken but shortened, so far."""
 
     stamp: float
     state: Array
@@ -30,6 +30,7 @@ class Reading:
     moving: bool
     accepted: int
     refused: int
+    capped: int
 
 
 class Link(Protocol):
@@ -50,7 +51,7 @@ class Link(Protocol):
         ...
 
     def call(self, service: str) -> tuple[bool, str]:
-        """"stop" or "recover": whether it was done, and the answer."""
+        """"stop", "recover" or "resume": whether it was done, and the answer."""
         ...
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ BRAKE = 4.0  # times the acceleration limit, when set points fail
 # (JITTER_S / dt) x speed limit; the second term allows for 4 ms of jitter of the stamps.
 SLACK = 3.0
 JITTER_S = 0.004
+SOONEST = 0.25  # of a period: a set point sooner after the last is dropped
 
 
 class _Point:
@@ -44,6 +45,7 @@ class Resampler:
     def __init__(self, limits: Limits, period_s: float = 0.02, delay_s: float = 0.06) -> None:
         self.limits, self.period_s, self.delay_s = limits, period_s, delay_s
         self.fault: SafetyError | None = None
+        self._least_s = SOONEST * period_s
 
     def reset(self, pose: Array, now: float) -> None:
         """At rest at ``pose`` [6]."""
@@ -57,11 +59,11 @@ class Resampler:
         self._started = False
         self._offset, self._offset_time = np.zeros(6), now
 
-    def push(self, pose: Array, stamp: float, now: float) -> None:
-        """The set point of ``stamp``.  Raises ``SafetyError`` and brakes if it jumps; set points
-        that come while faulted, or out of order, are dropped."""
-        if self.fault or (self._started and stamp <= self._points[-1].time):
-            return
+    def push(self, pose: Array, stamp: float, now: float) -> bool:
+        """The set point of ``stamp``; whether it is taken: set points that come while braked, out
+        of order or in a burst are dropped.  Raises ``SafetyError`` and brakes if it jumps."""
+        if self._braked or (self._started and stamp < self._points[-1].time + self._least_s):
+            return False
         point = self._coordinates(np.asarray(pose, np.float64))
         if not np.isfinite(point).all():
             self._fail("not_finite", f"a set point is not finite: {pose}", now)
@@ -84,6 +86,7 @@ class Resampler:
                 now,
             )
         self._points.append(_Point(stamp, point))
+        return True
 
     def _begin(self, point: Array, stamp: float, now: float) -> None:
         """The first set point finds the arm at rest, however long ago, and about there."""
@@ -101,7 +104,7 @@ class Resampler:
     def at(self, now: float) -> Array:
         """Pose [6] to command now.  Raises ``SafetyError`` once, at the moment the stream has
         stalled; from then on the answers brake and stay."""
-        if self.fault is None and self._started:
+        if self._braked is None and self._started:
             last = self._points[-1].time
             if now - self.delay_s > last:
                 self._fail(
@@ -112,10 +115,16 @@ class Resampler:
 
     def _fail(self, code: str, message: str, now: float) -> NoReturn:
         self.fault = SafetyError(code, message)
+        self.brake(now)
+        raise self.fault
+
+    def brake(self, now: float) -> None:
+        """Come to rest and stay until ``reset``, whatever is pushed."""
+        if self._braked is not None:
+            return
         began = min(now, self._points[-1].time + self.delay_s)  # where the curve is still known
         here = self._curve(began)
         self._braked = (began, here, (here - self._curve(began - 0.001)) / 0.001)
-        raise self.fault
 
     def _value(self, now: float) -> Array:
         """The curve, or the way on from where it was broken: deceleration at the limit."""

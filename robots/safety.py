@@ -72,6 +72,60 @@ def in_workspace(position: Array, limits: Limits, slack_m: float = 0.0) -> bool:
     return bool(((position >= low - slack_m) & (position <= high + slack_m)).all())
 
 
+def check_place(position: Array, limits: Limits, slack_m: float) -> None:
+    """A position [3] is in the workspace, widened by ``slack_m``, and in no keep-out box."""
+    if not in_workspace(position, limits, slack_m):
+        raise SafetyError(
+            "outside_workspace",
+            f"the hand at {np.round(position, 3)} m is outside the workspace "
+            f"{limits.workspace_low_m} to {limits.workspace_high_m}: guide it inside by hand, or "
+            "change limits.workspace_low_m and workspace_high_m",
+        )
+    for box in limits.keep_out:
+        if crosses(position, position, box):
+            raise SafetyError(
+                "keep_out", f"the hand at {np.round(position, 3)} m is in a keep-out box"
+            )
+
+
+def apart(one: Array, other: Array) -> tuple[float, float]:
+    """Distance [m] and angle [rad] between two poses [6]."""
+    turn = Rotation.from_euler("xyz", one[3:6]) * Rotation.from_euler("xyz", other[3:6]).inv()
+    return float(np.linalg.norm(one[:3] - other[:3])), float(turn.magnitude())
+
+
+def check_following(commanded: Array, measured: Array, limits: Limits) -> None:
+    """The measured hand is about where it is commanded; poses [6]."""
+    moved, turned = apart(commanded, measured)
+    if moved > limits.lead_m or turned > limits.lead_rad:
+        raise SafetyError(
+            "not_following",
+            f"the hand is {moved:.3f} m and {turned:.2f} rad from where it is commanded, at most "
+            f"{limits.lead_m} m and {limits.lead_rad} rad: is it blocked, or the controller off?",
+        )
+
+
+def check_ahead(here: Array, target: Array, steps: int, limits: Limits) -> None:
+    """A target lies at most ``steps`` of the largest steps ahead of the set point."""
+    moved, turned = apart(target, here)
+    if moved > steps * limits.step_m or turned > steps * limits.step_rad:
+        raise SafetyError(
+            "too_far_ahead",
+            f"the target would be {moved:.3f} m and {turned:.2f} rad ahead of the arm; at most "
+            f"{steps} steps: actions come faster than the arm follows",
+        )
+
+
+def check_tick(last: float, now: float, period_s: float, limits: Limits) -> None:
+    """The loop was neither suspended nor its clock set between two ticks."""
+    if abs(now - last) > limits.stale_s:
+        raise SafetyError(
+            "loop_stalled" if now > last else "clock_jump",
+            f"{now - last:.2f} s between two ticks of the loop; expected {period_s:.3f} s: is the "
+            "machine overloaded, or was its clock set?",
+        )
+
+
 def check_path(start: Array, end: Array, limits: Limits) -> None:
     """The straight way between two positions [m] stays out of every keep-out box."""
     for box in limits.keep_out:
@@ -148,11 +202,50 @@ class Freshness:
 
 
 @dataclass
+class Heartbeat:
+    """When somebody else's clock last went on, by ours: what they report is as old as that, also
+    where it is read again and again."""
+
+    theirs: float | None = None
+    ours: float = 0.0
+
+    def seen(self, theirs: float, now: float) -> float:
+        """The time ``theirs`` was read at ``now``; returns when it was first read [s]."""
+        if theirs != self.theirs:
+            self.theirs, self.ours = theirs, now
+        return self.ours
+
+
+@dataclass
+class LivePicture:
+    """Notices a camera that shows the same picture, under whatever stamps, while the hand moves."""
+
+    moved_m: float = 0.03
+    _content: int | None = None
+    _place: Array | None = None  # of the hand, when the picture last changed
+
+    def seen(self, content: int | None, place: Array | None) -> None:
+        """A picture whose bytes have the checksum ``content`` (None: unknown), and where the hand
+        is measured [3].  Raises ``SafetyError`` if it is frozen."""
+        if content is None or place is None:
+            return
+        if content != self._content or self._place is None:
+            self._content, self._place = content, place
+        elif (moved := float(np.linalg.norm(place - self._place))) > self.moved_m:
+            raise SafetyError(
+                "frozen_image",
+                f"the hand moved by {moved:.3f} m and not a pixel changed: the camera is frozen, "
+                "or does not show the hand",
+            )
+
+
+@dataclass
 class Watchdog:
-    """Late when nothing fed it for ``ticks`` periods."""
+    """Late when nothing fed it for ``ticks`` periods, or for ``most_s``."""
 
     period_s: float
     ticks: int
+    most_s: float = 2.0  # whatever the period is
     _fed: float | None = None
 
     def feed(self, now: float) -> None:
@@ -163,9 +256,14 @@ class Watchdog:
         """Nothing is expected until the next feeding."""
         self._fed = None
 
+    @property
+    def limit_s(self) -> float:
+        """Silence that is still allowed [s]."""
+        return min(self.ticks * self.period_s, self.most_s)
+
     def late(self, now: float) -> bool:
         """Whether the planner has been silent too long."""
-        return self._fed is not None and now - self._fed > self.ticks * self.period_s
+        return self._fed is not None and now - self._fed > self.limit_s
 
 
 @dataclass

@@ -203,7 +203,10 @@ class Cell:
     def recover(self) -> None:
         """As an operator does: until nothing is against it any more."""
         def recovered() -> bool:
-            done, self._why = self.link.call("recover")
+            done, self._why = self.link.call("resume")
+            if not done:
+                _, why = self.link.call("recover")
+                self._why += f"; {why}"
             return done
 
         self._why = ""

@@ -49,6 +49,11 @@ class Bench:
     def act(self, *action: float, age: float = 0.1) -> bool:
         return self.loop.action(np.array(action), self.now - age, self.now)
 
+    def recover(self) -> None:
+        """Both steps."""
+        self.loop.recover(self.now)
+        self.loop.resume(self.now)
+
     @property
     def status(self):
         return self.loop.status
@@ -198,7 +203,7 @@ def test_this_machines_clock_set_back_holds_the_arm():
     bench.run(0.1)
     assert bench.status.code == "clock_jump"
     bench.run(1.5)
-    bench.loop.recover(bench.now)
+    bench.recover()
     bench.run(0.6)
     assert bench.status.state == "ready"
 
@@ -257,7 +262,7 @@ def test_stop_holds_until_recover():
     with pytest.raises(SafetyError, match="still braking"):
         bench.loop.recover(bench.now)
     bench.assert_held("stopped")
-    bench.loop.recover(bench.now)
+    bench.recover()
     bench.run(0.6)
     assert bench.status.state == "ready"
     assert bench.act(0.05, 0, 0, 0, 0, 0, 0)
@@ -274,7 +279,7 @@ def test_recover_is_refused_while_a_sensor_is_silent():
     assert bench.status.state == "fault"
     bench.silent.clear()
     bench.run(0.1)
-    bench.loop.recover(bench.now)
+    bench.recover()
     bench.run(0.6)
     assert bench.status.state == "ready"
 
@@ -316,5 +321,5 @@ def test_fingers_that_stop_on_something_squeeze_it_and_keep_it_through_a_fault()
     assert bench.loop.commanded[6] == 1.0
     bench.loop.stop(bench.now)
     bench.run(1.5)
-    bench.loop.recover(bench.now)
+    bench.recover()
     assert bench.loop.commanded[6] == 1.0

@@ -69,6 +69,9 @@ class Bench:
     def sense(self):
         return self.pose, 0.0
 
+    def measured_at(self):
+        return self.clock.now
+
     def follow(self, pose):
         self.followed.append((self.clock.now, pose))
         self.pose = pose

@@ -36,7 +36,7 @@ SIMULATORS = [
 ]
 FRANKA = pytest.param("franka", marks=pytest.mark.realtime)
 STILL = np.zeros(7)
-TEST_CARD = CameraConfig("smptebars=size=320x240:rate=15,realtime", "lavfi")
+TEST_CARD = CameraConfig("testsrc2=size=320x240:rate=15,realtime", "lavfi")
 
 
 @pytest.fixture

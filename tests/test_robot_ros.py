@@ -233,6 +233,7 @@ def test_a_planner_without_ros_moves_the_arm_over_rosbridge(cell):
             assert truncated
             assert info["fault_code"] == "stopped"
             cell.until("recovery", lambda: env.link.call("recover")[0])
+            cell.until("the second step", lambda: env.link.call("resume")[0])
         process.send_signal(signal.SIGINT)
         process.wait(processes.END_S)
 

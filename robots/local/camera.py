@@ -13,7 +13,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-OnImage = Callable[[float, Callable[[], NDArray[np.uint8]]], None]
+from robots.checksum import checksum
+
+OnImage = Callable[[float, int, Callable[[], NDArray[np.uint8]]], None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Camera:
     def __init__(
         self, config: CameraConfig, on_image: OnImage, on_lost: Callable[[str], None]
     ) -> None:
-        """on_image: stamp, and what makes RGB uint8 [H, W, 3] of the picture when it is wanted.
+        """on_image: stamp, checksum of the picture, and what makes RGB uint8 [H, W, 3] of it when
+        it is wanted.
         on_lost: called once, with the reason, when the pictures end.  Raises ``ConnectionError``
         if the camera does not open."""
         self.config, self._on_image, self._on_lost = config, on_image, on_lost
@@ -70,7 +73,7 @@ class Camera:
             for frame in self._container.decode(self._video):
                 if self._ended:
                     break
-                self._on_image(time.time(), partial(_rgb, frame))
+                self._on_image(time.time(), checksum(frame.planes[0]), partial(_rgb, frame))
         except OSError as error:
             why = str(error)
         finally:

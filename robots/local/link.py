@@ -38,6 +38,7 @@ class LocalLink:
         self._wire, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._camera: Camera | None = None
         self._closing = False
+        self._sequence = 0
         context = multiprocessing.get_context("spawn")  # a copy of the planner's threads is unsafe
         self._process = context.Process(
             target=run_arm_process, args=(theirs, open_driver, config or ArmProcessConfig()),
@@ -90,8 +91,10 @@ class LocalLink:
             case "answer":
                 self._answers.put((message["done"], message["text"]))
 
-    def _on_image(self, stamp: float, decode: Callable[[], NDArray[np.uint8]]) -> None:
-        self._send(kind="image", stamp=stamp)
+    def _on_image(
+        self, stamp: float, content: int, decode: Callable[[], NDArray[np.uint8]]
+    ) -> None:
+        self._send(kind="image", stamp=stamp, content=content)
         self.inbox.image(stamp, decode)
 
     def _on_camera_lost(self, why: str) -> None:
@@ -109,14 +112,18 @@ class LocalLink:
 
     def send(self, action: NDArray[np.float64], planned_on: float) -> None:
         """Send an action [7] with the stamp [s] of the picture it was planned on."""
-        self._send(kind="action", action=[float(v) for v in action], planned_on=planned_on)
+        self._sequence += 1
+        self._send(
+            kind="action", action=[float(v) for v in action], planned_on=planned_on,
+            sequence=self._sequence,
+        )
 
     def alive(self) -> None:
         """Tell the loop that the planner lives."""
         self._send(kind="alive")
 
     def call(self, service: str) -> tuple[bool, str]:
-        """Call a service, ``stop`` or ``recover``: whether it did it, and what it said."""
+        """Call ``stop``, ``recover`` or ``resume``: whether it was done, and what was said."""
         while not self._answers.empty():  # of a call that was given up
             self._answers.get()
         self._send(kind=service)

@@ -19,15 +19,18 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from robots.arm_loop import ArmLoop, Setpoint, Status
+from robots.arm_loop import ArmLoop
 from robots.driver import ArmDriver
 from robots.fault_log import FaultLog
 from robots.limits import Limits, SafetyError, loosened
 from robots.realtime import prefer_this_process
+from robots.safety import Heartbeat
+from robots.status import Setpoint, Status
 
 LARGEST = 1 << 16  # bytes of a message
 REPEAT_S = 0.5  # the status is told again
 GUIDED_M = 0.01  # a hand that moved so far before the first action is guided
+RECOVERED = "recovered: look at the arm, then call resume"
 BRAKE_S = 3.0  # most that braking at the end may take
 
 
@@ -71,12 +74,19 @@ class ArmProcess:
         self.loop = ArmLoop(config.limits, config.control_hz, config.tick_hz)
         self.ending = False
         self._faults = FaultLog(config.fault_log)
-        self._gripped = 0.0  # the last command
+        self._heart = Heartbeat()
+        self._gripped: float | None = None  # the last command
         self._told: Status | None = None
         self._told_at = 0.0
 
     def run(self) -> None:
         """Until the planner's end closes, or ``ending`` is set; brakes before it returns."""
+        try:
+            self._run()
+        finally:
+            self._faults.close()
+
+    def _run(self) -> None:
         due, until = self.clock.monotonic(), float("inf")
         while self.clock.monotonic() < until:
             self._receive()
@@ -98,17 +108,17 @@ class ArmProcess:
 
     def _sense(self) -> None:
         pose, closedness = self.driver.sense()
-        now = self.clock.time()
+        now, steady = self.clock.time(), self.clock.monotonic()
+        old = steady - self._heart.seen(self.driver.measured_at(), steady)
         turn = Rotation.from_euler("xyz", pose[3:6]).as_quat()
-        self.loop.pose(pose[:3], turn, self.limits.frame, now, now)
+        self.loop.pose(pose[:3], turn, self.limits.frame, now - old, now)
         self.loop.gripper(closedness, now, now)
 
     def _step(self) -> None:
         self._sense()
         now = self.clock.time()
         reflex = self.driver.reflex()
-        if reflex and not self.loop.latch:
-            self.loop.fault("reflex", reflex, now)
+        self.loop.arm_says("arm", reflex, now)
         setpoint = self.loop.tick(now)
         if not self.loop.status.accepted:
             self._let_be(now)
@@ -121,23 +131,23 @@ class ArmProcess:
 
     def _command(self, setpoint: Setpoint) -> None:
         self.driver.follow(setpoint.pose)
-        if abs(setpoint.closedness - self._gripped) > 0.01:
-            self._gripped = setpoint.closedness
-            self.driver.grip(setpoint.closedness)
+        told = setpoint.closedness
+        if told is not None and (self._gripped is None or abs(told - self._gripped) > 0.01):
+            self._gripped = told
+            self.driver.grip(told)
 
     def _let_be(self, now: float) -> None:
         """Before the first action nothing is commanded: the arm may be guided by hand."""
         measured, commanded = self.loop.measured, self.loop.commanded
-        if self.loop.latch or measured is None or commanded is None:
+        if measured is None or commanded is None:
             return
         if np.linalg.norm(measured[:3] - commanded[:3]) > GUIDED_M:
-            with contextlib.suppress(SafetyError):  # said by the loop itself
-                self.loop.recover(now)
-        self._gripped = commanded[6]
+            self.loop.guided(now)
 
     def _recover(self) -> None:
         """Raises ``SafetyError`` with the reason if the arm is not ready."""
         self.driver.recover()
+        self._gripped = None  # what was refused is asked for again
         self._sense()
         self.loop.recover(self.clock.time())
 
@@ -164,11 +174,13 @@ class ArmProcess:
         now = self.clock.time()
         match message["kind"]:
             case "action":
-                self.loop.action(message["action"], message["planned_on"], now)
+                self.loop.action(
+                    message["action"], message["planned_on"], now, message.get("sequence")
+                )
             case "alive":
                 self.loop.alive(now)
             case "image":
-                self.loop.image(message["stamp"], now)
+                self.loop.image(message["stamp"], now, message.get("content"))
             case "fault":
                 self.loop.fault(message["code"], message["message"], now)
             case "close":
@@ -177,11 +189,16 @@ class ArmProcess:
                 self.loop.stop(now)
                 self._answer(True, "holding until recover is called")
             case "recover":
-                try:
-                    self._recover()
-                    self._answer(True, "ready")
-                except SafetyError as error:
-                    self._answer(False, str(error))
+                self._try(self._recover, RECOVERED)
+            case "resume":
+                self._try(lambda: self.loop.resume(now), "ready")
+
+    def _try(self, work: Callable[[], None], done: str) -> None:
+        try:
+            work()
+            self._answer(True, done)
+        except SafetyError as error:
+            self._answer(False, str(error))
 
     def _answer(self, done: bool, text: str) -> None:
         self._told = None  # the status goes first
@@ -195,7 +212,7 @@ class ArmProcess:
             self._send(
                 kind="reading", stamp=loop.fresh["pose"].stamp, state=state.tolist(),
                 commanded=commanded.tolist(), moving=not loop.resting,
-                accepted=status.accepted, refused=status.refused,
+                accepted=status.accepted, refused=status.refused, capped=status.capped,
             )
         if self._told is None or status.code != self._told.code or now > self._told_at + REPEAT_S:
             self._told, self._told_at = status, now

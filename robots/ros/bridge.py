@@ -7,8 +7,8 @@ Towards the arm (names in ``robots.ros.topics``): publishes the target pose (rel
 stamped) at ``tick_hz`` and gripper commands; subscribes the measured pose, joints and image
 (best effort).  Towards planners, under /worldmodel_bridge: subscribes ``action`` and ``alive``
 and publishes ``state`` (sensor_msgs/JointState with named positions; an action carries the
-stamp of the picture it was planned on), ``diagnostics`` (latched); services ``stop`` and
-``recover``.
+stamp of the picture it was planned on, and a sequence number), ``diagnostics`` (latched);
+services ``stop``, and ``recover`` and then ``resume``.
 """
 
 from __future__ import annotations
@@ -34,28 +34,40 @@ from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
 from robot_data.schema import STATE_FIELDS
-from robots.arm_loop import ArmLoop, Status
+from robots.arm_loop import ArmLoop
 from robots.fault_log import FaultLog
+from robots.guard import PARTICIPANT
 from robots.limits import Limits, SafetyError, loosened
 from robots.realtime import prefer_this_process
 from robots.ros.gripper import make_gripper
+from robots.ros.raw_image import content_of, stamp_of
 from robots.ros.topics import (
     ACTION_FIELDS,
     COMMANDED_FIELDS,
     LOOP_FIELDS,
     NODE,
+    SEQUENCE,
     GripperConfig,
     Topics,
     named,
     seconds,
 )
 from robots.safety import check_publishers
+from robots.status import Status
 
 RELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# Hears publishers of every kind of QoS, but not what they said before it listened.
+ANY = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
+# Faults that the arm's driver may find before the bridge does, and that keep their name
+SHARED = {
+    "second_publisher", "clock_jump", "wrong_frame", "not_following", "outside_workspace",
+    "keep_out", "turned_too_far",
+}
+RECOVERED = "recovered: look at the arm, then call resume"
 SLEW, RESYNC_S = 0.1, 0.2  # how set points' times follow the clock
 WATCH_HZ = 2.0  # how often publishers are counted and diagnostics repeated
 
@@ -77,14 +89,18 @@ class Bridge(Node):
     """The node between planner and arm: messages in, ``ArmLoop`` decides, messages out."""
 
     def __init__(self, config: BridgeConfig) -> None:
-        super().__init__(NODE)
+        # Without parameter services nobody sets use_sim_time, or anything else, from outside.
+        super().__init__(NODE, start_parameter_services=False)
         self.config = config
+        self._system = Clock()  # the system's, whatever the node's parameters say
         self.loop = ArmLoop(config.limits, config.control_hz, config.tick_hz)
         self._told: Status | None = None
         self._time = 0.0  # of the last set point
         self._faults = FaultLog(config.fault_log)
         topics = config.topics
-        self._ours = (topics.target_pose, f"/{NODE}/action")  # one publisher each
+        # one publisher each
+        self._ours = (topics.target_pose, f"/{NODE}/action", f"/{NODE}/alive")
+        self._asked: Any = None  # what the arm's driver was asked: to recover
         self._target = self.create_publisher(PoseStamped, topics.target_pose, RELIABLE)
         self._state = self.create_publisher(JointState, f"/{NODE}/state", BEST_EFFORT)
         self._diagnostics = self.create_publisher(DiagnosticArray, f"/{NODE}/diagnostics", LATCHED)
@@ -92,22 +108,25 @@ class Bridge(Node):
         image = CompressedImage if topics.compressed else Image
         self._listen(PoseStamped, topics.current_pose, self._on_pose)
         self._listen(JointState, topics.joints, self._on_joints)
-        self._listen(image, topics.camera, self._on_image)
+        on_image: Any = self._on_image  # takes the serialised bytes, as raw=True gives them
+        self.create_subscription(image, topics.camera, on_image, BEST_EFFORT, raw=True)
         self.create_subscription(JointState, f"/{NODE}/action", self._on_action, RELIABLE)
         self.create_subscription(Empty, f"/{NODE}/alive", self._on_alive, RELIABLE)
-        self.create_subscription(
-            DiagnosticArray, topics.driver_diagnostics, self._on_driver, LATCHED
-        )
+        for qos in (LATCHED, ANY):
+            self.create_subscription(
+                DiagnosticArray, topics.driver_diagnostics, self._on_driver, qos
+            )
         self._driver_recover = self.create_client(Trigger, topics.driver_recover)
         self.create_service(Trigger, f"/{NODE}/stop", self._on_stop)
         self.create_service(Trigger, f"/{NODE}/recover", self._on_recover)
+        self.create_service(Trigger, f"/{NODE}/resume", self._on_resume)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on when the clock is set
         self.create_timer(1 / config.tick_hz, self._tick, clock=steady)
         self.create_timer(1 / WATCH_HZ, self._watch, clock=steady)
 
     def now(self) -> float:
-        """The node's clock [s]."""
-        return self.get_clock().now().nanoseconds * 1e-9
+        """This machine's clock [s]."""
+        return self._system.now().nanoseconds * 1e-9
 
     def _listen(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
         self.create_subscription(kind, topic, callback, BEST_EFFORT)
@@ -132,25 +151,34 @@ class Bridge(Node):
         closedness = self.config.gripper.closedness(value)
         self.loop.gripper(closedness, seconds(message.header.stamp), self.now())
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
-        self.loop.image(seconds(message.header.stamp), self.now())
+    def _on_image(self, message: bytes) -> None:
+        try:
+            self.loop.image(stamp_of(message), self.now(), content_of(message))
+        except SafetyError as error:
+            self.loop.fault(error.code, str(error), self.now())
 
-    def _on_action(self, message: JointState) -> None:
+    def _on_action(self, message: JointState, info: Any) -> None:
         now = self.now()
         try:
-            action = named(message, ACTION_FIELDS)
+            values = named(message, (*ACTION_FIELDS, SEQUENCE))
+            if not 0 <= values[-1] < 2**53:
+                raise SafetyError("not_finite", f"an action has the sequence number {values[-1]}")
         except SafetyError as error:
             self.loop.fault(error.code, str(error), now)
             return
-        self.loop.action(action, seconds(message.header.stamp), now)
+        stamp = seconds(message.header.stamp)
+        self.loop.action(values[:7], stamp, now, int(values[-1]), process_of(info))
 
-    def _on_alive(self, _: Empty) -> None:
-        self.loop.alive(self.now())
+    def _on_alive(self, _: Empty, info: Any) -> None:
+        self.loop.alive(self.now(), process_of(info))
 
     def _on_driver(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if ord(status.level) >= ord(DiagnosticStatus.ERROR):
-                self.loop.fault("reflex", f"{status.name}: {status.message}", self.now())
+            ill = ord(status.level) >= ord(DiagnosticStatus.ERROR)
+            text = (status.message or "an error without words") if ill else ""
+            codes = [value.value for value in status.values if value.key == "code"]
+            code = next((code for code in codes if code in SHARED), "reflex")
+            self.loop.arm_says(status.name, text, self.now(), code)
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.loop.stop(self.now())
@@ -159,13 +187,37 @@ class Bridge(Node):
         return response
 
     def _on_recover(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """First step: asks the arm's driver to recover, too."""
         if self._driver_recover.service_is_ready():
-            self._driver_recover.call_async(Trigger.Request())
+            self._asked = self._driver_recover.call_async(Trigger.Request())
+            self._asked.add_done_callback(self._on_driver_recovered)
+        return self._answer(response, self.loop.recover, RECOVERED)
+
+    def _on_driver_recovered(self, future: Any) -> None:
+        if future is self._asked and future.result().success:
+            self.loop.arm_recovered()
+
+    def _on_resume(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Second step."""
+        return self._answer(response, self._resume, "ready")
+
+    def _resume(self, now: float) -> None:
+        if self._asked is not None:
+            if not self._asked.done():
+                raise SafetyError("reflex", "the arm's driver has not answered recover yet")
+            if not self._asked.result().success:
+                raise SafetyError("reflex", f"the arm: {self._asked.result().message}")
+        self.loop.resume(now)
+        self._asked = None
+
+    def _answer(
+        self, response: Trigger.Response, step: Callable[[float], None], done: str
+    ) -> Trigger.Response:
         try:
             for topic in self._ours:
                 check_publishers(self.count_publishers(topic), topic)
-            self.loop.recover(self.now())
-            response.success, response.message = True, "ready"
+            step(self.now())
+            response.success, response.message = True, done
         except SafetyError as error:
             response.success, response.message = False, str(error)
         self._tell()
@@ -180,9 +232,10 @@ class Bridge(Node):
             frame = self.config.limits.frame
             stamp = Time(nanoseconds=int(1e9 * self._on_grid(now))).to_msg()
             self._target.publish(pose_message(setpoint.pose, frame, stamp))
-            refused = self._gripper.command(setpoint.closedness)
-            if refused:
-                self.loop.fault("gripper_refused", refused, now)
+            if setpoint.closedness is not None:
+                refused = self._gripper.command(setpoint.closedness)
+                if refused:
+                    self.loop.fault("gripper_refused", refused, now)
         self._publish_state()
         if self._told is None or self.loop.status.code != self._told.code:
             self._tell()
@@ -195,8 +248,8 @@ class Bridge(Node):
         self._time = now if abs(late) > RESYNC_S else due + SLEW * late
         return self._time
 
-    def _clock_now(self) -> Any:
-        return self.get_clock().now().to_msg()
+    def _stamp_now(self) -> Any:
+        return self._system.now().to_msg()
 
     def _publish_state(self) -> None:
         state, commanded = self.loop.state, self.loop.commanded
@@ -211,7 +264,7 @@ class Bridge(Node):
         message.name = [*STATE_FIELDS, *COMMANDED_FIELDS, *LOOP_FIELDS]
         message.position = [
             *state.tolist(), *commanded.tolist(), float(not self.loop.resting),
-            float(status.accepted), float(status.refused),
+            float(status.accepted), float(status.refused), float(status.capped),
         ]
         self._state.publish(message)
 
@@ -224,7 +277,7 @@ class Bridge(Node):
         """Publish the status, and write a new fault down."""
         self._told = status = self.loop.status
         message = DiagnosticArray()
-        message.header.stamp = self._clock_now()
+        message.header.stamp = self._stamp_now()
         told = DiagnosticStatus(name=NODE, hardware_id=self.config.limits.frame)
         level = {"fault": DiagnosticStatus.ERROR, "holding": DiagnosticStatus.WARN,
                  "waiting": DiagnosticStatus.WARN}
@@ -232,7 +285,8 @@ class Bridge(Node):
         told.message = f"{status.state}: {status.message}" if status.message else status.state
         values = {
             "state": status.state, "code": status.code, "accepted": status.accepted,
-            "capped": status.capped, "refused": status.refused, "faults": self.loop.latch.count,
+            "capped": status.capped, "refused": status.refused, "refusal": status.refusal,
+            "faults": self.loop.latch.count,
             "planners": self.count_publishers(f"/{NODE}/action"),
         }
         told.values = [KeyValue(key=k, value=str(v)) for k, v in values.items()]
@@ -243,6 +297,17 @@ class Bridge(Node):
     def _log_faults(self) -> None:
         for line in self._faults.update(self.loop.latch):
             self.get_logger().error(line)
+
+
+    def destroy_node(self) -> None:
+        """End the node; faults that are not yet on the disk are waited for."""
+        self._faults.close()
+        super().destroy_node()
+
+
+def process_of(info: Any) -> bytes:
+    """Which process sent a message, of rclpy's information about it."""
+    return bytes(info["publisher_gid"]["data"][:PARTICIPANT])
 
 
 def pose_message(pose: np.ndarray, frame: str, stamp: Any) -> PoseStamped:

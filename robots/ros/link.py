@@ -19,7 +19,15 @@ from std_srvs.srv import Trigger
 from robot_data.pictures import picture
 from robots.link import Inbox
 from robots.ros.bridge import BEST_EFFORT, LATCHED, RELIABLE
-from robots.ros.topics import ACTION_FIELDS, NODE, Topics, reading_of, seconds
+from robots.ros.topics import (
+    ACTION_FIELDS,
+    NODE,
+    SEQUENCE,
+    SERVICES,
+    Topics,
+    reading_of,
+    seconds,
+)
 
 ANSWER_S = 3.0
 CLOSE_S = 5.0
@@ -40,9 +48,10 @@ class RosLink:
         listen(image, topics.camera, self._on_image, BEST_EFFORT)
         self._alive: Any = None
         self._action: Any = None  # made when first needed: only one node may command
+        self._sequence = 0
         self._services = {
             name: self.node.create_client(Trigger, f"/{NODE}/{name}")
-            for name in ("stop", "recover")
+            for name in SERVICES
         }
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
@@ -78,7 +87,10 @@ class RosLink:
             self._action = self.node.create_publisher(JointState, f"/{NODE}/action", RELIABLE)
             self._alive = self.node.create_publisher(Empty, f"/{NODE}/alive", RELIABLE)
             self._wait_for_bridge()
-        message = JointState(name=list(ACTION_FIELDS), position=[float(v) for v in action])
+        self._sequence += 1
+        message = JointState(
+            name=[*ACTION_FIELDS, SEQUENCE], position=[*map(float, action), float(self._sequence)]
+        )
         message.header.stamp.sec = int(planned_on)
         message.header.stamp.nanosec = int(1e9 * (planned_on % 1))
         self._action.publish(message)
@@ -102,7 +114,7 @@ class RosLink:
             self._action = self._alive = None
 
     def call(self, service: str) -> tuple[bool, str]:
-        """Call a service, ``stop`` or ``recover``: whether it did it, and what it said."""
+        """Call ``stop``, ``recover`` or ``resume``: whether it was done, and what was said."""
         client = self._services[service]
         if not client.wait_for_service(ANSWER_S):
             return False, "the bridge does not answer: is `worldmodel robot serve` running?"

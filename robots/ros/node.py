@@ -2,8 +2,8 @@
 
 Labs with crisp_controllers or another Cartesian controller do not need it.  It subscribes the
 target pose and the gripper command and publishes measured pose, joints, images and latched
-diagnostics under the same names.  Targets pass the checks of ``robots.resample`` first: a jump
-or a stall of the stream is braked here, before it reaches the arm.
+diagnostics under the same names.  Targets pass ``robots.guard`` first: it follows the bridge alone,
+and only while bridge and arm are well.
 """
 
 from __future__ import annotations
@@ -13,24 +13,26 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
+from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from robots import safety
 from robots.driver import ArmDriver
+from robots.guard import Guard
 from robots.limits import Limits, SafetyError
-from robots.resample import Resampler
 from robots.ros.bridge import BEST_EFFORT, LATCHED, RELIABLE, pose_message, spin
-from robots.ros.topics import GripperConfig, Topics, seconds
+from robots.ros.topics import NODE, GripperConfig, Topics, seconds
+from robots.safety import Heartbeat
 
 NAME = "worldmodel_arm"
+TELL_HZ = 2.0  # rate at which diagnostics are repeated
 
 
 class ArmNode(Node):
@@ -40,67 +42,93 @@ class ArmNode(Node):
         self, driver: ArmDriver, topics: Topics, gripper: GripperConfig, limits: Limits,
         hz: float = 100.0, image_hz: float = 10.0, delay_s: float = 0.06,
     ) -> None:
-        super().__init__(NAME)
+        # Without parameter services nobody sets use_sim_time, or anything else, from outside.
+        super().__init__(NAME, start_parameter_services=False)
         self.driver, self.topics, self.gripper, self.limits = driver, topics, gripper, limits
-        self._resampler = Resampler(limits, delay_s=delay_s)
-        self._following = False
+        self._guard = Guard(limits, delay_s)
+        self._heart = Heartbeat()
         self._grip: float | None = None
-        self._faulted = ""
+        self._logged: SafetyError | None = None
+        self._system, self._steady = Clock(), Clock(clock_type=ClockType.STEADY_TIME)
         self._pose = self.create_publisher(PoseStamped, topics.current_pose, BEST_EFFORT)
         self._joints = self.create_publisher(JointState, topics.joints, BEST_EFFORT)
         self._diagnostics = self.create_publisher(DiagnosticArray, f"/{NAME}/diagnostics", LATCHED)
         self._image: Any = None  # made with the first picture: a camera may have its own driver
         self.create_subscription(PoseStamped, topics.target_pose, self._on_target, RELIABLE)
+        self.create_subscription(
+            DiagnosticArray, f"/{NODE}/diagnostics", self._on_bridge, LATCHED
+        )
         self.create_subscription(Float64MultiArray, topics.gripper_command, self._on_grip, 1)
         self.create_service(Trigger, f"/{NAME}/recover", self._on_recover)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1 / hz, self._step, clock=steady)
-        self.create_timer(1 / image_hz, self._see, clock=steady)
+        self.create_timer(1 / hz, self._step, clock=self._steady)
+        self.create_timer(1 / image_hz, self._see, clock=self._steady)
+        self.create_timer(1 / TELL_HZ, self._tell, clock=self._steady)
         self._tell()
 
     def now(self) -> float:
-        """The node's clock [s]."""
-        return self.get_clock().now().nanoseconds * 1e-9
+        """Seconds of a clock that nobody sets."""
+        return self._steady.now().nanoseconds * 1e-9
 
-    def _on_target(self, message: PoseStamped) -> None:
+    def _on_bridge(self, message: DiagnosticArray, info: Any) -> None:
+        for status in message.status:
+            ill = ord(status.level) >= ord(DiagnosticStatus.ERROR)
+            holds = (status.message or "an error without words") if ill else ""
+            self._guard.bridge(bytes(info["publisher_gid"]["data"]), holds, self.now())
+
+    def _on_target(self, message: PoseStamped, info: Any) -> None:
         p, q = message.pose.position, message.pose.orientation
-        if self._faulted:
-            return
-        now = self.now()
+        self._look_around()
+        self._guard.setpoint(
+            (p.x, p.y, p.z), (q.x, q.y, q.z, q.w), message.header.frame_id,
+            seconds(message.header.stamp), bytes(info["publisher_gid"]["data"]), self.now(),
+            self._system.now().nanoseconds * 1e-9,
+        )
 
-        def take() -> None:
-            safety.check_frame(message.header.frame_id, self.limits)
-            pose = safety.check_pose((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
-            if not self._following:
-                self._resampler.reset(self.driver.sense()[0], now)
-                self._following = True
-            self._resampler.push(pose, seconds(message.header.stamp), now)
-
-        self._guarded(take)
+    def _look_around(self) -> None:
+        """Who publishes set points."""
+        self._guard.publishers = [
+            (bytes(one.endpoint_gid), one.node_name)
+            for one in self.get_publishers_info_by_topic(self.topics.target_pose)
+        ]
 
     def _on_grip(self, message: Float64MultiArray) -> None:
         closedness = self.gripper.closedness(message.data[0]) if len(message.data) else np.nan
         if not np.isfinite(closedness):
             self._fail(SafetyError("bad_gripper", f"gripper command {list(message.data)}"))
             return
-        if self._grip is None or abs(closedness - self._grip) > 0.01:
+        if self._guard.fault is None and (
+            self._grip is None or abs(closedness - self._grip) > 0.01
+        ):
             self._grip = float(np.clip(closedness, 0.0, 1.0))
             self._guarded(lambda: self.driver.grip(self._grip or 0.0))
 
     def _step(self) -> None:
-        if self._following:
-            def follow() -> None:
-                self.driver.follow(self._resampler.at(self.now()))
+        self._look_around()
+        self._guarded(self._drive)
+        fault = self._guard.fault
+        if fault is not self._logged:
+            self._logged = fault
+            if fault is not None:
+                self.get_logger().error(f"{fault.code}: {fault}")
+            self._tell()
 
-            self._guarded(follow)
-        reflex = self.driver.reflex()
-        if reflex and not self._faulted:
-            self._fail(SafetyError("reflex", reflex))
-        self._publish()
-
-    def _publish(self) -> None:
+    def _drive(self) -> None:
         pose, closedness = self.driver.sense()
-        stamp = self.get_clock().now().to_msg()
+        now = self.now()
+        old = now - self._heart.seen(self.driver.measured_at(), now)
+        if old > self.limits.stale_s:
+            raise SafetyError("stale_pose", f"the arm reports no new state for {old:.2f} s")
+        reflex = self.driver.reflex()
+        if reflex:
+            self._fail(SafetyError("reflex", reflex))
+        command = self._guard.tick(pose, now)
+        if command is not None and not reflex:
+            self.driver.follow(command)
+        self._publish(pose, closedness, old)
+
+    def _publish(self, pose: NDArray[np.float64], closedness: float, old: float) -> None:
+        """What was measured ``old`` seconds ago."""
+        stamp = (self._system.now() - Duration(nanoseconds=int(1e9 * old))).to_msg()
         self._pose.publish(pose_message(pose, self.limits.frame, stamp))
         joints = JointState(name=[self.topics.gripper_joint])
         joints.header.stamp = stamp
@@ -108,7 +136,7 @@ class ArmNode(Node):
         self._joints.publish(joints)
 
     def _see(self) -> None:
-        stamp = self.get_clock().now().to_msg()
+        stamp = self._system.now().to_msg()
         picture = self.driver.image()
         if picture is not None:
             if self._image is None:
@@ -118,9 +146,12 @@ class ArmNode(Node):
     def _on_recover(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
             self.driver.recover()
-            self._following, self._faulted = False, ""
+            self._look_around()
+            if self._guard.fault is not None:
+                self._guard.recover()
+            self._grip = None  # what was refused is asked for again
             response.success, response.message = True, "ready"
-        except SafetyError as error:
+        except Exception as error:  # drivers raise many kinds; the operator must hear of each
             response.success, response.message = False, str(error)
         self._tell()
         return response
@@ -130,18 +161,22 @@ class ArmNode(Node):
             work()
         except SafetyError as error:
             self._fail(error)
+        except Exception as error:  # drivers raise many kinds; each holds the arm and is told
+            self._fail(SafetyError("driver_failed", f"{type(error).__name__}: {error}"))
 
     def _fail(self, error: SafetyError) -> None:
-        if not self._faulted:
-            self._faulted = f"{error.code}: {error}"
-            self.get_logger().error(self._faulted)
-            self._tell()
+        self._guard.fail(error, self.now())
 
     def _tell(self) -> None:
-        told = DiagnosticStatus(name=NAME, message=self._faulted or "ready")
-        told.level = DiagnosticStatus.ERROR if self._faulted else DiagnosticStatus.OK
+        fault = self._guard.fault
+        told = DiagnosticStatus(name=NAME, level=DiagnosticStatus.OK, message="ready")
+        if fault is not None:
+            told.level, told.message = DiagnosticStatus.ERROR, f"{fault.code}: {fault}"
+            told.values = [KeyValue(key="code", value=fault.code)]
+        elif self._guard.waiting:
+            told.level, told.message = DiagnosticStatus.WARN, self._guard.waiting
         message = DiagnosticArray(status=[told])
-        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.stamp = self._system.now().to_msg()
         self._diagnostics.publish(message)
 
 

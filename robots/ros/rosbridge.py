@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from robot_data.pictures import picture
 from robots.limits import SafetyError
 from robots.link import Inbox
-from robots.ros.topics import ACTION_FIELDS, NODE, Topics, reading_of
+from robots.ros.topics import ACTION_FIELDS, NODE, SEQUENCE, Topics, reading_of
 
 try:
     import roslibpy
@@ -71,6 +71,7 @@ class RosbridgeLink:
             self._topic(f"/{NODE}/diagnostics", "diagnostic_msgs/DiagnosticArray", self._on_told),
             self._topic(topics.camera, f"sensor_msgs/{image}", self._on_image),
         ]
+        self._sequence = 0
         self._action: Any = None
         self._alive: Any = None
         self._ros.on("close", lambda _: self.inbox.lose("rosbridge closed the connection"))
@@ -116,12 +117,14 @@ class RosbridgeLink:
             self._action.advertise()
             self._alive.advertise()
             self._wait_for_bridge()
+        self._sequence += 1
         self._action.publish(roslibpy.Message({
             "header": {
                 "stamp": {"sec": int(planned_on), "nanosec": int(1e9 * (planned_on % 1))},
                 "frame_id": "",
             },
-            "name": list(ACTION_FIELDS), "position": [float(v) for v in action],
+            "name": [*ACTION_FIELDS, SEQUENCE],
+            "position": [*map(float, action), float(self._sequence)],
             "velocity": [], "effort": [],
         }))
 
@@ -143,7 +146,7 @@ class RosbridgeLink:
         self._action = self._alive = None
 
     def call(self, service: str) -> tuple[bool, str]:
-        """Call a service, ``stop`` or ``recover``: whether it did it, and what it said."""
+        """Call ``stop``, ``recover`` or ``resume``: whether it was done, and what was said."""
         asked = roslibpy.Service(self._ros, f"/{NODE}/{service}", "std_srvs/Trigger")
         done, answers = threading.Event(), []
 

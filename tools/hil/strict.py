@@ -89,6 +89,7 @@ def produce(wire: socket.socket, seed: int) -> None:
             loop.fault("reflex", "the driver holds", now)
         if stamp > 0 and loop.latch and loop.interpolator.at_rest:
             loop.recover(now)
+            loop.resume(now)
         if count % PER_ACTION == 0:
             wild = 10.0 if rng.random() < 0.1 else 1.0
             home = 0.3 * (np.add(low, high) / 2 - pose[:3])  # or it would sit in the corners

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from arm_worldmodel.hil import ROOT, Processes
 from robots.fci import FrankyArm
+from robots.fr3 import Tool
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits
 from robots.local.camera import CameraConfig
@@ -54,7 +55,7 @@ def open_arm(limits: Limits) -> FrankyArm:
     until = time.monotonic() + 60
     while True:
         try:
-            arm = FrankyArm(HOST, limits, realtime=False)
+            arm = FrankyArm(HOST, limits, realtime=False, tool=Tool(mass_kg=0.0))
             break
         except ConnectionError:
             if time.monotonic() > until:

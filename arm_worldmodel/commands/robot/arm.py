@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from configs.settings import idle_but
 from robots.connect import Discovery, open_ros
+from robots.fr3 import Tool
 from robots.limits import FOLLOWED, Limits
 from robots.realtime import prefer_this_process
 from robots.ros.topics import GripperConfig, Topics
@@ -22,6 +23,7 @@ class Settings:
     realtime: bool = True  # require a real-time kernel; false only for a simulated arm
     hz: float = 100.0  # rate of the published states [Hz]
     discovery: Discovery = "localhost"  # who takes part in ROS 2: this machine, or its subnet
+    tool: Tool = field(default_factory=Tool)  # compared with what is set in Desk
     limits: Limits = field(default_factory=Limits)
     topics: Topics = field(default_factory=Topics)
     gripper: GripperConfig = field(default_factory=GripperConfig)
@@ -46,6 +48,6 @@ def run(settings: Settings) -> None:
     from robots.ros.node import run_arm
 
     prefer_this_process()
-    arm = FrankyArm(settings.host, settings.limits, settings.realtime)
+    arm = FrankyArm(settings.host, settings.limits, settings.realtime, settings.tool)
     run_arm(arm, settings.topics, settings.gripper, settings.limits, settings.hz,
             delay_s=FCI_DELAY_S)
