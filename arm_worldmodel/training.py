@@ -83,12 +83,13 @@ def train_predictor(
     caches: list[LatentCache], held_out: LatentCache | None, encoder: Encoder,
     config: PredictorConfig, train: TrainConfig, out: str, *, window: int,
     strides: tuple[int, ...], losses: LossConfig, readout_sources: Sequence[str],
-    start_from: str | None, checkpoint_activations: bool, frozen_blocks: int,
-    validation_batches: int, device: str,
+    recover_with: Sequence[str], start_from: str | None, checkpoint_activations: bool,
+    frozen_blocks: int, validation_batches: int, device: str,
 ) -> dict[str, float] | None:
     """Train and save the predictor; validation figures where latents are held out.  Its image
     size, patch size and input width are the encoder's.  The recovery loss reads with the first
-    readout in ``readout_sources``; raises ``DataError`` where it needs one and there is none."""
+    readout in ``readout_sources`` and with those of ``recover_with``; raises ``DataError`` where
+    it needs one and there is none."""
     torch.manual_seed(train.seed)
     feed = LatentFeed(caches, train.batch_size, window, train.seed, strides)
     shape = encoder.config
@@ -99,10 +100,11 @@ def train_predictor(
     predictor = _trained(Predictor, start_from) if start_from else Predictor(fitted)
     predictor.checkpoint_activations = checkpoint_activations
     predictor.freeze_blocks(frozen_blocks)
-    reader = _reader(losses, readout_sources) if losses.recovery_weight else None
+    readers = [readout_sources, *([source] for source in recover_with)]
     model = PostTraining(
-        predictor, losses.rollout_steps, reader, losses.recovery_weight, losses.object_weight,
-        losses.teacher_forcing,
+        predictor, losses.rollout_steps,
+        [_reader(losses, s) for s in readers] if losses.recovery_weight else (),
+        losses.recovery_weight, losses.object_weight, losses.teacher_forcing,
     )
     predictor = post_train(model, feed.windows, train, out, device)
     once(checkpoint.save_part, out, predictor, encoder)
@@ -166,7 +168,7 @@ def train_picture_decoder(
 
 
 def _reader(losses: LossConfig, sources: Sequence[str]) -> Readout:
-    """The readout of the recovery loss."""
+    """A readout of the recovery loss: the first in ``sources``."""
     source = next((s for s in sources if "readout" in parts_in(s)), None)
     if source is None:
         raise DataError(

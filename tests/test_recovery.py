@@ -73,7 +73,7 @@ def test_recovery_teaches_what_the_token_error_alone_does_not_ask(tmp_path):
     for weight in (0.0, 1.0):
         torch.manual_seed(0)
         model = PostTraining(
-            Predictor(SMALL), 2, readout if weight else None, weight, 0.0, teacher_forcing=False
+            Predictor(SMALL), 2, [readout] if weight else [], weight, 0.0, teacher_forcing=False
         )
         short = TrainConfig(steps=120, learning_rate=3e-3, warmup_steps=10, bf16=False)
         post_train(model, window, short, tmp_path / str(weight), device="cpu")
@@ -90,7 +90,7 @@ def test_recovery_teaches_what_the_token_error_alone_does_not_ask(tmp_path):
 def test_a_frozen_readout_is_not_changed_by_the_predictors_training(tmp_path):
     readout = Readout(READOUT)
     before = {k: v.clone() for k, v in readout.state_dict().items()}
-    model = PostTraining(Predictor(SMALL), 1, readout, 0.3, 0.3)
+    model = PostTraining(Predictor(SMALL), 1, [readout], 0.3, 0.3)
     window = Window(
         torch.randn(2, 2, 4, 24), torch.zeros(2, 1, 7), torch.zeros(2, 2, 7), torch.zeros(2, 2),
         torch.zeros(2, 2, 3),
@@ -100,7 +100,7 @@ def test_a_frozen_readout_is_not_changed_by_the_predictors_training(tmp_path):
 
 
 def test_recovery_without_what_was_told_says_what_is_missing():
-    model = PostTraining(Predictor(SMALL), 1, Readout(READOUT), 0.3, 0.3)
+    model = PostTraining(Predictor(SMALL), 1, [Readout(READOUT)], 0.3, 0.3)
     with pytest.raises(ValueError, match=r"what the gripper was told.*recovery_weight 0"):
         model(torch.randn(2, 2, 4, 24), torch.zeros(2, 1, 7), torch.zeros(2, 2, 7))
 

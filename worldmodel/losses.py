@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -75,19 +76,21 @@ def unroll(
 class PostTraining(nn.Module):
     """A predictor with its losses: what runs in parallel is their forward pass.
 
-    ``readout``, frozen, trained on real frames, must read from every imagined frame the state that
+    ``readouts``, frozen, trained on real frames, must read from every imagined frame the state that
     was commanded there, and where the object was: *action recovery*, after the inverse-dynamics
-    regularisation of world models (Pathak et al. 2017, section 2.2; AD-WM, 2609.30264), with a
-    readout of states in the place of an inverse model, since logged states say what the action did.
+    regularisation of world models (Pathak et al. 2017, section 2.2; AD-WM, 2609.30264), with
+    readouts of states in the place of an inverse model, since logged states say what the action
+    did.  Several, trained from different initial weights, leave fewer directions in which imagined
+    frames satisfy the readout and no other reader; their losses are averaged.
     """
 
     def __init__(
-        self, predictor: Predictor, rollout_steps: int = 2, readout: Readout | None = None,
+        self, predictor: Predictor, rollout_steps: int = 2, readouts: Sequence[Readout] = (),
         recovery_weight: float = 0.0, object_weight: float = 0.0, teacher_forcing: bool = True,
     ) -> None:
         super().__init__()
         self.predictor, self.rollout_steps = predictor, rollout_steps
-        self.readout = None if readout is None else readout.requires_grad_(False)
+        self.readouts = nn.ModuleList(readout.requires_grad_(False) for readout in readouts)
         self.recovery_weight, self.object_weight = recovery_weight, object_weight
         self.teacher_forcing = teacher_forcing
         if not predictor.config.use_extrinsics:  # there for the layout of the weights only
@@ -114,7 +117,7 @@ class PostTraining(nn.Module):
         future = slice(1, self.rollout_steps + 1)
         figures["rollout"] = (rolled - tokens[:, future]).abs().mean()
         loss = loss + figures["rollout"]
-        if self.readout is not None:
+        if self.readouts:
             if commanded is None or objects is None:
                 raise ValueError(
                     "the recovery loss needs what the gripper was told [B, T] and where the object "
@@ -122,11 +125,13 @@ class PostTraining(nn.Module):
                 )
             told = torch.cat([states[:, future, :6], commanded[:, future, None]], dim=-1)
             told = told.flatten(0, 1)
-            output = self.readout(rolled.flatten(0, 1)).float()
-            figures["recovery"] = readout_loss(output, told)
+            outputs = [readout(rolled.flatten(0, 1)).float() for readout in self.readouts]
+            figures["recovery"] = torch.stack([readout_loss(o, told) for o in outputs]).mean()
             loss = loss + self.recovery_weight * figures["recovery"]
             if self.object_weight:
                 place = objects[:, future].flatten(0, 1)
-                figures["object"] = object_loss(output, told, place)
+                figures["object"] = torch.stack(
+                    [object_loss(o, told, place) for o in outputs]
+                ).mean()
                 loss = loss + self.object_weight * figures["object"]
         return loss, {name: value.detach() for name, value in figures.items()}

@@ -49,6 +49,9 @@ class Settings:
     # frames from one frame of a window to the next, drawn from these
     strides: tuple[int, ...] = (1,)
     losses: LossConfig = field(default_factory=LossConfig)
+    # sources whose readouts must read the predictor's imagined frames too, beside the readout of
+    # out= or checkpoint=: of several, trained from different seeds, none is satisfied alone
+    recover_with: tuple[str, ...] = ()
     # recompute activations in the predictor's backward pass, to save memory
     checkpoint_activations: bool = False
     frozen_blocks: int = 0  # first blocks of the predictor that are not trained
@@ -97,13 +100,15 @@ class Settings:
             found["imagined_steps"] = "imagined_share=0"
         goals = {"subgoals", "inverse_dynamics"}
         for part, names in {
-            "predictor": ("predictor", "train", "window", "strides", "losses",
+            "predictor": ("predictor", "train", "window", "strides", "losses", "recover_with",
                           "checkpoint_activations", "frozen_blocks"),
             "readout": ("readout", "readout_train"),
             "decoder": ("decoder", "decoder_train"),
         }.items():
             if part not in self.parts:
                 found.update(dict.fromkeys(names, f"parts= leaves {part} out"))
+        if not self.losses.recovery_weight:
+            found["recover_with"] = "losses.recovery_weight=0"
         if not goals & set(self.parts):
             found.update(dict.fromkeys(
                 ("goal_hidden", "goal_train"), "parts= leaves subgoals and inverse_dynamics out"
@@ -160,7 +165,7 @@ def run(settings: Settings) -> dict[str, Any]:
             device=settings.device,
             window=settings.window, strides=settings.strides,
             losses=settings.losses, readout_sources=(settings.out, settings.checkpoint),
-            start_from=settings.start_from,
+            recover_with=settings.recover_with, start_from=settings.start_from,
             checkpoint_activations=settings.checkpoint_activations,
             frozen_blocks=settings.frozen_blocks, validation_batches=settings.validation_batches,
         )
