@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from planners.goals import Goals
+from planners.goals import Goals, partly
 from planners.perception import Perception
 from planners.search import Search, candidates
 from robot_data.loop import Decision
@@ -48,7 +48,7 @@ class PlanningAgent:
         plan = self.search.plan(cost, view, began)
         state = self.goals.state
         return Decision(
-            action=plan.actions[0].double().numpy(),
+            action=partly(plan.actions[0], self.goals.share(present)).double().numpy(),
             seconds=time.monotonic() - began,
             goal_index=self.goals.sequence.index,
             cost=plan.cost,

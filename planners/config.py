@@ -160,6 +160,14 @@ class SubgoalConfig:
     reached: float = 0.02
     stall_steps: int = 3  # steps without progress before the next image
     stall_gain: float = 0.01  # relative fall of the cost that counts as progress
+    # cost of the last image below which only near_share of each move is made: what is read from
+    # one frame is wrong by about as much, and whole moves would follow its noise
+    near_cost: float = 0.03
+    near_share: float = 0.5  # 1: whole moves
+
+    def __post_init__(self) -> None:
+        if not 0 < self.near_share <= 1:
+            raise ValueError(f"near_share {self.near_share} must be above 0 and at most 1")
 
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""

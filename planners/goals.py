@@ -48,6 +48,10 @@ class Goals(Protocol):
         """What to minimise from here, and what it is now."""
         ...
 
+    def share(self, present: float) -> float:
+        """The share of a move to make where the cost is ``present``."""
+        ...
+
 
 class GoalImages:
     """Costs of goal images, which are followed by the rule of ``planners.subgoals``."""
@@ -106,6 +110,22 @@ class GoalImages:
             lambda index: present_cost(self.towards(self[index]), view)
         )
         return self.towards(self[index]), present
+
+    def share(self, present: float) -> float:
+        """The share of a move to make towards the image in force where its cost is ``present``."""
+        last = self.sequence.index == self.sequence.count - 1
+        return self.near_share(present) if last else 1.0
+
+    def near_share(self, present: float) -> float:
+        """The share of a move to make towards the last image where its cost is ``present``."""
+        c = self.config.subgoals
+        near = self.embedding is not None and present <= c.near_cost
+        return c.near_share if near else 1.0
+
+
+def partly(action: Tensor, share: float) -> Tensor:
+    """``share`` of the move of an action [7] (m, rad), and the whole change of the gripper."""
+    return torch.cat([share * action[:6], action[6:]])
 
 
 def present_cost(cost: Cost, view: View) -> float:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from planners.config import HierarchyConfig
 from planners.embedding import Target
-from planners.goals import Goal, GoalImages, present_cost
+from planners.goals import Goal, GoalImages, partly, present_cost
 from planners.perception import Perception
 from planners.search import Search, candidates
 from planners.stages import EventStages
@@ -87,8 +87,9 @@ class HierarchicalAgent:
             present = present_cost(cost, view)
         self.stages.steps += 1
         plan = self.search.plan(cost, view, began)
+        share = self.goals.near_share(present) if self._at_last_image() else 1.0
         return Decision(
-            action=plan.actions[0].double().numpy(),
+            action=partly(plan.actions[0], share).double().numpy(),
             seconds=time.monotonic() - began,
             goal_index=self._index,
             cost=plan.cost,
@@ -110,6 +111,10 @@ class HierarchicalAgent:
         point = self.embedding.of_state(seen[0], seen[1, :3])
         return Goal(image.tokens, stage.state, Target(point, torch.ones_like(point)))
 
+    def _at_last_image(self) -> bool:
+        """Whether the last goal image itself is brought about, not a stage on the way to it."""
+        return self.stages.stage.state is None and self._index == len(self.goals) - 1
+
     def _stage_done(self, cost: float) -> bool:
         stage, c = self.stages.stage, self.config.subgoals
         if cost < self._lowest * (1 - c.stall_gain):
@@ -120,5 +125,4 @@ class HierarchicalAgent:
             return True
         if stage.state is None and self.stages.steps < c.min_steps:
             return False
-        last = stage.state is None and self._index == len(self.goals) - 1
-        return (cost <= c.reached and not last) or self._stalled >= c.stall_steps
+        return (cost <= c.reached and not self._at_last_image()) or self._stalled >= c.stall_steps

@@ -118,6 +118,10 @@ class TrueGoals:
         )
         return lambda tokens, states: self._off(index, states), present
 
+    def share(self, present: float) -> float:
+        """Whole moves: true states are not noisy."""
+        return 1.0
+
 
 class SimulatedStates:
     """Outcomes whose true object positions are compared with the goal's as well."""

@@ -266,13 +266,39 @@ def test_what_the_readout_is_unsure_of_counts_less():
 
 
 @pytest.fixture
-def agent():
+def nets():
     torch.manual_seed(0)
     encoder = Encoder(EncoderConfig(64, 48, 2, 4)).eval()
     predictor = Predictor(PredictorConfig(64, 16, 48, 48, 1, 4)).eval()
-    readout = Readout(ReadoutConfig(48, 16, 32, 1, 2, 2, object=True)).eval()
+    return encoder, predictor, Readout(ReadoutConfig(48, 16, 32, 1, 2, 2, object=True)).eval()
+
+
+@pytest.fixture
+def agent(nets):
     config = AgentConfig(CEMConfig(samples=16, iterations=2, elites=4))
-    return PlanningAgent(*planning_parts(encoder, predictor, readout, config))
+    return PlanningAgent(*planning_parts(*nets, config))
+
+
+@pytest.mark.parametrize(
+    ("goals", "near", "share"), [(1, 10.0, 0.5), (1, 0.0, 1.0), (2, 10.0, 1.0)],
+    ids=["at the last image", "far from it", "at an image that others follow"],
+)
+def test_moves_are_shortened_near_the_last_image_only(nets, goals, near, share):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(goals + 1)]
+    observation = {"image": images[0], "state": np.array([0.5, 0, 0.2, 3.1, 0, -1.5, 0.2])}
+    actions = []
+    for given in (0.5, 1.0):
+        config = AgentConfig(
+            CEMConfig(samples=16, iterations=2, elites=4),
+            subgoals=SubgoalConfig(near_cost=near, near_share=given, reached=0.0),
+        )
+        made = PlanningAgent(*planning_parts(*nets, config))
+        made.reset(images[1:], seed=3)
+        actions.append(made.act(observation).action)
+    assert np.abs(actions[1][:6]).max() > 0.01
+    np.testing.assert_allclose(actions[0][:6], share * actions[1][:6], rtol=1e-6)
+    assert actions[0][6] == actions[1][6]
 
 
 def test_agent_is_deterministic_and_bounded(agent):
