@@ -33,7 +33,7 @@ GRIP_TORQUE = 10.0  # [N m] of each finger
 FOLLOW_TORQUE = 20.0  # [N m] that keeps the pads parallel
 GRIP_RATE_RAD_S = 4.0
 PAD_FRICTION = 1.0
-AMBIENT, HEADLIGHT = 0.35, 0.25  # as in sims.scene
+HEADLIGHT = 0.25  # as in sims.mujoco_scene
 NEAR_M, FAR_M = 0.01, 20.0
 # TinyRenderer's lamp is the same everywhere; MuJoCo's spot leaves the floor beyond the table
 # darker.  This albedo gives the floor the mean brightness it has there.
@@ -294,6 +294,6 @@ class BulletArm(Arm):
 
         # TinyRenderer has one lamp; the scene has two, and light adds up.
         lamp = np.asarray(look.light_pos_m) - [0.5, 0.0, 0.0]
-        image, drawn = shaded(lamp, AMBIENT, float(look.light_level))
+        image, drawn = shaded(lamp, look.ambient_level, float(look.light_level))
         image = image + shaded(turn[:, 2], 0.0, HEADLIGHT)[0]
         return np.where(drawn[:, :, None], image.clip(max=255), 0).astype(np.uint8)

@@ -13,6 +13,7 @@ import numpy as np
 
 from sims.meshes import decimate_visuals
 from sims.scene import (
+    AMBIENT_LEVEL,
     CONTRAST,
     FLOOR_RGB,
     TEXTURES,
@@ -65,7 +66,7 @@ def build(
     spec.option.impratio = 10.0
     spec.visual.quality.offsamples = 0 if light else 4
     spec.visual.global_.offwidth = spec.visual.global_.offheight = max(640, image_size)
-    spec.visual.headlight.ambient = [0.35, 0.35, 0.35]
+    spec.visual.headlight.ambient = [AMBIENT_LEVEL] * 3
     spec.visual.headlight.diffuse = [0.25, 0.25, 0.25]
     spec.visual.headlight.specular = [0.0, 0.0, 0.0]
     spec.visual.map.znear = 0.01
@@ -158,6 +159,9 @@ def apply_light(model: mujoco.MjModel, look: SceneDraw) -> None:
     aim = np.array([0.5, 0.0, 0.0]) - look.light_pos_m
     lamp.dir = aim / np.linalg.norm(aim)
     lamp.diffuse = look.light_level
+    kinds = mujoco.mjtLightType
+    lamp.type = kinds.mjLIGHT_DIRECTIONAL if look.light_distant else kinds.mjLIGHT_SPOT
+    model.vis.headlight.ambient[:] = look.ambient_level
 
 
 def place_camera(model: mujoco.MjModel, lookat_m, distance_m, azimuth_deg, elevation_deg) -> None:

@@ -37,6 +37,7 @@ UNSEEN_PALETTE = (
     (0.60, 0.90, 0.10),
     (0.05, 0.08, 0.30),
 )
+AMBIENT_LEVEL = 0.35  # of the light that comes from everywhere
 OBJECT_KG = 0.08
 OBSTACLE_HALF_M = {"block": (0.016, 0.016, 0.018), "wall": (0.07, 0.018, 0.08)}
 OBSTACLE_KG = {"block": 0.1, "wall": 0.4}
@@ -63,7 +64,9 @@ class SceneConfig:
     palette: Look = "train"  # colours of the object
     # texture and colour of the table; varied: of many, with as many floor colours
     table: Literal["train", "varied", "unseen"] = "train"
-    light: Look = "train"  # position and level of the lamp
+    # position and level of the lamp; varied: also how much light comes from everywhere, and every
+    # other lamp is as far off as the sun, so that it lights the table evenly
+    light: Literal["train", "varied", "unseen"] = "train"
     randomise_colour: bool = True  # draw the object's colour; false: red
     randomise_table: bool = True  # draw the table's texture and colour; false: plain grey
     randomise_light: bool = True  # draw the lamp's position and level; false: the middle ones
@@ -115,6 +118,8 @@ class SceneDraw:
     floor_rgb: tuple[float, float, float]
     light_pos_m: tuple[float, float, float]
     light_level: float
+    light_distant: bool  # its rays are parallel, and no place is nearer to it than another
+    ambient_level: float  # of the light that comes from everywhere
     camera_lookat_m: tuple[float, float, float]
     camera_distance_m: float
     camera_azimuth_deg: float
@@ -199,6 +204,10 @@ def draw(config: SceneConfig, rng: np.random.Generator) -> SceneDraw:
     second = palette[(number + 1 + int(own.integers(len(palette) - 1))) % len(palette)]
     second_tint = own.uniform(-0.08, 0.08, 3)
     scale, obstacle_tint = float(own.uniform(0.9, 1.1)), own.uniform(-0.08, 0.08, 3)
+    distant, ambient = False, AMBIENT_LEVEL
+    if config.light == "varied":
+        distant, ambient = bool(own.random() < 0.5), float(own.uniform(0.25, 0.5))
+        level = own.uniform(0.3, 0.85)
     return SceneDraw(
         size_m=size,
         object_rgb=_three(np.clip(colour + tint, 0, 1) if config.randomise_colour else PALETTE[0]),
@@ -213,6 +222,8 @@ def draw(config: SceneConfig, rng: np.random.Generator) -> SceneDraw:
         light_pos_m=(0.5 + light_xy[0], light_xy[1], light_z)
         if config.randomise_light else (0.8, -0.6, 1.6),
         light_level=float(level) if config.randomise_light else 0.6,
+        light_distant=distant and config.randomise_light,
+        ambient_level=ambient if config.randomise_light else AMBIENT_LEVEL,
         camera_lookat_m=_three(np.asarray(config.camera_lookat_m) + shift[:3]),
         camera_distance_m=config.camera_distance_m + float(shift[3]),
         camera_azimuth_deg=config.camera_azimuth_deg + float(jitter[0]),
