@@ -12,8 +12,11 @@ from arm_worldmodel.report import wilson_95
 from arm_worldmodel.success_table import told_rows, versions_of
 from arm_worldmodel.table_rows import OFF, table_rows, world_model_off
 from arm_worldmodel.table_text import comparisons, markdown, overview, told_versions
+from arm_worldmodel.task_rows import task_rows
 from planners.config import PolicyConfig
 from sims.arm import ArmConfig
+from sims.make import arm_for
+from sims.tasks import check_task
 
 CORE_NAME = "mujoco/box/dense/planner/reach"
 SERVO = "mujoco/box/dense/servo/reach"
@@ -154,6 +157,24 @@ def test_every_core_row_has_the_world_model_off_beside_it_on_the_same_scenes():
     goals = {(row.runs[0].policy.goal, row.runs[0].arm.task.subgoals)
              for name, row in rows.items() if name in planners}
     assert goals == {("subgoals", "dense"), ("subgoals", "paper"), ("single", "dense")}
+
+
+def test_every_task_of_one_image_has_servo_and_a_black_camera_beside_it_on_the_same_scenes():
+    rows = {row.name: row for row in task_rows(PolicyConfig(), ArmConfig(), 50)}
+    planners = [name for name in rows if "-planner/" in name]
+    assert len(rows) == 3 * len(planners)
+    assert {rows[name].task for name in planners} == {
+        "pick_and_place", "push", "push_around", "pick_among", "reach_around",
+    }
+    for name in planners:
+        ours = rows[name].runs[0]
+        check_task(arm_for(ours.arm, ours.task).task)
+        assert ours.policy.goal == "single"
+        for label, change in {"servo": {"policy": "servo"}, "blind": {"blind": True}}.items():
+            off = rows[name.replace("-planner/", f"-{label}/")]
+            assert (off.against, off.family) == (name, OFF)
+            policy = replace(ours.policy, **change)
+            assert off.runs[0] == replace(ours, name=off.name, policy=policy)
 
 
 def test_only_the_planners_core_rows_take_every_training_seed():

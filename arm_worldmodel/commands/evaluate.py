@@ -156,7 +156,8 @@ def run_suite(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.ablation_rows import search_rows, weights_rows
     from arm_worldmodel.pictures.success import write_search
     from arm_worldmodel.success_table import run_rows, write_table
-    from arm_worldmodel.table_rows import table_rows
+    from arm_worldmodel.table_rows import base_policy, table_rows
+    from arm_worldmodel.task_rows import task_rows
     from planners.load import policy_of
 
     out = Path(settings.out)
@@ -166,7 +167,11 @@ def run_suite(settings: Settings) -> dict[str, Any]:
     elif settings.suite == "weights":
         rows = weights_rows(policy, arm, episodes, settings.checkpoints)
     else:
-        rows = table_rows(policy, arm, episodes, settings.checkpoints)
+        first = (*settings.checkpoints, settings.checkpoint)[0]
+        rows = [
+            *table_rows(policy, arm, episodes, settings.checkpoints),
+            *task_rows(base_policy(policy, first), arm, max(1, episodes // 2)),
+        ]
     pattern = settings.only if "*" in settings.only else f"*{settings.only}*"
     chosen = [row for row in rows if fnmatchcase(row.name, pattern)]
     if not chosen:
