@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -158,7 +159,7 @@ def _step(
         loss, _ = model(tokens, actions.to(device), states.to(device))
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), TrainConfig().clip_norm)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), TrainConfig().clip_norm or math.inf)
     optimiser.step()
     mark("step")
 

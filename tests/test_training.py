@@ -1,12 +1,15 @@
 """The training code really trains, resumes exactly, and stops at bad input."""
 
+import copy
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from worldmodel.config import EncoderConfig, PredictorConfig, ReadoutConfig, TrainConfig
 from worldmodel.encoder import Encoder, normalise_tokens
-from worldmodel.losses import PostTraining, Window, post_training_losses
+from worldmodel.losses import PostTraining, Window, post_training_losses, unroll
 from worldmodel.masked import MASKS, MaskedPretraining, visible_tokens
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout, decode, readout_loss
@@ -123,6 +126,48 @@ def test_learning_rate_warms_up_and_falls():
     assert max(rates) == rates[10] == pytest.approx(1.0)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] == pytest.approx(0.1, abs=0.01)
+
+
+def shipped_steps(parameters, losses, rate):
+    """The optimiser that made the shipped weights, written out."""
+    groups = [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.04},
+              {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.95))
+    for step, loss in enumerate(losses):
+        for group in optimiser.param_groups:
+            group["lr"] = rate(step)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+
+
+def shipped_rate(step, steps, warmup):
+    """Up to 6e-4 in a line, down to 1e-5 in a cosine."""
+    if step < warmup:
+        return 6e-4 * (step + 1) / warmup
+    turn = math.cos(math.pi * (step - warmup) / (steps - warmup))
+    return 1e-5 + (6e-4 - 1e-5) * 0.5 * (1 + turn)
+
+
+def test_post_training_by_default_is_to_the_bit_what_made_the_shipped_predictor(tmp_path):
+    torch.manual_seed(0)
+    model = PostTraining(Predictor(AC), 2, teacher_forcing=False)
+    by_hand = copy.deepcopy(model)
+    post_train(model, windows, TrainConfig(steps=6, warmup_steps=2, bf16=False), tmp_path, "cpu")
+
+    def losses():
+        for step in range(6):
+            given = windows(step)
+            rolled = unroll(by_hand.predictor, given.tokens[:, 0], *given[1:3], None, 2)
+            yield (rolled - given.tokens[:, 1:3]).abs().mean()
+
+    trained = [p for p in by_hand.parameters() if p.requires_grad]
+    shipped_steps(trained, losses(), lambda step: shipped_rate(step, 6, 2))
+    for (name, value), expected in zip(
+        model.state_dict().items(), by_hand.state_dict().values(), strict=True
+    ):
+        assert torch.equal(value, expected), name
 
 
 @pytest.mark.parametrize("kind", MASKS)

@@ -7,6 +7,8 @@ from typing import Literal
 
 Parallel = Literal["ddp", "fsdp"]
 Architecture = Literal["vjepa2", "vjepa2.1"]
+Schedule = Literal["cosine", "wsd"]
+PictureCrop = Literal["square", "wide"]
 
 
 @dataclass(frozen=True)
@@ -144,15 +146,22 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training loop.  The learning rate warms up linearly, then falls as a cosine."""
+    """One training loop.  The learning rate warms up linearly, then falls as ``schedule`` says."""
 
     steps: int = 1000  # optimiser steps
     batch_size: int = 64  # samples in a batch, in each process
     learning_rate: float = 6e-4  # learning rate after the warm-up
     final_learning_rate: float = 1e-5  # learning rate at the last step
+    start_learning_rate: float = 0.0  # learning rate that the warm-up rises from
     warmup_steps: int = 100  # steps of linear warm-up
+    # after the warm-up: cosine falls until the last step; wsd (warm-up, stable, decay) stays, and
+    # falls linearly in the last decay_steps
+    schedule: Schedule = "cosine"
+    decay_steps: int = 0  # steps of the linear decay of schedule=wsd
     weight_decay: float = 0.04  # AdamW's weight decay, of matrices only
-    clip_norm: float = 1.0  # largest norm of the gradient
+    # AdamW's decay of the means of the gradient and of its square
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip_norm: float | None = 1.0  # largest norm of the gradient; null: any
     seed: int = 0  # draws initial weights and batches
     bf16: bool = True  # train under bfloat16 autocast
     checkpoint_every: int = 250  # steps between saved states, from which a killed run goes on
@@ -164,3 +173,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.accumulate < 1:
             raise ValueError(f"accumulate {self.accumulate} must be at least 1")
+        if self.schedule == "wsd" and self.warmup_steps + self.decay_steps > self.steps:
+            raise ValueError(
+                f"warmup_steps {self.warmup_steps} and decay_steps {self.decay_steps} are more "
+                f"than the {self.steps} steps; raise steps or lower one of them"
+            )
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        return {} if self.schedule == "wsd" else {"decay_steps": "schedule=cosine"}

@@ -38,11 +38,15 @@ class TrainingError(ValueError):
 
 def learning_rate(config: TrainConfig, step: int) -> float:
     """Learning rate of ``step`` (0-based)."""
+    low, high = config.final_learning_rate, config.learning_rate
     if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
+        start = config.start_learning_rate
+        return start + (high - start) * (step + 1) / config.warmup_steps
+    if config.schedule == "wsd":
+        decayed = step + 1 - (config.steps - config.decay_steps)
+        return high + (low - high) * max(0, decayed) / max(1, config.decay_steps)
     span = max(1, config.steps - config.warmup_steps)
     share = min(1.0, (step - config.warmup_steps) / span)
-    low, high = config.final_learning_rate, config.learning_rate
     return low + (high - low) * 0.5 * (1 + math.cos(math.pi * share))
 
 
@@ -73,7 +77,7 @@ class Run:
         self.optimiser = torch.optim.AdamW(
             [{"params": decayed, "weight_decay": config.weight_decay},
              {"params": plain, "weight_decay": 0.0}],
-            lr=config.learning_rate, betas=(0.9, 0.95),
+            lr=config.learning_rate, betas=config.betas,
         )
         self.state_file = self.out / f"{title}_state.pt"
         self.recent: deque[dict[str, float]] = deque(maxlen=config.log_every)  # figures of steps
@@ -178,7 +182,8 @@ class Run:
         """One step of the optimiser; the norm of the gradient."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.config, step)
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        most = self.config.clip_norm
+        norm = nn.utils.clip_grad_norm_(self.parameters, math.inf if most is None else most)
         self.optimiser.step()
         return float(to_host(norm.full_tensor() if isinstance(norm, DTensor) else norm))
 

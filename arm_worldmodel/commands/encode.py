@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from worldmodel.config import PictureCrop
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -13,10 +15,17 @@ class Settings:
 
     data: str  # store of episodes
     variants: int = 0  # augmented copies of every episode to encode as well
+    # what the encoder sees of a picture: its centre square; or, as in the post-training of V-JEPA
+    # 2-AC, its centre up to 1.35 times as wide as high, squeezed into a square
+    crop: PictureCrop = "square"
     out: str = "outputs/encode"  # folder of the report
     device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
     # weights: shipped; a folder; Meta's .pt; a Hugging Face folder; or hf://owner/name[@revision]
     checkpoint: str = "shipped"
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        return {} if self.crop == "square" else {"variants": "crop=wide is not augmented"}
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -27,7 +36,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
     began = time.monotonic()
     models = Models.load(settings.checkpoint, (), settings.device)
-    caches = fill_caches(settings.data, models.encoder, settings.variants)
+    caches = fill_caches(settings.data, models.encoder, settings.variants, settings.crop)
     report = {
         "encoder_hash": models.encoder_hash,
         "folders": [str(cache.folder) for cache in caches],

@@ -11,6 +11,7 @@ from worldmodel.config import (
     PREDICTORS,
     DecoderConfig,
     LossConfig,
+    PictureCrop,
     PredictorConfig,
     ReadoutConfig,
     TrainConfig,
@@ -45,6 +46,9 @@ class Settings:
     ))
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     variants: int = 0  # augmented copies of every episode to train on as well
+    # what the encoder sees of a picture: its centre square; or, as in the post-training of V-JEPA
+    # 2-AC, its centre up to 1.35 times as wide as high, squeezed into a square
+    crop: PictureCrop = "square"
     window: int = 5  # frames of a training window of the predictor
     # frames from one frame of a window to the next, drawn from these
     strides: tuple[int, ...] = (1,)
@@ -115,6 +119,8 @@ class Settings:
             ))
         if set(self.parts) == {"decoder"}:
             found["variants"] = "the decoder learns from the images of the store as they are"
+        if self.crop != "square":
+            found["variants"] = "crop=wide is not augmented"
         if self.validation is None:
             found["validation_batches"] = "validation= is not given"
         elif not {"predictor", "decoder", *goals} & set(self.parts):
@@ -141,10 +147,16 @@ def run(settings: Settings) -> dict[str, Any]:
     unknown = set(settings.parts) - set(PARTS)
     if unknown:
         raise ValueError(f"unknown parts {sorted(unknown)}; valid: {', '.join(PARTS)}")
+    if "decoder" in settings.parts and settings.crop != "square":
+        raise ValueError("the decoder learns square pictures: give crop=square, or leave it out of "
+                         f"parts=[{','.join(p for p in settings.parts if p != 'decoder')}]")
     models = Models.load(settings.checkpoint, (), settings.device)
     encoder = models.encoder
-    caches = fill_caches(settings.data, encoder, settings.variants)
-    held_out = fill_cache(settings.validation, encoder) if settings.validation else None
+    caches = fill_caches(settings.data, encoder, settings.variants, settings.crop)
+    held_out = (
+        fill_cache(settings.validation, encoder, crop=settings.crop) if settings.validation
+        else None
+    )
     report: dict[str, Any] = {
         "encoder_hash": models.encoder_hash, "settings": asdict(settings)
     }

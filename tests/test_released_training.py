@@ -1,0 +1,140 @@
+"""The recipes of the published training code do what that code does, number by number."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from arm_worldmodel.commands import train
+from arm_worldmodel.encoding import wide
+from configs.settings import load
+from worldmodel.config import EncoderConfig, PredictorConfig, TrainConfig
+from worldmodel.crops import WIDE, Crop, draw_box, resized
+from worldmodel.encoder import Encoder, normalise_images
+from worldmodel.losses import PostTraining, Window
+from worldmodel.predictor import Predictor
+from worldmodel.train import post_train
+
+DATA = Path(__file__).parent / "data"
+SMALL = {"steps": 12, "warmup_steps": 3, "decay_steps": 4, "accumulate": 1, "batch_size": 2,
+         "bf16": False, "checkpoint_every": 12}
+
+
+def part(vectors, name):
+    return {k.removeprefix(f"{name}."): v for k, v in vectors.items() if k.startswith(f"{name}.")}
+
+
+class Watched:
+    """What the optimiser and the losses of a training were in each step."""
+
+    def __init__(self, model, named):
+        self.figures, self.rates, self.decays, self.gradients, self.first = [], [], [], {}, {}
+        self.named = named
+        self.hooks = [
+            model.register_forward_hook(self.loss), register_optimizer_step_pre_hook(self.before),
+            register_optimizer_step_post_hook(self.after),
+        ]
+
+    def loss(self, module, given, result):
+        self.figures.append([result[0].item(), *(v.item() for v in result[1].values())])
+
+    def before(self, optimiser, *_):
+        if not self.rates:
+            self.gradients = {k: p.grad.clone() for k, p in self.named if p.grad is not None}
+
+    def after(self, optimiser, *_):
+        self.rates.append(optimiser.param_groups[0]["lr"])
+        self.decays.append([group["weight_decay"] for group in optimiser.param_groups])
+        if len(self.rates) == 1:
+            self.first = {k: p.detach().clone() for k, p in self.named}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for hook in self.hooks:
+            hook.remove()
+
+
+def assert_equal(ours, theirs, atol):
+    assert len(theirs) > 10
+    for name, value in theirs.items():
+        far = (ours[name] - value).abs().max().item()
+        assert far <= atol, f"{name}: {far}"
+
+
+@pytest.fixture(scope="module")
+def published():
+    return load_file(DATA / "released_training_ac.safetensors")
+
+
+def test_the_crop_of_the_post_training_is_the_published_one(published):
+    ours = normalise_images(wide(published["images"][0].numpy(), 24)).transpose(0, 1)
+    torch.testing.assert_close(ours, published["crops"], rtol=0, atol=1e-5)
+
+
+def test_post_training_as_released_makes_the_published_steps(published, tmp_path):
+    given = load(train.Settings, ["data=x", "out=x", "recipe=predictor_released"])
+    losses = given.losses
+    assert (given.crop, given.window, given.strides) == ("wide", 8, (4,))
+    sizes = dict(image_size=24, patch_size=8, embed_dim=24, depth=2, num_heads=2)
+    encoder = Encoder(EncoderConfig(**sizes))
+    encoder.load_state_dict(part(published, "encoder"))
+    predictor = Predictor(replace(given.predictor, **sizes, predictor_dim=24))
+    predictor.load_state_dict(part(published, "predictor"))
+    crops = torch.stack([wide(window.numpy(), 24) for window in published["images"]])
+    with torch.no_grad():
+        tokens = encoder.encode_frames(normalise_images(crops))
+    window = Window(tokens, published["actions"], published["states"])
+    assert not losses.recovery_weight  # no readout is needed
+    model = PostTraining(
+        predictor, losses.rollout_steps, teacher_forcing=losses.teacher_forcing,
+    )
+    with Watched(model, list(predictor.named_parameters())) as seen:
+        post_train(model, lambda step: window, replace(given.train, **SMALL), tmp_path, "cpu")
+
+    figures = published["figures"]
+    np.testing.assert_allclose(seen.figures, figures[:, :3], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(seen.rates, figures[:, 3], rtol=1e-12, atol=1e-18)
+    np.testing.assert_array_equal(seen.decays, published["weight_decays"][:, 1::2])
+    assert_equal(seen.gradients, part(published, "gradient.predictor"), 1e-5)
+    assert_equal(seen.first, part(published, "first.predictor"), 1e-5)
+    assert_equal(predictor.state_dict(), part(published, "last.predictor"), 1e-4)
+
+
+def test_a_box_is_drawn_as_asked_for_and_the_centre_is_taken_where_none_fits():
+    rng = np.random.default_rng(0)
+    crop = Crop((0.3, 1.0), (0.75, 1.35))
+    boxes = [draw_box(180, 320, crop, rng) for _ in range(200)]
+    for top, left, h, w in boxes:
+        assert 0 <= top <= 180 - h
+        assert 0 <= left <= 320 - w
+        assert 0.74 < w / h < 1.36
+    assert len(set(boxes)) > 100
+    assert draw_box(180, 320, WIDE, rng) == (0, 38, 180, 243)
+    assert draw_box(320, 180, WIDE, rng) == (40, 0, 240, 180)
+    assert draw_box(96, 96, WIDE, rng) == (0, 0, 96, 96)
+    picture = torch.arange(16, dtype=torch.uint8).reshape(1, 4, 4, 1).expand(-1, -1, -1, 3)
+    assert torch.equal(resized(picture, (1, 2, 2, 2), 2)[0, ..., 0], torch.tensor([[6.0, 7.0],
+                                                                                  [10.0, 11.0]]))
+
+
+def test_a_schedule_longer_than_the_training_is_refused():
+    with pytest.raises(ValueError, match="raise steps"):
+        TrainConfig(steps=10, warmup_steps=6, schedule="wsd", decay_steps=5)
+
+
+def test_the_predictor_of_the_recipe_is_the_released_one():
+    from worldmodel.config import PREDICTORS
+
+    given = load(train.Settings, ["data=x", "out=x", "recipe=predictor_released"]).predictor
+    fitted = replace(given, image_size=256, embed_dim=1408)
+    assert fitted == PREDICTORS["vjepa2_ac"] == PredictorConfig(256, 16, 1408, 1024, 24, 16,
+                                                                max_steps=32)

@@ -1,0 +1,160 @@
+"""Runs the training loops that Meta published, unchanged, on small random weights, for the tests.
+
+    git clone https://github.com/facebookresearch/vjepa2 META && git -C META checkout c2963a4
+    pip install timm einops pandas h5py torchvision
+    python tools/released_training.py ac META tests/data/released_training_ac.safetensors
+
+``ac``: twelve optimiser steps of ``app/vjepa_droid/train.py`` with the settings of
+``configs/train/vitg16/droid-256px-8f.yaml``, in float32, with smaller sizes: those of ``SMALL`` and
+``SCHEDULE``.  Written are the weights before, the recorded windows (the same in every step), the
+crops of the first, losses, learning rates and weight decays of every step, the gradients of the
+first, and the predictor after the first and the last.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import tempfile
+import types
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import yaml
+from released_code import randomise
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+SMALL = {"embed_dim": 24, "depth": 2, "num_heads": 2}
+SCHEDULE = {"ipe": 1, "epochs": 12, "warmup": 3, "anneal": 4}
+SIDE, PATCH, BATCH = 24, 8, 2
+HEIGHT, WIDTH = 27, 48  # of the recorded pictures, as wide as DROID's
+
+
+class Sampler:
+    """Of a loader that gives one batch again and again."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing is drawn."""
+
+
+def small_encoder(code: types.ModuleType, **settings: Any) -> nn.Module:
+    """Meta's encoder of the sizes ``SMALL``."""
+    norm = partial(nn.LayerNorm, eps=1e-6)
+    return code.VisionTransformer(**SMALL, mlp_ratio=4, qkv_bias=True, norm_layer=norm, **settings)
+
+
+def watch(train: types.ModuleType, parts: tuple[str, ...]) -> dict[str, Tensor]:
+    """Record what ``train.main`` computes, for the modules ``parts`` that its
+    ``init_video_model`` returns."""
+    seen: dict[str, Tensor] = {}
+    models: dict[str, nn.Module] = {}
+    figures: list[tuple[float, ...]] = []
+    decays: list[list[float]] = []
+    build, timed = train.init_video_model, train.gpu_timer
+
+    def built(**settings: Any) -> tuple[nn.Module, nn.Module]:
+        encoder, predictor = build(**settings)
+        models.update(encoder=encoder, predictor=predictor)
+        return encoder, predictor
+
+    def timer(step: Callable[[], tuple[float, ...]]) -> tuple[tuple[float, ...], float]:
+        result, seconds = timed(step)
+        figures.append(result)
+        seen["figures"] = torch.tensor(figures, dtype=torch.float64)
+        return result, seconds
+
+    def named() -> dict[str, nn.Parameter]:
+        return {
+            f"{part}.{name.removeprefix('backbone.')}": value for part in parts
+            for name, value in models[part].named_parameters()
+        }
+
+    def before(optimiser: torch.optim.Optimizer, *_: Any) -> None:
+        if not figures:
+            for name, value in named().items():
+                if value.grad is not None:
+                    seen[f"gradient.{name}"] = value.grad.clone()
+
+    def after(optimiser: torch.optim.Optimizer, *_: Any) -> None:
+        decays.append([float(group["weight_decay"]) for group in optimiser.param_groups])
+        seen["weight_decays"] = torch.tensor(decays, dtype=torch.float64)
+        for name, value in named().items():
+            seen[f"{'last' if figures else 'first'}.{name}"] = value.detach().clone()
+
+    train.init_video_model, train.gpu_timer = built, timer
+    register_optimizer_step_pre_hook(before)
+    register_optimizer_step_post_hook(after)
+    return seen
+
+
+def ac(meta: Path) -> dict[str, Tensor]:
+    """Vectors of the action-conditioned post-training."""
+    sys.modules["decord"] = types.ModuleType("decord")  # reads videos; there are none
+    sys.modules["decord"].VideoReader = sys.modules["decord"].cpu = None  # type: ignore
+    train = importlib.import_module("app.vjepa_droid.train")
+    code = importlib.import_module("src.models.vision_transformer")
+    utils = importlib.import_module("app.vjepa_droid.utils")
+    code.small = partial(small_encoder, code)
+    settings = yaml.safe_load((meta / "configs/train/vitg16/droid-256px-8f.yaml").read_text())
+    settings["model"] |= {
+        "model_name": "small", "pred_depth": SMALL["depth"], "pred_embed_dim": SMALL["embed_dim"],
+        "pred_num_heads": SMALL["num_heads"], "use_activation_checkpointing": False,
+    }
+    settings["data"] |= {"crop_size": SIDE, "patch_size": PATCH, "batch_size": BATCH}
+    settings["meta"]["dtype"] = "float32"
+    settings["meta"]["load_predictor"] = True
+    settings["optimization"] |= SCHEDULE
+
+    generator = torch.Generator().manual_seed(2)
+    shape = (BATCH, 8, HEIGHT, WIDTH, 3)
+    images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    states = 0.5 * torch.randn(BATCH, 8, 7, generator=generator)
+    actions = 0.1 * torch.randn(BATCH, 7, 7, generator=generator)
+    found = {"images": images, "states": states, "actions": actions}
+
+    def loader(transform: Callable[[Tensor], Tensor], **_: Any) -> tuple[list[Any], Sampler]:
+        clips = torch.stack([transform(window) for window in images])  # [B, C, T, H, W]
+        found["crops"] = clips[0].clone()
+        return [(clips, actions, states, torch.zeros(BATCH, 8, 6))] * SCHEDULE["epochs"], Sampler()
+
+    encoder, predictor = utils.init_video_model(
+        "cpu", PATCH, 512, 2, "small", SIDE, SMALL["depth"], SMALL["num_heads"],
+        SMALL["embed_dim"], uniform_power=True, use_rope=True, use_sdpa=True,
+    )
+    randomise(encoder, 0)
+    randomise(predictor, 1)
+    for part, module in (("encoder", encoder), ("predictor", predictor)):
+        found |= {f"{part}.{k}": v for k, v in module.state_dict().items()}
+    train.init_data = loader
+    seen = watch(train, ("predictor",))
+    with tempfile.TemporaryDirectory() as folder:
+        weights = {f"module.{k}": v for k, v in encoder.state_dict().items()}
+        given = {f"module.{k}": v for k, v in predictor.state_dict().items()}
+        file = f"{folder}/before.pt"
+        torch.save(
+            {"epoch": 0, "encoder": weights, "target_encoder": weights, "predictor": given}, file
+        )
+        settings["meta"]["pretrain_checkpoint"] = file
+        train.main({**settings, "folder": folder})
+    return found | seen
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    what, checkout, out = sys.argv[1:]
+    sys.path.insert(0, checkout)
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    vectors = {"ac": ac}[what](Path(checkout))
+    save_file({name: value.contiguous() for name, value in vectors.items()}, out)
+    print(vectors["figures"], vectors["weight_decays"])
