@@ -66,13 +66,20 @@ class OutcomeLog:
 
     def _read(self) -> None:
         lines = self.path.read_text().split("\n")
-        whole = [json.loads(line) for line in lines[:-1]]  # what follows the last newline is torn
+        try:
+            whole = [json.loads(line) for line in lines[:-1]]  # after the last newline is torn
+            outcomes = [Outcome(**line) for line in whole[1:]]
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{self.path} is damaged or no log of episodes ({error}); delete it to start anew, "
+                "or choose another out="
+            ) from error
         logged = whole[0].get("settings", {}) if whole else None
         if not _same(logged, self._settings, self._defaults):
             raise ValueError(
                 f"{self.path} has results of other settings; choose another out= or delete it"
             )
-        self.outcomes = [Outcome(**line) for line in whole[1:]]
+        self.outcomes = outcomes
         if lines[-1]:
             self._write(whole)
 

@@ -10,7 +10,7 @@ import platform
 import subprocess
 import sys
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,19 @@ def write_report(out: str | Path, report: dict[str, Any], name: str = "report.js
         "machine": {
             "cores": len(os.sched_getaffinity(0)),
             "python": platform.python_version(),
-            "torch": version("torch"),
+            "torch": _version("torch"),
         },
     }
     write_text(path, json.dumps(report, indent=2, allow_nan=False, default=_plain))
     return path
+
+
+def _version(package: str) -> str | None:
+    """None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 ROOT = Path(__file__).parents[1]

@@ -121,6 +121,9 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
         """Close the link; the arm is held by its loop."""
         self.link.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("an environment of a real arm cannot be copied: there is one arm")
+
     # -- inside ------------------------------------------------------------------------------
 
     def _move(self, action: Array) -> None:

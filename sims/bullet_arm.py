@@ -60,6 +60,12 @@ class BulletArm(Arm):
             self._client.disconnect()
             self._client = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError(
+            "an environment in PyBullet cannot be copied: its state is in the engine; make another "
+            "and reset it with the same seed, or take simulator=mujoco"
+        )
+
     # -- the scene ---------------------------------------------------------------------------
 
     def _apply_look(self, look: scene.SceneDraw) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,12 @@ from sims.rendering import make_renderer
 
 
 class MujocoArm(Arm):
-    """See ``sims.arm.Arm``."""
+    """See ``sims.arm.Arm``.
+
+    ``copy.deepcopy`` and ``pickle`` give an environment at the same moment of the same episode.
+    An OpenGL context belongs to a thread: each thread that takes pictures, and each copy, makes a
+    renderer of its own.
+    """
 
     source = "arm_worldmodel/MujocoArm-v0"
 
@@ -42,13 +48,20 @@ class MujocoArm(Arm):
         )
         self._object_v = self.model.joint("object_free").dofadr[0]
         self._tcp = self.model.site("tcp").id
-        self._renderer: mujoco.Renderer | None = None
+        self._of_thread = threading.local()  # renderer
 
     def close(self) -> None:
-        """Free the renderers."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        """Free the renderer of this thread; those of other threads are freed when these end."""
+        renderer = self._of_thread.__dict__.pop("renderer", None)
+        if renderer is not None:
+            renderer.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_of_thread"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._of_thread = threading.local()
 
     def _apply_look(self, look: scene.SceneDraw) -> None:
         mujoco_scene.apply(self.model, self.config.scene, look, self._obstacle)
@@ -129,12 +142,18 @@ class MujocoArm(Arm):
 
     def camera_image(self, camera: str) -> NDArray[np.uint8]:
         """Image of the ``exo`` or ``wrist`` camera, uint8 [H, W, 3]."""
-        if self._renderer is None:
-            self._renderer = make_renderer(
+        renderer = self._renderer
+        renderer.update_scene(self.data, camera=camera)
+        return renderer.render().copy()
+
+    @property
+    def _renderer(self) -> mujoco.Renderer:
+        """Of the thread that asks."""
+        if not hasattr(self._of_thread, "renderer"):
+            self._of_thread.renderer = make_renderer(
                 self.model, self.config.side, self.config.fast_rendering
             )
-        self._renderer.update_scene(self.data, camera=camera)
-        return self._renderer.render().copy()
+        return self._of_thread.renderer
 
     def _save_physics(self) -> NDArray[np.float64]:
         size = mujoco.mj_stateSize(self.model, int(mujoco.mjtState.mjSTATE_INTEGRATION))

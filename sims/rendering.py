@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import mujoco
 
 from sims import NO_PICTURES
@@ -18,12 +20,19 @@ class RenderingUnavailable(OSError):
     """No OpenGL context could be made."""
 
 
+class _Renderer(mujoco.Renderer):
+    def __del__(self) -> None:
+        # Another thread may still hold its context; that is then freed when this lets go of it.
+        with contextlib.suppress(Exception):  # GL loaders raise many types
+            super().__del__()
+
+
 def make_renderer(model: mujoco.MjModel, side: int, fast: bool) -> mujoco.Renderer:
     """Renderer of square images; ``fast``: no shadows, reflections, haze or sky."""
     if NO_PICTURES:
         raise RenderingUnavailable(f"no OpenGL ({NO_PICTURES}); {ADVICE}")
     try:
-        renderer = mujoco.Renderer(model, side, side)
+        renderer = _Renderer(model, side, side)
     except Exception as error:  # GL loaders raise many types
         raise RenderingUnavailable(f"no OpenGL context ({error}); {ADVICE}") from error
     if fast:

@@ -1,6 +1,9 @@
 """One contract for every environment, and what each task promises."""
 
+import copy
+import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -137,6 +140,47 @@ class TestSimulatorContract:
             reached.append(np.r_[env.state, env.commanded, env.object_pose])
         np.testing.assert_allclose(reached[0], reached[1], atol=1e-5)
         np.testing.assert_allclose(reached[0], reached[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])  # noqa: S301
+def test_a_copy_goes_on_as_the_environment_it_was_made_of(copied):
+    first = gymnasium.make("arm_worldmodel/MujocoArm-v0", task="reach", image_size=32)
+    first.reset(seed=4)
+    first.step(np.full(7, 0.02))
+    second = copied(first)
+    assert (first.render() == second.render()).all()
+    there = [env.step(np.full(7, 0.02)) for env in (first, second)]
+    assert (there[0][0]["image"] == there[1][0]["image"]).all()
+    assert (there[0][0]["state"] == there[1][0]["state"]).all()
+    assert there[0][4]["distance_m"] == there[1][4]["distance_m"]
+    second.step(np.full(7, 0.02))  # which moves one of them alone
+    assert (there[0][0]["state"] == first.unwrapped.state).all()
+    assert not (first.unwrapped.state == second.unwrapped.state).all()
+    drawn = [env.reset(seed=None)[0]["image"] for env in (first, second)]  # the same draws, too
+    assert (drawn[0] == drawn[1]).all()
+    first.close()
+    second.close()
+
+
+def test_every_thread_takes_the_same_pictures(env):
+    seen, _ = env.reset(seed=3, options={"goal": False})
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        for _ in range(2):
+            for pool in (one, other):
+                assert (pool.submit(env.render).result() == seen["image"]).all()
+            assert (env.render() == seen["image"]).all()
+        left = copy.copy(env)
+        pictures = one.submit(left.render).result()
+        del left  # while the thread that drew it lives
+    assert (pictures == seen["image"]).all()
+
+
+@pytest.mark.parametrize("name", [*SIMULATORS[1:], FRANKA])
+def test_what_cannot_be_copied_says_why(make, name):
+    env = make(name)
+    for copied in (copy.deepcopy, copy.copy, pickle.dumps):
+        with pytest.raises(TypeError, match=r"cannot be copied: (its state|there is)"):
+            copied(env)
 
 
 def test_keywords_name_settings_and_the_time_limit_truncates():

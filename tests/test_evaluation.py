@@ -55,6 +55,16 @@ def test_a_log_goes_on_where_it_stopped_and_drops_a_torn_line(tmp_path):
         OutcomeLog(path, {"x": 2})
 
 
+@pytest.mark.parametrize("line", ['{"seed": 1}', "[1, 2]", "\0\0\0"])
+def test_a_damaged_log_is_named_with_what_to_do(tmp_path, line):
+    path = tmp_path / "a.jsonl"
+    OutcomeLog(path, {"x": 1}).append(outcome(0))
+    with open(path, "a") as handle:
+        handle.write(f"{line}\n")
+    with pytest.raises(ValueError, match=r"a\.jsonl is damaged .*delete it .*out="):
+        OutcomeLog(path, {"x": 1})
+
+
 def test_a_log_of_before_a_setting_existed_goes_on_only_at_its_default(tmp_path):
     path = tmp_path / "a.jsonl"
     OutcomeLog(path, {"task": "reach", "policy": {"samples": 5}}).append(outcome(0))

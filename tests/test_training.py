@@ -111,6 +111,29 @@ def test_state_of_another_run_is_refused(tmp_path):
         post_train(PostTraining(Predictor(other)), windows, config(steps=20), tmp_path)
 
 
+@pytest.mark.parametrize("damage", ["emptied", "text", "cut", "flipped", "foreign", "folder"])
+def test_a_damaged_state_is_named_with_what_to_do(tmp_path, damage):
+    torch.manual_seed(0)
+    post_train(PostTraining(Predictor(AC)), windows, config(steps=2), tmp_path)
+    state = tmp_path / "train_state.pt"
+    whole = state.read_bytes()
+    state.unlink()
+    if damage == "folder":
+        state.mkdir()
+    elif damage == "foreign":
+        torch.save(torch.zeros(3), state)
+    else:
+        half = len(whole) // 2
+        state.write_bytes({
+            "emptied": b"", "text": b"not weights", "cut": whole[:half],
+            "flipped": whole[:half] + bytes(255 - b for b in whole[half:half + 64])
+            + whole[half + 64:],
+        }[damage])
+    with pytest.raises(TrainingError, match=r"train_state\.pt is .*delete it .*out=") as told:
+        post_train(PostTraining(Predictor(AC)), windows, config(steps=3), tmp_path)
+    assert "\n" not in str(told.value)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     def bad(step):
         return windows(step)._replace(tokens=torch.full((16, 3, 16, 24), float("nan")))

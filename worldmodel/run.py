@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor, nn
@@ -86,14 +87,29 @@ class Run:
     def _resume(self) -> int:
         if not self.state_file.exists():
             return 0
+        state = self._state()
         try:
-            state = torch.load(self.state_file, map_location="cpu", weights_only=True)
             distributed.load_state(self.model, self.optimiser, state)
             return int(state["step"])
-        except (RuntimeError, KeyError, ValueError) as error:
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise TrainingError(
                 f"{self.state_file} is of another run ({str(error).splitlines()[0]}); "
                 "delete it or choose another out="
+            ) from error
+
+    def _state(self) -> dict[str, Any]:
+        try:
+            with ZipFile(self.state_file) as archive:  # torch does not compare its checksums
+                if archive.testzip() is not None:
+                    raise BadZipFile("its bytes have changed since it was written")
+            return torch.load(self.state_file, map_location="cpu", weights_only=True)
+        except PermissionError:
+            raise
+        except Exception as error:  # of every type, by what is damaged
+            why = str(error).strip().split("\n", 1)[0][:120] or type(error).__name__
+            raise TrainingError(
+                f"{self.state_file} is damaged or no state of a training run ({why}); delete it "
+                "to start anew, or choose another out="
             ) from error
 
     def save(self, step: int) -> None:
@@ -111,7 +127,7 @@ class Run:
 
     def weights(self) -> dict[str, Tensor]:
         """Of the whole model, once it is trained."""
-        return torch.load(self.state_file, map_location="cpu", weights_only=True)["module"]
+        return self._state()["module"]
 
     def steps(
         self, batch: Callable[[int], Any]
