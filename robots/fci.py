@@ -134,7 +134,7 @@ class FrankyArm:
 
     def _release(self) -> None:
         if self._tracker is not None:
-            with contextlib.suppress(franky.ControlException):  # what is being recovered from
+            with contextlib.suppress(franky.Exception):  # what is being recovered from
                 self._tracker.stop()
             self._tracker = None
 

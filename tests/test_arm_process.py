@@ -3,7 +3,9 @@
 import heapq
 import itertools
 import json
+import os
 import socket
+import threading
 
 import numpy as np
 import pytest
@@ -54,7 +56,8 @@ class Bench:
     def __init__(self, folder) -> None:
         self.clock, self.pose, self.told = Clock(), START.copy(), []
         self.followed: list[tuple[float, np.ndarray]] = []  # when, set point
-        self.seeing = self.reading = True
+        self.seeing = self.reading = self.measuring = True
+        self.measured_last, self.refusal = 0.0, None
         self.log = folder / "faults.jsonl"
         self.wire, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.process = ArmProcess(
@@ -70,7 +73,9 @@ class Bench:
         return self.pose, 0.0
 
     def measured_at(self):
-        return self.clock.now
+        if self.measuring:
+            self.measured_last = self.clock.now
+        return self.measured_last
 
     def follow(self, pose):
         self.followed.append((self.clock.now, pose))
@@ -86,7 +91,8 @@ class Bench:
         return ""
 
     def recover(self):
-        pass
+        if self.refusal is not None:
+            raise self.refusal
 
     def close(self):
         pass
@@ -246,4 +252,55 @@ def test_a_planner_that_does_not_read_does_not_stop_the_loop(bench):
     assert stamps[-1] > 8.1
     assert len(bench.followed) > 690
     assert bench.faults() == []
+    bench.assert_rests_gently()
+
+
+def test_injection_a_control_unit_that_stands_still_is_noticed_however_often_it_is_read(bench):
+    def freeze():
+        bench.measuring = False
+
+    held = []
+    bench.clock.every(ALIVE_S, bench.alive)
+    bench.run(
+        (1.0, bench.act), (1.3, freeze),
+        (1.3 + Limits().stale_s + 3 * TICK, lambda: held.append(list(bench.statuses()))),
+        (4.0, lambda: bench.send(kind="recover")), (4.5, bench.end),
+    )
+    assert held == [["", "stale_pose"]]
+    assert bench.faults() == ["stale_pose"]
+    (answer,) = [m for m in bench.told if m["kind"] == "answer"]
+    assert not answer["done"]
+    assert "pose" in answer["text"]
+    bench.assert_rests_gently()
+
+
+def test_injection_a_driver_that_fails_to_recover_is_told_and_the_loop_goes_on(bench):
+    bench.refusal = OSError("no route to host")
+    bench.run(
+        (1.0, bench.act), (1.2, lambda: bench.send(kind="stop")),
+        (3.0, lambda: bench.send(kind="recover")), (4.0, bench.end),
+    )
+    answers = [m for m in bench.told if m["kind"] == "answer"]
+    assert answers[-1] == {"kind": "answer", "done": False, "text": "no route to host"}
+    assert bench.followed[-1][0] > 3.9
+
+
+def test_injection_a_disk_that_hangs_delays_no_set_point(bench, monkeypatch):
+    turns, hung = threading.Event(), threading.Event()
+
+    def hang(_):
+        hung.set()
+        assert turns.wait(60)
+
+    def still_braking():
+        assert hung.wait(60)  # the disk hangs, and nothing waits for it
+
+    monkeypatch.setattr(os, "fsync", hang)
+    bench.run(
+        (1.0, bench.act), (1.4, lambda: bench.send(kind="stop")), (1.45, still_braking),
+        (4.4, turns.set), (4.5, bench.end),
+    )
+    after = np.array([when for when, _ in bench.followed if when > 1.0])
+    assert np.diff(after).max() < 1.5 * TICK
+    assert bench.faults() == ["stopped"]
     bench.assert_rests_gently()

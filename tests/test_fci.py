@@ -122,6 +122,23 @@ def test_injection_a_hand_that_no_longer_tells_its_width_is_not_taken_for_fresh(
     until(lambda: not gripper.trouble())
 
 
+class LostRobot:
+    """Its network is gone."""
+
+    def stop(self):
+        raise franky.NetworkException("no answer")
+
+    def recover_from_errors(self):
+        raise franky.NetworkException("no answer")
+
+
+def test_injection_recover_without_the_network_says_so(gripper):
+    arm = fci.FrankyArm.__new__(fci.FrankyArm)
+    arm.robot, arm._tracker, arm._gripper = LostRobot(), LostRobot(), gripper
+    with pytest.raises(SafetyError, match="does not recover: no answer"):
+        arm.recover()
+
+
 HAND = Rotation.from_euler("z", -np.pi / 4)
 
 

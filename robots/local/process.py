@@ -197,7 +197,7 @@ class ArmProcess:
         try:
             work()
             self._answer(True, done)
-        except SafetyError as error:
+        except Exception as error:  # drivers raise many kinds; the operator must hear of each
             self._answer(False, str(error))
 
     def _answer(self, done: bool, text: str) -> None:

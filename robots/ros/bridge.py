@@ -24,6 +24,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -67,6 +68,8 @@ SHARED = {
     "second_publisher", "clock_jump", "wrong_frame", "not_following", "outside_workspace",
     "keep_out", "turned_too_far",
 }
+# ROS's own log file would be written on the loop's thread, which a slow disk must not hold up.
+NO_LOG_FILE = ["--ros-args", "--disable-external-lib-logs"]
 RECOVERED = "recovered: look at the arm, then call resume"
 SLEW, RESYNC_S = 0.1, 0.2  # how set points' times follow the clock
 WATCH_HZ = 2.0  # how often publishers are counted and diagnostics repeated
@@ -112,9 +115,12 @@ class Bridge(Node):
         self.create_subscription(image, topics.camera, on_image, BEST_EFFORT, raw=True)
         self.create_subscription(JointState, f"/{NODE}/action", self._on_action, RELIABLE)
         self.create_subscription(Empty, f"/{NODE}/alive", self._on_alive, RELIABLE)
+        # one of the two may not fit
+        quiet = SubscriptionEventCallbacks(use_default_callbacks=False)
         for qos in (LATCHED, ANY):
             self.create_subscription(
-                DiagnosticArray, topics.driver_diagnostics, self._on_driver, qos
+                DiagnosticArray, topics.driver_diagnostics, self._on_driver, qos,
+                event_callbacks=quiet,
             )
         self._driver_recover = self.create_client(Trigger, topics.driver_recover)
         self.create_service(Trigger, f"/{NODE}/stop", self._on_stop)
@@ -298,7 +304,6 @@ class Bridge(Node):
         for line in self._faults.update(self.loop.latch):
             self.get_logger().error(line)
 
-
     def destroy_node(self) -> None:
         """End the node; faults that are not yet on the disk are waited for."""
         self._faults.close()
@@ -325,7 +330,7 @@ def run_bridge(config: BridgeConfig) -> None:
     for line in loosened(config.limits):
         print(f"LOOSER THAN DEFAULT: {line}", file=sys.stderr, flush=True)
     prefer_this_process()
-    rclpy.init()
+    rclpy.init(args=NO_LOG_FILE)
     spin(Bridge(config))
 
 

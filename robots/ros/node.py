@@ -27,7 +27,7 @@ from std_srvs.srv import Trigger
 from robots.driver import ArmDriver
 from robots.guard import Guard
 from robots.limits import Limits, SafetyError
-from robots.ros.bridge import BEST_EFFORT, LATCHED, RELIABLE, pose_message, spin
+from robots.ros.bridge import BEST_EFFORT, LATCHED, NO_LOG_FILE, RELIABLE, pose_message, spin
 from robots.ros.topics import NODE, GripperConfig, Topics, seconds
 from robots.safety import Heartbeat
 
@@ -117,7 +117,7 @@ class ArmNode(Node):
         now = self.now()
         old = now - self._heart.seen(self.driver.measured_at(), now)
         if old > self.limits.stale_s:
-            raise SafetyError("stale_pose", f"the arm reports no new state for {old:.2f} s")
+            self._fail(SafetyError("stale_pose", f"the arm reports no new state for {old:.2f} s"))
         reflex = self.driver.reflex()
         if reflex:
             self._fail(SafetyError("reflex", reflex))
@@ -196,7 +196,7 @@ def run_arm(
 ) -> None:
     """Run the node until it is interrupted.  delay_s: how late set points are followed, and how
     long the stream may stall before the arm is braked."""
-    rclpy.init()
+    rclpy.init(args=NO_LOG_FILE)
     try:
         spin(ArmNode(driver, topics, gripper, limits, hz, image_hz, delay_s))
     finally:

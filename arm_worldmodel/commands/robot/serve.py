@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from robots.connect import Discovery, open_ros
 from robots.limits import Limits
+from robots.realtime import keep_freed_memory
 from robots.ros.topics import GripperConfig, Topics
 
 
@@ -32,6 +33,7 @@ class Settings:
 
 def run(settings: Settings) -> None:
     """Runs the bridge until it is stopped."""
+    keep_freed_memory()
     open_ros(settings.discovery)
     from robots.ros.bridge import BridgeConfig, run_bridge
 

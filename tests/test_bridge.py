@@ -1,0 +1,165 @@
+"""Bridge and driver node on real ROS 2 inside this process, beside a tester: what no motion needs.
+
+Whole cells, whose arm moves, are in tests/test_robot_ros.py."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import processes
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed: pip install 'arm-worldmodel[ros]'")
+
+import rclpy
+from cell import domain
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.executors import SingleThreadedExecutor
+from std_srvs.srv import Trigger
+
+from robots.limits import Limits
+from robots.ros.bridge import ANY, LATCHED, NO_LOG_FILE, RELIABLE, Bridge, BridgeConfig
+from robots.ros.node import ArmNode
+from robots.ros.topics import GripperConfig, Topics
+
+
+class Bench:
+    """Nodes and a tester in this process."""
+
+    def __init__(self, machine) -> None:
+        self.machine = machine
+        self.executor = SingleThreadedExecutor()
+        self.nodes = []
+        self.tester = self.add(rclpy.create_node("tester"))
+
+    def add(self, node):
+        self.nodes.append(node)
+        self.executor.add_node(node)
+        return node
+
+    def until(self, what, ready):
+        def spun():
+            self.executor.spin_once(0.05)
+            return ready()
+
+        return self.machine.until(what, spun, every_s=0.0)
+
+    def close(self):
+        for node in self.nodes:
+            node.destroy_node()
+
+
+@pytest.fixture
+def bench(machine, monkeypatch, tmp_path):
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros"))
+    with domain() as number:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
+        rclpy.init(args=NO_LOG_FILE)
+        made = Bench(machine)
+        try:
+            yield made
+        finally:
+            made.close()
+            rclpy.try_shutdown()
+
+
+@pytest.mark.parametrize(
+    "qos", [RELIABLE, ANY, LATCHED], ids=["volatile", "best effort", "latched"]
+)
+def test_injection_an_error_of_a_foreign_driver_is_a_fault_whatever_its_qos(bench, tmp_path, qos):
+    log = tmp_path / "faults.jsonl"
+    topics = Topics(driver_diagnostics="/diagnostics")
+    bridge = bench.add(Bridge(BridgeConfig(topics=topics, fault_log=str(log))))
+    quiet = PublisherEventCallbacks(use_default_callbacks=False)
+    publisher = bench.tester.create_publisher(
+        DiagnosticArray, "/diagnostics", qos, event_callbacks=quiet
+    )
+    reflex = DiagnosticStatus(
+        name="franka", level=DiagnosticStatus.ERROR, message="cartesian_reflex"
+    )
+
+    def held():
+        publisher.publish(DiagnosticArray(status=[reflex]))
+        return bridge.loop.latch
+
+    bench.until("a fault", held)
+    assert bridge.loop.latch.code == "reflex"
+    assert "franka: cartesian_reflex" in bridge.loop.latch.message
+    bench.until("a line on the disk", log.exists)
+    assert not (tmp_path / "ros").exists()  # ROS's own would be written by the loop
+
+
+class StillArm:
+    """Its control unit may stand still: the same state, however often it is read."""
+
+    def __init__(self) -> None:
+        self.time, self.frozen, self.refusal = 0.0, False, None
+
+    def sense(self):
+        return np.array([0.45, 0.0, 0.3, np.pi, 0.0, 0.0]), 0.0
+
+    def measured_at(self):
+        if not self.frozen:
+            self.time += 0.01
+        return self.time
+
+    def follow(self, pose):
+        pass
+
+    def grip(self, closedness):
+        pass
+
+    def image(self):
+        return None
+
+    def reflex(self):
+        return ""
+
+    def recover(self):
+        if self.refusal is not None:
+            raise self.refusal
+
+    def close(self):
+        pass
+
+
+def test_injection_a_control_unit_that_stands_still_holds_the_driver(bench):
+    arm = StillArm()
+    node = bench.add(ArmNode(arm, Topics(), GripperConfig(), Limits()))
+    told = []
+    bench.tester.create_subscription(
+        DiagnosticArray, "/worldmodel_arm/diagnostics", lambda m: told.append(m.status[0]), LATCHED
+    )
+    bench.until("a driver that is well", lambda: told)
+    assert told[-1].level != DiagnosticStatus.ERROR
+    arm.frozen = True
+    bench.until("a fault", lambda: told[-1].level == DiagnosticStatus.ERROR)
+    assert told[-1].values[0].value == "stale_pose"
+    arm.refusal = RuntimeError("UDP receive: timeout")
+    client = bench.tester.create_client(Trigger, "/worldmodel_arm/recover")
+    bench.until("the service", client.service_is_ready)
+    future = client.call_async(Trigger.Request())
+    bench.until("an answer", future.done)
+    assert (future.result().success, future.result().message) == (False, "UDP receive: timeout")
+    assert node.context.ok()
+
+
+@pytest.mark.slow
+@pytest.mark.realtime(late_s=0.02)
+def test_injection_4k_pictures_do_not_delay_set_points(machine, monkeypatch, tmp_path):
+    """Raw 4K pictures at 6 Hz: 99 of 100 set points at most 10 ms late."""
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    streams = [sys.executable, str(Path(__file__).with_name("streams.py"))]
+    with domain() as number, (tmp_path / "log").open("wb") as log:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
+        with (
+            processes.started([*streams, "arm"], stdout=log, stderr=log),
+            processes.started([*streams, "camera", "3840", "2160"], stdout=log, stderr=log),
+        ):
+            done = processes.run([*streams, "bridge", "500"], machine.seconds(120), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    gaps = np.diff(json.loads(done.stdout))
+    assert np.percentile(gaps - 0.02, 99) <= 0.01, np.percentile(gaps, [50, 90, 99, 100])
