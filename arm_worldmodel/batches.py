@@ -21,6 +21,8 @@ from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.layout import FrameReader
 from robot_data.pose import diff
 from robot_data.windows import WindowSampler
+from worldmodel.config import EncoderConfig, PublishedMaskedConfig
+from worldmodel.crops import Crop, draw_box, resized
 from worldmodel.goal_conditioned import EVENTS
 from worldmodel.losses import Window, unroll
 from worldmodel.predictor import Predictor
@@ -55,6 +57,40 @@ class ClipFeed:
         if not step % 2:
             clips = clips.repeat(self.tubelet, axis=1)
         return torch.from_numpy(clips)
+
+
+class CroppedClips:
+    """Clips [B, T, S, S, 3], float in 0..255, for masked pre-training as published: each under one
+    random crop, every second one mirrored.
+
+    Single frames fill a tubelet of V-JEPA 2; V-JEPA 2.1 has them, alone, for every even number.
+    """
+
+    def __init__(
+        self, store: EpisodeStore, batch_size: int, seed: int, masked: PublishedMaskedConfig,
+        encoder: EncoderConfig,
+    ) -> None:
+        self.newer = encoder.architecture == "vjepa2.1"
+        self.clips = WindowSampler(store, masked.frames, masked.stride)
+        self.frames = self.clips.with_length(1)
+        self.batch_size, self.seed, self.flip = batch_size, seed, masked.flip
+        self.crop = Crop(masked.crop_area, masked.crop_aspect)
+        self.side, self.tubelet = encoder.image_size, encoder.tubelet_size
+
+    def __call__(self, number: int) -> Tensor:
+        """The clips of one batch."""
+        rng = np.random.default_rng([self.seed, number])
+        sampler = self.frames if self.newer and number % 2 == 0 else self.clips
+        clips = torch.stack([self._cropped(sampler.sample(rng).images, rng)
+                             for _ in range(self.batch_size)])
+        still = clips.shape[1] == 1 and not self.newer
+        return clips.expand(-1, self.tubelet, -1, -1, -1) if still else clips
+
+    def _cropped(self, images: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
+        _, height, width, _ = images.shape
+        box = draw_box(height, width, self.crop, rng)
+        clip = resized(torch.from_numpy(images), box, self.side)
+        return clip.flip(2) if self.flip and rng.random() < 0.5 else clip
 
 
 def _all_episodes(caches: Sequence[LatentCache]) -> list[LatentEpisode]:

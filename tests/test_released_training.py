@@ -12,15 +12,17 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from arm_worldmodel.commands import train
+from arm_worldmodel.commands import pretrain, train
 from arm_worldmodel.encoding import wide
 from configs.settings import load
+from worldmodel import train as training
 from worldmodel.config import EncoderConfig, PredictorConfig, TrainConfig
 from worldmodel.crops import WIDE, Crop, draw_box, resized
-from worldmodel.encoder import Encoder, normalise_images
+from worldmodel.encoder import IMAGE_MEAN, IMAGE_STD, Encoder, normalise_images
 from worldmodel.losses import PostTraining, Window
 from worldmodel.predictor import Predictor
-from worldmodel.train import post_train
+from worldmodel.published_masked import PublishedPretraining, draw_masks
+from worldmodel.train import post_train, pretrain_published
 
 DATA = Path(__file__).parent / "data"
 SMALL = {"steps": 12, "warmup_steps": 3, "decay_steps": 4, "accumulate": 1, "batch_size": 2,
@@ -107,6 +109,77 @@ def test_post_training_as_released_makes_the_published_steps(published, tmp_path
     assert_equal(seen.gradients, part(published, "gradient.predictor"), 1e-5)
     assert_equal(seen.first, part(published, "first.predictor"), 1e-5)
     assert_equal(predictor.state_dict(), part(published, "last.predictor"), 1e-4)
+
+
+def recorded_masks(vectors, step):
+    return [(vectors[f"visible.{step}.{kind}"], vectors[f"hidden.{step}.{kind}"])
+            for kind in range(2)]
+
+
+def pictures(clips):
+    """Normalised clips [B, 3, T, H, W] -> [B, T, H, W, 3] in 0..255."""
+    mean, std = torch.tensor(IMAGE_MEAN), torch.tensor(IMAGE_STD)
+    return 255 * (clips.movedim(1, -1) * std + mean)
+
+
+@pytest.fixture(scope="module")
+def published_masked():
+    return load_file(DATA / "released_training_masked.safetensors")
+
+
+def test_masks_are_drawn_as_the_published_code_draws_them(published_masked):
+    given = load(pretrain.Settings, ["data=x", "out=x", "recipe=pretrain_released"]).published
+    places = torch.Generator().manual_seed(3)
+    for step in range(6):
+        for kind, expected in enumerate(recorded_masks(published_masked, step)):
+            ours = draw_masks(
+                2, 2, 4, given.blocks[kind], given.areas[kind], given.block_aspect,
+                torch.Generator().manual_seed(step), places,
+            )
+            assert torch.equal(ours[0], expected[0])
+            assert torch.equal(ours[1], expected[1])
+
+
+def masked_steps(vectors, recipe, architecture, monkeypatch, out):
+    """Our steps, by the recipe, on the clips and masks of the vectors; what was seen of them, and
+    the teacher."""
+    given = load(pretrain.Settings, ["data=x", "out=x", f"recipe={recipe}"])
+    masked = replace(given.published, predictor_dim=24, predictor_depth=2, predictor_heads=2)
+    model = PublishedPretraining(
+        Encoder(EncoderConfig(32, 24, 2, 2, patch_size=8, architecture=architecture)), masked
+    )
+    model.student.load_state_dict(part(vectors, "encoder"))
+    model.teacher.load_state_dict(part(vectors, "encoder"))
+    model.predictor.load_state_dict(part(vectors, "predictor"))
+    queue = [pair for step in range(6) for pair in recorded_masks(vectors, step)]
+    monkeypatch.setattr(training, "draw_masks", lambda *_: queue.pop(0))
+    monkeypatch.setattr(training, "PublishedPretraining", lambda *_: model)
+    clips = pictures(vectors["clips"])
+    config = replace(
+        given.train, steps=6, warmup_steps=2, accumulate=1, bf16=False, batch_size=2
+    )
+    named = [*((f"encoder.{k}", p) for k, p in model.student.named_parameters()),
+             *((f"predictor.{k}", p) for k, p in model.predictor.named_parameters())]
+    with Watched(model, named) as seen:
+        teacher = pretrain_published(
+            model.student, lambda number: clips, masked, config, out, "cpu"
+        )
+    return seen, teacher
+
+
+def test_pre_training_as_released_makes_the_published_steps(
+    published_masked, monkeypatch, tmp_path
+):
+    seen, teacher = masked_steps(
+        published_masked, "pretrain_released", "vjepa2", monkeypatch, tmp_path
+    )
+    figures = published_masked["figures"]
+    np.testing.assert_allclose(np.array(seen.figures)[:, 0], figures[:, 0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(seen.rates, figures[:, 1], rtol=1e-12)
+    np.testing.assert_array_equal(seen.decays, published_masked["weight_decays"][:, 1:3])
+    assert_equal(seen.gradients, part(published_masked, "gradient"), 1e-5)
+    assert_equal(seen.first, part(published_masked, "first"), 1e-5)
+    assert_equal(teacher.state_dict(), part(published_masked, "teacher"), 1e-6)
 
 
 def test_a_box_is_drawn_as_asked_for_and_the_centre_is_taken_where_none_fits():

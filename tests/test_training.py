@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from worldmodel.config import EncoderConfig, PredictorConfig, ReadoutConfig, TrainConfig
-from worldmodel.encoder import Encoder, normalise_tokens
+from worldmodel.encoder import Encoder, normalise_images, normalise_tokens
 from worldmodel.losses import PostTraining, Window, post_training_losses, unroll
-from worldmodel.masked import MASKS, MaskedPretraining, visible_tokens
+from worldmodel.masked import MASKS, MaskedPredictor, MaskedPretraining, visible_tokens
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout, decode, readout_loss
 from worldmodel.run import TrainingError, learning_rate
@@ -189,6 +189,37 @@ def test_post_training_by_default_is_to_the_bit_what_made_the_shipped_predictor(
     shipped_steps(trained, losses(), lambda step: shipped_rate(step, 6, 2))
     for (name, value), expected in zip(
         model.state_dict().items(), by_hand.state_dict().values(), strict=True
+    ):
+        assert torch.equal(value, expected), name
+
+
+def test_pre_training_by_default_is_to_the_bit_what_made_the_shipped_encoder(tmp_path):
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig(64, 48, 2, 4))
+    by_hand = MaskedPretraining(copy.deepcopy(encoder))
+
+    def clips(step):
+        generator = torch.Generator().manual_seed(step)
+        return torch.randint(0, 256, (4, 2, 64, 64, 3), generator=generator, dtype=torch.uint8)
+
+    torch.manual_seed(1)  # of the predictor
+    teacher = pretrain(
+        encoder, clips, TrainConfig(steps=6, warmup_steps=2, bf16=False), tmp_path, "cpu"
+    )
+    torch.manual_seed(1)
+    by_hand.predictor = MaskedPredictor(by_hand.student, len(by_hand.levels))
+
+    def losses():
+        for step in range(6):
+            generator = torch.Generator().manual_seed(step)
+            keep = visible_tokens(4, 1, 4, MASKS[step % 2], generator)
+            yield by_hand(normalise_images(clips(step)).transpose(1, 2), keep)[0]
+            by_hand.update_teacher(1.0 - 0.004 * (1.0 - 0.9 * step / 6))
+
+    trained = [p for p in by_hand.parameters() if p.requires_grad]
+    shipped_steps(trained, losses(), lambda step: shipped_rate(step, 6, 2))
+    for (name, value), expected in zip(
+        teacher.state_dict().items(), by_hand.teacher.state_dict().values(), strict=True
     ):
         assert torch.equal(value, expected), name
 

@@ -3,12 +3,19 @@
     git clone https://github.com/facebookresearch/vjepa2 META && git -C META checkout c2963a4
     pip install timm einops pandas h5py torchvision
     python tools/released_training.py ac META tests/data/released_training_ac.safetensors
+    python tools/released_training.py masked META tests/data/released_training_masked.safetensors
 
 ``ac``: twelve optimiser steps of ``app/vjepa_droid/train.py`` with the settings of
 ``configs/train/vitg16/droid-256px-8f.yaml``, in float32, with smaller sizes: those of ``SMALL`` and
 ``SCHEDULE``.  Written are the weights before, the recorded windows (the same in every step), the
 crops of the first, losses, learning rates and weight decays of every step, the gradients of the
 first, and the predictor after the first and the last.
+
+``masked``: six optimiser steps of ``app/vjepa/train.py`` with the settings of
+``configs/train/vitg16/pretrain-256px-16f.yaml``, in float32, with the sizes ``SMALL`` and
+``MASKED``.  Written are the weights before, the clips (the same in every step) and the masks of
+every step, losses and learning rates, the gradients of the first step, the weights after it, and
+the teacher after the last.
 """
 
 from __future__ import annotations
@@ -37,6 +44,8 @@ from torch.optim.optimizer import (
 SMALL = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 SCHEDULE = {"ipe": 1, "epochs": 12, "warmup": 3, "anneal": 4}
 SIDE, PATCH, BATCH = 24, 8, 2
+MASKED = {"ipe": 1, "epochs": 6, "warmup": 2}
+MASKED_SIDE, MASKED_FRAMES = 32, 4
 HEIGHT, WIDTH = 27, 48  # of the recorded pictures, as wide as DROID's
 
 
@@ -149,12 +158,68 @@ def ac(meta: Path) -> dict[str, Tensor]:
     return found | seen
 
 
+def masked(meta: Path) -> dict[str, Tensor]:
+    """Vectors of the masked pre-training."""
+    train = importlib.import_module("app.vjepa.train")
+    code = importlib.import_module("src.models.vision_transformer")
+    code.small = partial(small_encoder, code)
+    settings = yaml.safe_load((meta / "configs/train/vitg16/pretrain-256px-16f.yaml").read_text())
+    settings["model"] |= {
+        "model_name": "small", "pred_depth": SMALL["depth"], "pred_embed_dim": SMALL["embed_dim"],
+        "pred_num_heads": SMALL["num_heads"], "use_activation_checkpointing": False,
+    }
+    settings["data"] |= {
+        "crop_size": MASKED_SIDE, "patch_size": PATCH, "batch_size": BATCH,
+        "dataset_fpcs": [MASKED_FRAMES] * 3,
+    }
+    settings["meta"] |= {"dtype": "float32", "load_checkpoint": False}
+    settings["optimization"] |= MASKED
+
+    generator = torch.Generator().manual_seed(2)
+    shape = (BATCH, 3, MASKED_FRAMES, MASKED_SIDE, MASKED_SIDE)
+    clips = torch.randn(shape, generator=generator)
+    found = {"clips": clips}
+
+    def batches(collate: Callable[..., Any]) -> list[Any]:
+        """The clips with the masks of every step, drawn from the seed 3."""
+        torch.manual_seed(3)
+        samples = [([clip], 0, [torch.arange(MASKED_FRAMES)]) for clip in clips]
+        drawn = [collate(samples) for _ in range(MASKED["epochs"])]
+        for step, ((_, visible, hidden),) in enumerate(drawn):
+            for kind, both in enumerate(zip(visible, hidden, strict=True)):
+                found[f"visible.{step}.{kind}"], found[f"hidden.{step}.{kind}"] = both
+        return drawn
+
+    def loader(collator: Callable[..., Any], **_: Any) -> tuple[list[Any], Sampler]:
+        return batches(collator), Sampler()
+
+    build = train.init_video_model
+
+    def random(**given: Any) -> tuple[nn.Module, nn.Module]:
+        models = build(**given)
+        for seed, (part, module) in enumerate(zip(("encoder", "predictor"), models, strict=True)):
+            randomise(module, seed)
+            found.update({f"{part}.{k.removeprefix('backbone.')}": v.clone()
+                          for k, v in module.state_dict().items()})
+        return models
+
+    train.init_video_model, train.init_data = random, loader
+    seen = watch(train, ("encoder", "predictor"))
+    with tempfile.TemporaryDirectory() as folder:
+        train.main({**settings, "folder": folder})
+        saved = torch.load(f"{folder}/latest.pt", weights_only=True)["target_encoder"]
+    found |= {f"teacher.{k.removeprefix('module.backbone.')}": v for k, v in saved.items()}
+    spare = tuple(f"mask_tokens.{i}" for i in range(1, 6))  # never used
+    return {k: v for k, v in (found | seen).items()
+            if not k.endswith(spare) and not k.startswith("last.")}
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     what, checkout, out = sys.argv[1:]
     sys.path.insert(0, checkout)
     torch.set_num_threads(1)
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    vectors = {"ac": ac}[what](Path(checkout))
+    vectors = {"ac": ac, "masked": masked}[what](Path(checkout))
     save_file({name: value.contiguous() for name, value in vectors.items()}, out)
     print(vectors["figures"], vectors["weight_decays"])

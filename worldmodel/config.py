@@ -145,6 +145,40 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class PublishedMaskedConfig:
+    """Masked pre-training as V-JEPA 2 does it and, for encoders of 2.1, V-JEPA 2.1."""
+
+    # frames of a clip; 1: single frames, as I-JEPA takes them.  V-JEPA 2.1 learns from single
+    # frames in every second batch
+    frames: int = 16
+    stride: int = 1  # recorded frames from one frame of a clip to the next
+    crop_area: tuple[float, float] = (0.3, 1.0)  # area of a random crop over the picture's
+    crop_aspect: tuple[float, float] = (0.75, 1.35)  # width of a random crop over its height
+    flip: bool = True  # mirror every second clip
+    # kinds of masks, all in every step: rectangles hidden in every frame; and the area of one over
+    # the frame's, from and to
+    blocks: tuple[int, ...] = (8, 2)
+    areas: tuple[tuple[float, float], ...] = ((0.15, 0.15), (0.7, 0.7))
+    block_aspect: tuple[float, float] = (0.75, 1.5)  # height of a rectangle over its width
+    momentum: float = 0.99925  # share of the teacher that stays in every step
+    # weight of V-JEPA 2.1's loss at visible tokens: of clips, and of single frames; it rises in a
+    # line from 0 at the first of these steps to the weight at the second
+    visible_weight: float = 0.5
+    visible_weight_image: float = 0.5
+    visible_steps: tuple[int, int] = (15000, 30000)
+    predictor_dim: int = 384  # width of a token inside the predictor
+    predictor_depth: int = 12  # transformer blocks of the predictor
+    predictor_heads: int = 12  # attention heads of a block of the predictor
+
+    def __post_init__(self) -> None:
+        if len(self.blocks) != len(self.areas) or not self.blocks:
+            raise ValueError(
+                f"blocks {list(self.blocks)} and areas {list(self.areas)} must be as many, one "
+                "for each kind of masks"
+            )
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One training loop.  The learning rate warms up linearly, then falls as ``schedule`` says."""
 

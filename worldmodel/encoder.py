@@ -92,18 +92,11 @@ class Encoder(nn.Module):
         return tuple(self.config.depth * level // LEVELS for level in range(1, LEVELS + 1))
 
     def table(self, time: int, rows: int, columns: int, device: torch.device) -> Tensor:
-        """Rotary table [2, time * rows * columns, K], computed once per grid.
-
-        V-JEPA 2.1 scales rows and columns to the grid of a 256 px image.
-        """
+        """Rotary table [2, time * rows * columns, K], computed once per grid."""
         key = (time, rows, columns)
         if key not in self._tables or self._tables[key].device != device:
-            places = torch.cartesian_prod(*(torch.arange(n) for n in key))
+            places = positions(key, self.config.patch_size, self.newer)
             width = self.config.embed_dim // self.config.num_heads
-            if self.newer:
-                last = SCALED_SIDE // self.config.patch_size - 1
-                places = places * torch.tensor([1.0, last, last])
-                places = places / torch.tensor([1, max(rows - 1, 1), max(columns - 1, 1)])
             self._tables[key] = rope_table(places, width, interleaved=self.newer).to(device)
         return self._tables[key]
 
@@ -181,6 +174,18 @@ class Encoder(nn.Module):
     def _tubelet(self, video: Tensor) -> int:
         """Frames of ``video`` [B, 3, T, H, W] that become a token."""
         return 1 if self.newer and video.shape[2] == 1 else self.config.tubelet_size
+
+
+def positions(grid: tuple[int, int, int], patch_size: int, scaled: bool) -> Tensor:
+    """Frame, row and column [T * rows * columns, 3] of the tokens of a grid of so many; V-JEPA 2.1
+    scales rows and columns to the grid of a 256 px image."""
+    _, rows, columns = grid
+    places = torch.cartesian_prod(*(torch.arange(n) for n in grid))
+    if not scaled:
+        return places
+    last = SCALED_SIDE // patch_size - 1
+    places = places * torch.tensor([1.0, last, last])
+    return places / torch.tensor([1, max(rows - 1, 1), max(columns - 1, 1)])
 
 
 def normalise_images(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -112,8 +112,9 @@ class MaskedPretraining(nn.Module):
         super().__init__()
         if encoder.config.architecture != "vjepa2":
             raise ValueError(
-                "pre-training makes encoders of V-JEPA 2: it would leave the image embedding and "
-                "the norms of encoder.architecture=vjepa2.1 untrained"
+                "method=standardised makes encoders of V-JEPA 2: it would leave the image "
+                "embedding and the norms of encoder.architecture=vjepa2.1 untrained; give "
+                "method=published"
             )
         depth = encoder.config.depth
         self.levels = tuple(sorted({1, (depth + 1) // 2, depth}))

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from worldmodel.config import TrainConfig
+from worldmodel.config import PublishedMaskedConfig, TrainConfig
 from worldmodel.decoder import Decoder, decoder_loss
 from worldmodel.device import device_of, to_host
 from worldmodel.encoder import Encoder, normalise_images
@@ -22,6 +22,7 @@ from worldmodel.goal_conditioned import GoalConditioned
 from worldmodel.losses import PostTraining, Window, post_training_losses
 from worldmodel.masked import MASKS, MaskedPretraining, feature_spread, visible_tokens
 from worldmodel.predictor import Predictor
+from worldmodel.published_masked import PublishedPretraining, draw_masks
 from worldmodel.readout import Readout, decode, object_loss, object_place, readout_loss
 from worldmodel.run import Run, TrainingError
 
@@ -52,6 +53,52 @@ def pretrain(
             spread = feature_spread(model.teacher.encode_frames(video[:, :, 0]))
         if update(loss, {**figures, "spread": spread}):
             model.update_teacher(1.0 - 0.004 * (1.0 - 0.9 * step / config.steps))
+    return model.teacher.eval()
+
+
+def pretrain_published(
+    encoder: Encoder, clips: Callable[[int], Tensor], masked: PublishedMaskedConfig,
+    config: TrainConfig, out: str | Path, device: str = "auto",
+) -> Encoder:
+    """Masked pre-training as V-JEPA 2 and, for its encoders, V-JEPA 2.1 do it; returns the teacher.
+
+    ``clips(number)``: [B, T, H, W, 3] in 0..255, of V-JEPA 2.1 single frames (T = 1) for every
+    even number.  Raises TrainingError where a step of V-JEPA 2.1 would not see both.
+    """
+    if config.parallel != "ddp":
+        raise TrainingError("pre-training takes parallel=ddp: the teacher is needed as a whole")
+    model = PublishedPretraining(encoder, masked)
+    run = Run(model, config, out, "pretrain", device)
+    if encoder.newer and (config.accumulate % 2 or run.processes > 1):
+        raise TrainingError(
+            "V-JEPA 2.1 learns from single frames and clips in every step: give an even "
+            "train.accumulate, in one process"
+        )
+    spread = torch.zeros((), device=run.device)
+    for number, video, update in run.steps(clips):
+        video = normalise_images(video.to(run.device)).transpose(1, 2)  # [B, 3, T, H, W]
+        places = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
+        image = video.shape[2] == 1
+        time = 1 if image else video.shape[2] // encoder.config.tubelet_size
+        masks = []
+        for blocks, area in zip(masked.blocks, masked.areas, strict=True):
+            # As published: every kind of mask starts from the same seed, one for each batch.
+            sizes = torch.Generator().manual_seed(number // run.processes)
+            drawn = draw_masks(
+                len(video), time, encoder.config.grid, blocks, area, masked.block_aspect, sizes,
+                places,
+            )
+            masks.append((drawn[0].to(run.device), drawn[1].to(run.device)))
+        step = number // (config.accumulate * run.processes)
+        weight = masked.visible_weight_image if image else masked.visible_weight
+        first, last = masked.visible_steps
+        weight *= min(1.0, max(0.0, (step - first) / max(1, last - first)))
+        with run.autocast():
+            loss, figures = run.model(video, masks, weight)
+        if step % config.log_every == 0:
+            spread = feature_spread(model.teacher.encode_frames(video[:, :, 0]))
+        if update(loss, {**figures, "spread": spread}):
+            model.update_teacher(masked.momentum)
     return model.teacher.eval()
 
 

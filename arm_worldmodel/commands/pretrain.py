@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from worldmodel.config import EncoderConfig, TrainConfig
+from worldmodel.config import EncoderConfig, PublishedMaskedConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -17,31 +17,53 @@ class Settings:
     out: str  # folder of the checkpoint
     device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    # standardised, as the shipped encoder was made: mean squared errors of three levels of the
+    # teacher, standardised by position (worldmodel.masked); or published, as V-JEPA 2 and 2.1
+    method: Literal["standardised", "published"] = "standardised"
+    published: PublishedMaskedConfig = field(default_factory=PublishedMaskedConfig)
     motion_frames: int = 4  # frames of a clip in every second batch; the others hold single frames
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=3400, warmup_steps=200))
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        if self.method == "standardised":
+            return {"published": "method=standardised"}
+        found = {"motion_frames": "method=published"}
+        if self.encoder.architecture == "vjepa2":
+            found.update(dict.fromkeys(
+                ("published.visible_weight", "published.visible_weight_image",
+                 "published.visible_steps"), "encoder.architecture=vjepa2",
+            ))
+        return found
 
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns the report; resumes what ``out`` holds."""
     import torch
 
-    from arm_worldmodel.batches import ClipFeed
+    from arm_worldmodel.batches import ClipFeed, CroppedClips
     from arm_worldmodel.encoding import once
     from arm_worldmodel.report import write_report
     from arm_worldmodel.training import last_losses, told
     from robot_data.episodes import EpisodeStore
     from worldmodel import checkpoint
     from worldmodel.encoder import Encoder
-    from worldmodel.train import pretrain
+    from worldmodel.train import pretrain, pretrain_published
 
     began = time.monotonic()
-    train = settings.train
-    feed = ClipFeed(
-        EpisodeStore(settings.data), train.batch_size, train.seed,
-        settings.encoder.tubelet_size, settings.motion_frames, settings.encoder.image_size,
-    )
+    train, shape, store = settings.train, settings.encoder, EpisodeStore(settings.data)
     torch.manual_seed(train.seed)
-    encoder = pretrain(Encoder(settings.encoder), feed, train, settings.out, settings.device)
+    if settings.method == "published":
+        clips = CroppedClips(store, train.batch_size, train.seed, settings.published, shape)
+        encoder = pretrain_published(
+            Encoder(shape), clips, settings.published, train, settings.out, settings.device
+        )
+    else:
+        feed = ClipFeed(
+            store, train.batch_size, train.seed, shape.tubelet_size, settings.motion_frames,
+            shape.image_size,
+        )
+        encoder = pretrain(Encoder(shape), feed, train, settings.out, settings.device)
     once(checkpoint.save_part, settings.out, encoder, encoder)
     losses = last_losses(settings.out, "pretrain")
     report = {

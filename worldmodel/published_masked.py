@@ -1,0 +1,191 @@
+"""Masked pre-training as published: V-JEPA 2 (Assran et al. 2025, section 2.1) and the dense losses
+of V-JEPA 2.1 (Mur-Labadia et al. 2026), by the code of facebookresearch/vjepa2.
+
+Letters: B batch, T time steps, N tokens of a clip, K visible and M hidden ones, D width of the
+encoder, P of the predictor, L levels.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from worldmodel.attention import Block, initialise, rope_table
+from worldmodel.config import PublishedMaskedConfig
+from worldmodel.encoder import LEVELS, Encoder, normalise_tokens, positions
+
+Masks = tuple[Tensor, Tensor]  # indices of visible tokens [B, K] and of hidden ones [B, M]
+
+
+def draw_masks(
+    batch: int, time: int, grid: int, blocks: int, scale: tuple[float, float],
+    aspect: tuple[float, float], sizes: torch.Generator, places: torch.Generator,
+) -> Masks:
+    """Visible and hidden tokens: ``blocks`` rectangles, each of ``scale`` of the frame, are hidden
+    in every frame.
+
+    A batch has one size of rectangle, from ``sizes``.  Samples are cut to the least counts of the
+    batch, from the end: what is cut is neither visible nor hidden.
+    """
+
+    def uniform(low: float, high: float) -> float:
+        return low + torch.rand(1, generator=sizes).item() * (high - low)
+
+    uniform(1.0, 1.0)  # share of the frames, always all
+    area = int(grid**2 * uniform(*scale))
+    ratio = uniform(*aspect)
+    h = min(round(math.sqrt(area * ratio)), grid)
+    w = min(round(math.sqrt(area / ratio)), grid)
+    visible: list[Tensor] = []
+    hidden: list[Tensor] = []
+    while len(visible) < batch:
+        kept = torch.ones(grid, grid, dtype=torch.bool)
+        for _ in range(blocks):
+            top = int(torch.randint(0, grid - h + 1, (1,), generator=places))
+            left = int(torch.randint(0, grid - w + 1, (1,), generator=places))
+            torch.randint(0, 1, (1,), generator=places)  # first frame, always the first
+            kept[top : top + h, left : left + w] = False
+        if kept.any():
+            whole = kept.flatten().repeat(time)
+            visible.append(whole.nonzero()[:, 0])
+            hidden.append((~whole).nonzero()[:, 0])
+    shown, covered = min(map(len, visible)), min(map(len, hidden))
+    return torch.stack([v[:shown] for v in visible]), torch.stack([v[:covered] for v in hidden])
+
+
+def at(tokens: Tensor, index: Tensor) -> Tensor:
+    """The tokens [B, K, D] of [B, N, D] whose numbers are ``index`` [B, K]."""
+    return tokens.gather(1, index[:, :, None].expand(-1, -1, tokens.shape[-1]))
+
+
+def distance_to_hidden(visible: Tensor, hidden: Tensor, grid: int) -> Tensor:
+    """Square root of the distance, in tokens, of each visible token [B, K] to the nearest hidden
+    one [B, M]: [B, K]."""
+    seen, covered = (
+        torch.stack([i // grid**2, i % grid**2 // grid, i % grid], dim=-1).float()
+        for i in (visible, hidden)
+    )
+    return torch.cdist(seen, covered).amin(-1).sqrt()
+
+
+class PublishedPredictor(nn.Module):
+    """Predicts the target at hidden tokens, and for V-JEPA 2.1 at visible ones, too; with the
+    state dict of the published one, of which only the first mask token is in use."""
+
+    def __init__(self, encoder: Encoder, config: PublishedMaskedConfig) -> None:
+        super().__init__()
+        shape, dim = encoder.config, config.predictor_dim
+        self.newer, width = encoder.newer, shape.embed_dim
+        self.patch_size, self.head = shape.patch_size, dim // config.predictor_heads
+        self.mask_tokens = nn.ParameterList([nn.Parameter(torch.zeros(1, 1, dim))])
+        self.predictor_blocks = nn.ModuleList(
+            Block(dim, config.predictor_heads, 4.0) for _ in range(config.predictor_depth)
+        )
+        self.predictor_norm = nn.LayerNorm(dim, eps=1e-6)
+        if self.newer:
+            self.predictor_embed = nn.Sequential(
+                nn.Linear(LEVELS * width, width), nn.GELU(), nn.Linear(width, dim)
+            )
+            self.predictor_proj = nn.Linear(dim, LEVELS * width)
+            self.predictor_proj_context = nn.Linear(dim, LEVELS * width)
+            self.img_mod_embed = nn.Parameter(1e-6 * torch.randn(1, 1, dim))
+            self.video_mod_embed = nn.Parameter(1e-6 * torch.randn(1, 1, dim))
+        else:
+            self.predictor_embed = nn.Linear(width, dim)
+            self.predictor_proj = nn.Linear(dim, width)
+        initialise(self.predictor_blocks, self)
+
+    def forward(
+        self, context: Tensor, masks: Masks, grid: tuple[int, int, int], image: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """context [B, K, D or L * D] -> predictions at hidden tokens [B, M, D or L * D] and, for
+        V-JEPA 2.1, at visible ones [B, K, L * D]."""
+        visible, hidden = masks
+        x = self.predictor_embed(context)
+        blank = self.mask_tokens[0].to(x.dtype).expand(*hidden.shape, -1)
+        x = torch.cat([x, blank], dim=1)
+        if self.newer:
+            x = x + (self.img_mod_embed if image else self.video_mod_embed)
+        places = positions(grid, self.patch_size, self.newer)
+        table = rope_table(places, self.head, interleaved=self.newer).to(x.device)
+        table = table[:, torch.cat([visible, hidden], dim=1)][:, :, None]
+        for block in self.predictor_blocks:
+            x = block(x, table)
+        x = self.predictor_norm(x)
+        count = visible.shape[1]
+        shown = self.predictor_proj_context(x[:, :count]) if self.newer else None
+        return self.predictor_proj(x[:, count:]), shown
+
+
+class PublishedPretraining(nn.Module):
+    """Student, teacher and predictor.
+
+    V-JEPA 2: L1 between the predictions at hidden tokens and the teacher's output, LayerNormed, and
+    the mean of it over the kinds of masks.  V-JEPA 2.1: of four levels, and at visible tokens as
+    well, divided by the root of the distance to the nearest hidden one.
+    """
+
+    def __init__(self, encoder: Encoder, config: PublishedMaskedConfig) -> None:
+        super().__init__()
+        self.student = encoder
+        self.teacher = copy.deepcopy(encoder).requires_grad_(False)
+        self.predictor = PublishedPredictor(encoder, config)
+
+    @torch.no_grad()
+    def targets(self, video: Tensor) -> Tensor:
+        """The teacher's tokens [B, N, D or L * D], each level LayerNormed."""
+        if not self.teacher.newer:
+            return normalise_tokens(self.teacher(video).flatten(1, 2))
+        levels = self.teacher.normalised_levels(video).flatten(1, 2)
+        return normalise_tokens(levels.unflatten(-1, (LEVELS, -1))).flatten(-2)
+
+    def context(self, x: Tensor, table: Tensor, visible: Tensor) -> Tensor:
+        """What the student makes of the visible ones of patch tokens [B, N, D]: [B, K, D or
+        L * D]."""
+        x = at(x, visible)
+        local = table[:, visible][:, :, None]  # [2, B, 1, K, head]
+        if not self.student.newer:
+            for block in self.student.blocks:
+                x = block(x, local)
+            return self.student.last_norm(x)
+        levels = self.student.levels(x, local, self.student.level_blocks)
+        pairs = zip(self.student.norms_block, levels, strict=True)
+        return torch.cat([norm(level) for norm, level in pairs], dim=-1)
+
+    def forward(
+        self, video: Tensor, masks: list[Masks], visible_weight: float = 0.0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """video [B, 3, T, H, W], normalised, and ``masks`` of every kind -> loss and figures to
+        watch; ``visible_weight``: of the loss at visible tokens, V-JEPA 2.1's lambda."""
+        shape = self.student.config
+        target = self.targets(video)
+        x, table = self.student.embed(video)
+        rows, columns = (side // shape.patch_size for side in video.shape[-2:])
+        grid = (x.shape[1] // (rows * columns), rows, columns)
+        hidden, shown = [], []
+        for visible, covered in masks:
+            context = self.context(x, table, visible)
+            predicted, again = self.predictor(
+                context, (visible, covered), grid, video.shape[2] == 1
+            )
+            hidden.append((predicted - at(target, covered)).abs().mean())
+            if again is not None:
+                far = distance_to_hidden(visible, covered, columns)[:, :, None]
+                shown.append(((again - at(target, visible)).abs() / far).mean())
+        figures = {"hidden": torch.stack(hidden).mean()}
+        loss = figures["hidden"]
+        if shown:
+            figures["visible"] = torch.stack(shown).mean()
+            loss = loss + visible_weight * figures["visible"]
+        return loss, {name: value.detach() for name, value in figures.items()}
+
+    @torch.no_grad()
+    def update_teacher(self, momentum: float) -> None:
+        """teacher = momentum x teacher + (1 - momentum) x student."""
+        for mine, theirs in zip(
+            self.teacher.parameters(), self.student.parameters(), strict=True
+        ):
+            mine.mul_(momentum).add_(theirs, alpha=1 - momentum)
