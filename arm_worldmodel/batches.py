@@ -73,16 +73,18 @@ class CroppedClips:
         self.newer = encoder.architecture == "vjepa2.1"
         self.clips = WindowSampler(store, masked.frames, masked.stride)
         self.frames = self.clips.with_length(1)
-        self.batch_size, self.seed, self.flip = batch_size, seed, masked.flip
+        self.sizes = (batch_size, masked.image_batch_size)
+        self.seed, self.flip = seed, masked.flip
         self.crop = Crop(masked.crop_area, masked.crop_aspect)
         self.side, self.tubelet = encoder.image_size, encoder.tubelet_size
 
     def __call__(self, number: int) -> Tensor:
         """The clips of one batch."""
         rng = np.random.default_rng([self.seed, number])
-        sampler = self.frames if self.newer and number % 2 == 0 else self.clips
+        image = self.newer and number % 2 == 0
+        sampler = self.frames if image else self.clips
         clips = torch.stack([self._cropped(sampler.sample(rng).images, rng)
-                             for _ in range(self.batch_size)])
+                             for _ in range(self.sizes[image])])
         still = clips.shape[1] == 1 and not self.newer
         return clips.expand(-1, self.tubelet, -1, -1, -1) if still else clips
 

@@ -4,6 +4,8 @@
     pip install timm einops pandas h5py torchvision
     python tools/released_training.py ac META tests/data/released_training_ac.safetensors
     python tools/released_training.py masked META tests/data/released_training_masked.safetensors
+    git -C META checkout 204698b
+    python tools/released_training.py dense META tests/data/released_training_dense.safetensors
 
 ``ac``: twelve optimiser steps of ``app/vjepa_droid/train.py`` with the settings of
 ``configs/train/vitg16/droid-256px-8f.yaml``, in float32, with smaller sizes: those of ``SMALL`` and
@@ -16,6 +18,11 @@ first, and the predictor after the first and the last.
 ``MASKED``.  Written are the weights before, the clips (the same in every step) and the masks of
 every step, losses and learning rates, the gradients of the first step, the weights after it, and
 the teacher after the last.
+
+``dense``: the same of ``app/vjepa_2_1/train.py`` with ``configs/train_2_1/vitg16``, of the sizes
+``DENSE``, in two processes, of which the first learns from single frames and the second from clips.
+The loop knows the width of three encoders; that of ``vit_large`` is replaced by ours in its text.
+The weight of the loss at visible tokens is constant (``lambda_progressive: false``).
 """
 
 from __future__ import annotations
@@ -34,8 +41,9 @@ import torch
 import torch.distributed as dist
 import yaml
 from released_code import randomise
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.multiprocessing import start_processes
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
@@ -49,6 +57,10 @@ MASKED_SIDE, MASKED_FRAMES = 32, 4
 HEIGHT, WIDTH = 27, 48  # of the recorded pictures, as wide as DROID's
 
 
+DENSE = {"embed_dim": 12, "depth": 12, "num_heads": 1}
+DENSE_SIDE, DENSE_PATCH, DENSE_PREDICTOR = 64, 16, {"pred_depth": 4, "pred_embed_dim": 12}
+
+
 class Sampler:
     """Of a loader that gives one batch again and again."""
 
@@ -56,16 +68,17 @@ class Sampler:
         """Nothing is drawn."""
 
 
-def small_encoder(code: types.ModuleType, **settings: Any) -> nn.Module:
-    """Meta's encoder of the sizes ``SMALL``."""
+def small_encoder(
+    code: types.ModuleType, sizes: dict[str, int] = SMALL, **settings: Any
+) -> nn.Module:
+    """Meta's encoder of these sizes."""
     norm = partial(nn.LayerNorm, eps=1e-6)
-    return code.VisionTransformer(**SMALL, mlp_ratio=4, qkv_bias=True, norm_layer=norm, **settings)
+    return code.VisionTransformer(**sizes, mlp_ratio=4, qkv_bias=True, norm_layer=norm, **settings)
 
 
-def watch(train: types.ModuleType, parts: tuple[str, ...]) -> dict[str, Tensor]:
-    """Record what ``train.main`` computes, for the modules ``parts`` that its
+def watch(train: types.ModuleType, parts: tuple[str, ...], seen: dict[str, Tensor]) -> None:
+    """Record in ``seen`` what ``train.main`` computes, for the modules ``parts`` that its
     ``init_video_model`` returns."""
-    seen: dict[str, Tensor] = {}
     models: dict[str, nn.Module] = {}
     figures: list[tuple[float, ...]] = []
     decays: list[list[float]] = []
@@ -103,7 +116,6 @@ def watch(train: types.ModuleType, parts: tuple[str, ...]) -> dict[str, Tensor]:
     train.init_video_model, train.gpu_timer = built, timer
     register_optimizer_step_pre_hook(before)
     register_optimizer_step_post_hook(after)
-    return seen
 
 
 def ac(meta: Path) -> dict[str, Tensor]:
@@ -145,7 +157,7 @@ def ac(meta: Path) -> dict[str, Tensor]:
     for part, module in (("encoder", encoder), ("predictor", predictor)):
         found |= {f"{part}.{k}": v for k, v in module.state_dict().items()}
     train.init_data = loader
-    seen = watch(train, ("predictor",))
+    watch(train, ("predictor",), found)
     with tempfile.TemporaryDirectory() as folder:
         weights = {f"module.{k}": v for k, v in encoder.state_dict().items()}
         given = {f"module.{k}": v for k, v in predictor.state_dict().items()}
@@ -155,7 +167,7 @@ def ac(meta: Path) -> dict[str, Tensor]:
         )
         settings["meta"]["pretrain_checkpoint"] = file
         train.main({**settings, "folder": folder})
-    return found | seen
+    return found
 
 
 def masked(meta: Path) -> dict[str, Tensor]:
@@ -180,18 +192,33 @@ def masked(meta: Path) -> dict[str, Tensor]:
     clips = torch.randn(shape, generator=generator)
     found = {"clips": clips}
 
-    def batches(collate: Callable[..., Any]) -> list[Any]:
-        """The clips with the masks of every step, drawn from the seed 3."""
+    feed(train, clips, found)
+    with tempfile.TemporaryDirectory() as folder:
+        train.main({**settings, "folder": folder})
+        saved = torch.load(f"{folder}/latest.pt", weights_only=True)["target_encoder"]
+    found |= {f"teacher.{k.removeprefix('module.backbone.')}": v for k, v in saved.items()}
+    return without_spare(found)
+
+
+def without_spare(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without mask tokens that are never used, and the weights after the last step."""
+    spare = tuple(f"mask_tokens.{i}" for i in range(1, 6))
+    return {k: v for k, v in found.items()
+            if not k.endswith(spare) and not k.startswith("last.")}
+
+
+def feed(train: types.ModuleType, clips: Tensor, found: dict[str, Tensor]) -> None:
+    """Give ``train.main`` random weights and the same clips in every step, with masks drawn from
+    the seed 3; record all of it in ``found``, and what is computed."""
+
+    def loader(collator: Callable[..., Any], **_: Any) -> tuple[list[Any], Sampler]:
         torch.manual_seed(3)
-        samples = [([clip], 0, [torch.arange(MASKED_FRAMES)]) for clip in clips]
-        drawn = [collate(samples) for _ in range(MASKED["epochs"])]
+        samples = [([clip], 0, [torch.arange(clip.shape[1])]) for clip in clips]
+        drawn = [collator(samples) for _ in range(MASKED["epochs"])]
         for step, ((_, visible, hidden),) in enumerate(drawn):
             for kind, both in enumerate(zip(visible, hidden, strict=True)):
                 found[f"visible.{step}.{kind}"], found[f"hidden.{step}.{kind}"] = both
-        return drawn
-
-    def loader(collator: Callable[..., Any], **_: Any) -> tuple[list[Any], Sampler]:
-        return batches(collator), Sampler()
+        return drawn, Sampler()
 
     build = train.init_video_model
 
@@ -204,14 +231,52 @@ def masked(meta: Path) -> dict[str, Tensor]:
         return models
 
     train.init_video_model, train.init_data = random, loader
-    seen = watch(train, ("encoder", "predictor"))
+    watch(train, ("encoder", "predictor"), found)
+
+
+def dense_of(rank: int, meta: str, folder: str) -> None:
+    """One of the two processes of ``dense``; its vectors go into a file of ``folder``."""
+    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    text = (Path(meta) / "app/vjepa_2_1/train.py").read_text()
+    known = "embed_dim_encoder = 1024"
+    assert text.count(known) == 1
+    train = types.ModuleType("train")
+    exec(text.replace(known, f"embed_dim_encoder = {DENSE['embed_dim']}"), train.__dict__)
+    code = importlib.import_module("app.vjepa_2_1.models.vision_transformer")
+    code.vit_large = partial(small_encoder, code, DENSE)
+    file = Path(meta) / "configs/train_2_1/vitg16/pretrain-256px-16f.yaml"
+    settings = yaml.safe_load(file.read_text())
+    settings["model"] |= {
+        "model_name": "vit_large", **DENSE_PREDICTOR, "pred_num_heads": DENSE["num_heads"],
+        "use_activation_checkpointing": False, "lambda_progressive": False,
+    }
+    settings["data"] |= {"crop_size": DENSE_SIDE, "batch_size": BATCH,
+                         "dataset_fpcs": [MASKED_FRAMES] * 3}
+    settings["img_data"] |= {"crop_size": DENSE_SIDE, "batch_size": BATCH}
+    settings["meta"] |= {"dtype": "float32", "load_checkpoint": False}
+    settings["optimization"] |= MASKED
+    shape = (BATCH, 3, MASKED_FRAMES if rank else 1, DENSE_SIDE, DENSE_SIDE)
+    values = torch.randint(-3, 4, shape, generator=torch.Generator().manual_seed(rank))
+    found: dict[str, Tensor] = {"clips": values.to(torch.int8)}
+    feed(train, values.float(), found)
+    own = f"{folder}/{rank}"
+    Path(own).mkdir()
+    train.main({**settings, "folder": own})
+    if rank == 0:
+        saved = torch.load(f"{own}/latest.pth.tar", weights_only=True)["target_encoder"]
+        found |= {f"teacher.{k.removeprefix('module.backbone.')}": v for k, v in saved.items()}
+    kinds = ("clips", "visible", "hidden", "figures")
+    vectors = {f"{k}.{rank}" if k.startswith(kinds) else k: v
+               for k, v in without_spare(found).items() if rank == 0 or k.startswith(kinds)}
+    save_file({k: v.contiguous() for k, v in vectors.items()}, f"{own}.safetensors")
+
+
+def dense(meta: Path) -> dict[str, Tensor]:
+    """Vectors of the pre-training of V-JEPA 2.1: names of what the process of single frames saw
+    end in .0, of what that of clips saw in .1."""
     with tempfile.TemporaryDirectory() as folder:
-        train.main({**settings, "folder": folder})
-        saved = torch.load(f"{folder}/latest.pt", weights_only=True)["target_encoder"]
-    found |= {f"teacher.{k.removeprefix('module.backbone.')}": v for k, v in saved.items()}
-    spare = tuple(f"mask_tokens.{i}" for i in range(1, 6))  # never used
-    return {k: v for k, v in (found | seen).items()
-            if not k.endswith(spare) and not k.startswith("last.")}
+        start_processes(dense_of, (str(meta), folder), nprocs=2, start_method="fork")
+        return load_file(f"{folder}/0.safetensors") | load_file(f"{folder}/1.safetensors")
 
 
 if __name__ == "__main__":
@@ -219,7 +284,7 @@ if __name__ == "__main__":
     what, checkout, out = sys.argv[1:]
     sys.path.insert(0, checkout)
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    vectors = {"ac": ac, "masked": masked}[what](Path(checkout))
+    if what != "dense":
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    vectors = {"ac": ac, "masked": masked, "dense": dense}[what](Path(checkout))
     save_file({name: value.contiguous() for name, value in vectors.items()}, out)
-    print(vectors["figures"], vectors["weight_decays"])

@@ -159,7 +159,10 @@ class PublishedMaskedConfig:
     # the frame's, from and to
     blocks: tuple[int, ...] = (8, 2)
     areas: tuple[tuple[float, float], ...] = ((0.15, 0.15), (0.7, 0.7))
+    image_blocks: tuple[int, ...] = (10,)  # blocks of the masks of single frames
+    image_areas: tuple[tuple[float, float], ...] = ((0.15, 0.15),)  # areas of these
     block_aspect: tuple[float, float] = (0.75, 1.5)  # height of a rectangle over its width
+    image_batch_size: int = 72  # single frames in a batch of V-JEPA 2.1
     momentum: float = 0.99925  # share of the teacher that stays in every step
     # weight of V-JEPA 2.1's loss at visible tokens: of clips, and of single frames; it rises in a
     # line from 0 at the first of these steps to the weight at the second
@@ -171,11 +174,19 @@ class PublishedMaskedConfig:
     predictor_heads: int = 12  # attention heads of a block of the predictor
 
     def __post_init__(self) -> None:
-        if len(self.blocks) != len(self.areas) or not self.blocks:
-            raise ValueError(
-                f"blocks {list(self.blocks)} and areas {list(self.areas)} must be as many, one "
-                "for each kind of masks"
-            )
+        for blocks, areas in (self.blocks, self.areas), (self.image_blocks, self.image_areas):
+            if len(blocks) != len(areas) or not blocks:
+                raise ValueError(
+                    f"blocks {list(blocks)} and areas {list(areas)} must be as many, one for each "
+                    "kind of masks"
+                )
+
+    def masks(self, image: bool) -> list[tuple[int, tuple[float, float]]]:
+        """Blocks and area of every kind of masks, of single frames or of clips."""
+        blocks, areas = (
+            (self.image_blocks, self.image_areas) if image else (self.blocks, self.areas)
+        )
+        return list(zip(blocks, areas, strict=True))
 
 
 @dataclass(frozen=True)

@@ -78,10 +78,10 @@ def pretrain_published(
     for number, video, update in run.steps(clips):
         video = normalise_images(video.to(run.device)).transpose(1, 2)  # [B, 3, T, H, W]
         places = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
-        image = video.shape[2] == 1
+        image = masked.frames == 1 or video.shape[2] == 1
         time = 1 if image else video.shape[2] // encoder.config.tubelet_size
         masks = []
-        for blocks, area in zip(masked.blocks, masked.areas, strict=True):
+        for blocks, area in masked.masks(image):
             # As published: every kind of mask starts from the same seed, one for each batch.
             sizes = torch.Generator().manual_seed(number // run.processes)
             drawn = draw_masks(
@@ -92,7 +92,7 @@ def pretrain_published(
         step = number // (config.accumulate * run.processes)
         weight = masked.visible_weight_image if image else masked.visible_weight
         first, last = masked.visible_steps
-        weight *= min(1.0, max(0.0, (step - first) / max(1, last - first)))
+        weight *= 1.0 if step >= last else max(0, step - first) / (last - first)
         with run.autocast():
             loss, figures = run.model(video, masks, weight)
         if step % config.log_every == 0:

@@ -32,7 +32,17 @@ class Settings:
         if self.encoder.architecture == "vjepa2":
             found.update(dict.fromkeys(
                 ("published.visible_weight", "published.visible_weight_image",
-                 "published.visible_steps"), "encoder.architecture=vjepa2",
+                 "published.visible_steps", "published.image_batch_size"),
+                "encoder.architecture=vjepa2",
+            ))
+            if self.published.frames > 1:
+                found.update(dict.fromkeys(
+                    ("published.image_blocks", "published.image_areas"),
+                    "V-JEPA 2 learns from clips alone, unless published.frames=1",
+                ))
+        if self.published.frames == 1:
+            found.update(dict.fromkeys(
+                ("published.blocks", "published.areas", "published.stride"), "published.frames=1"
             ))
         return found
 
