@@ -32,7 +32,10 @@ SPRING_LINKS = (1, 4)  # places in FINGER_JOINTS
 GRIP_TORQUE = 10.0  # [N m] of each finger
 FOLLOW_TORQUE = 20.0  # [N m] that keeps the pads parallel
 GRIP_RATE_RAD_S = 4.0
-PAD_FRICTION = 1.0
+# The friction of two bodies is the product of theirs: 1 between pads and an object, 0.8 between it
+# and the table.  Pads on the table have 0.2: more locks the linkage, and fingers that touch the
+# table never close, where MuJoCo's softer arm gives way.
+PAD_FRICTION, TABLE_FRICTION, THING_FRICTION = 0.5, 0.4, 2.0
 HEADLIGHT = 0.25  # as in sims.mujoco_scene
 NEAR_M, FAR_M = 0.01, 20.0
 # TinyRenderer's lamp is the same everywhere; MuJoCo's spot leaves the floor beyond the table
@@ -82,7 +85,7 @@ class BulletArm(Arm):
         )
         self._floor = self._box_body((3.0, 3.0, 0.01), (0.0, 0.0, -0.76), FLOOR_RGB)
         self._table = self._box_body((0.45, 0.6, 0.02), (0.45, 0.0, -0.02), look.table_rgb)
-        b.changeDynamics(self._table, -1, lateralFriction=0.8)
+        b.changeDynamics(self._table, -1, lateralFriction=TABLE_FRICTION)
         self._robot = b.loadURDF(
             str(self._urdf), useFixedBase=True,
             flags=pybullet.URDF_USE_INERTIA_FROM_FILE
@@ -163,7 +166,7 @@ class BulletArm(Arm):
             )
         body = b.createMultiBody(thing.mass_kg, solid, drawn)
         b.changeDynamics(
-            body, -1, lateralFriction=1.0, spinningFriction=0.02, rollingFriction=0.001,
+            body, -1, lateralFriction=THING_FRICTION, spinningFriction=0.02, rollingFriction=0.001,
             frictionAnchor=1, linearDamping=0.0, angularDamping=0.05,
         )
         return body

@@ -22,7 +22,7 @@ from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.local.camera import CameraConfig
 from robots.local.link import LocalLink
 from robots.local.process import ArmProcessConfig
-from sims import scene, tasks
+from sims import mujoco_scene, scene, tasks
 from sims.arm import ArmConfig
 from sims.make import arm_for
 from sims.mujoco_arm import MujocoArm
@@ -273,6 +273,25 @@ def test_empty_gripper_closes_fully_and_follows_partial_commands(env):
         assert abs(env.closedness - target) < 0.06
 
 
+@pytest.mark.parametrize("name", SIMULATORS)
+@pytest.mark.parametrize(
+    "tilt_rad", [(0.0, 0.0), (-0.14, -0.14), (0.09, -0.12), (0.14, -0.13), (-0.05, 0.09)]
+)
+def test_fingers_that_touch_the_table_close(make, name, tilt_rad):
+    env = make(name)
+    env.reset(seed=8_100_000)
+    place = np.array([0.5, -np.sign(env.unwrapped.object_pose[1]) * 0.1])
+    for height in (0.1, 0.1, 0.1, 0.1, 0.1, 0.016, 0.016, 0.016):
+        goal = np.r_[place, height, np.pi + tilt_rad[0], tilt_rad[1], -np.pi / 2, 0.0]
+        move = pose.diff(env.unwrapped.state[None], goal[None])[0]
+        limit = np.array([0.075] * 3 + [0.15] * 3 + [0.0])
+        env.step(move.clip(-limit, limit))
+    assert np.abs(env.unwrapped.object_pose[:2] - env.unwrapped.state[:2]).max() > 0.05
+    for _ in range(4):
+        following, *_ = env.step(np.r_[np.zeros(6), 0.75])
+    assert following["state"][6] > 0.95
+
+
 @pytest.mark.parametrize("kind", ["box", "cup", "cylinder"])
 @pytest.mark.parametrize("task", list(tasks.TASKS))
 def test_goals_are_really_reached_in_the_same_scene(kind, task):
@@ -385,6 +404,34 @@ def test_unseen_looks_change_only_what_they_name():
         }
         expected = {"palette": "object_rgb", "table": "table_rgb", "light": "light_level"}[name]
         assert changed == {expected}
+
+
+def test_varied_light_changes_the_lamp_and_nothing_else():
+    looks = {
+        light: [scene.draw(scene.SceneConfig(light=light), np.random.default_rng(seed))
+                for seed in range(40)]
+        for light in ("train", "varied")
+    }
+    assert not any(look.light_distant for look in looks["train"])
+    assert 10 < sum(look.light_distant for look in looks["varied"]) < 30
+    for usual, varied in zip(looks["train"], looks["varied"], strict=True):
+        assert varied == replace(
+            usual, light_level=varied.light_level, light_distant=varied.light_distant,
+            ambient_level=varied.ambient_level,
+        )
+
+
+def test_a_distant_lamp_lights_the_table_evenly():
+    spread = {}
+    for distant in (False, True):
+        env = MujocoArm(ArmConfig(scene=scene.SceneConfig(randomise_table=False)))
+        env.reset(seed=8_100_001)
+        look = scene.draw(env.config.scene, np.random.default_rng(0))
+        mujoco_scene.apply_light(env.model, replace(look, light_distant=distant))
+        table = env.camera_image("exo")[112:].mean(-1)  # nothing stands in the nearest part
+        spread[distant] = table.max() - table.min()
+        env.close()
+    assert spread[True] < 0.5 * spread[False]
 
 
 def test_varied_tables_change_the_surroundings_and_nothing_else():
