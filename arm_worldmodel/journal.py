@@ -9,20 +9,26 @@ from worldmodel.progress import Progress
 
 
 class Journal:
-    """Says on the terminal what is decided, and keeps it, with the fault that ended it."""
+    """Says on the terminal what is decided and what became of it, and keeps both, with the fault
+    that ended it."""
 
     fault, code = "", ""
 
     def on_start(self, start: Start) -> None:
         """Begin an empty list of decisions."""
         self.decisions: list[Decision] = []
+        self.outcomes: list[str] = []
         self._bar = Progress(total=start.max_steps, desc="robot", unit="step")
 
     def on_step(self, step: Step) -> None:
         """Keep the decision and the fault, if there is one."""
         self.decisions.append(step.decision)
         self._bar.update()
-        self._bar.set_postfix_str(told(step.decision))
+        outcome = str(step.info.get("outcome", "taken"))
+        self.outcomes.append(outcome)
+        self._bar.set_postfix_str(
+            told(step.decision) + ("" if outcome == "taken" else f", {outcome}")
+        )
         self.fault = str(step.info.get("fault", ""))
         self.code = str(step.info.get("fault_code", ""))
 

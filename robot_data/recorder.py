@@ -13,6 +13,8 @@ from robot_data.schema import Episode
 
 class EpisodeRecorder:
     """Keeps the frames of an episode: images, states, actions, the closedness that was commanded.
+    An action that an arm shortened or refused is kept as far as it was taken, and as it was decided
+    in ``meta["not_as_decided"]``.
 
     meta: kept with the episode, beside its seed.  privileged: keys of the environment's ``info``
     kept as ``Episode.privileged``, of a simulator only.
@@ -33,7 +35,14 @@ class EpisodeRecorder:
 
     def on_step(self, step: Step) -> None:
         """Keep frame, state and action."""
-        self._actions.append(np.asarray(step.decision.action, np.float64))
+        decided = np.asarray(step.decision.action, np.float64)
+        as_decided = step.info.get("outcome", "taken") == "taken"
+        self._actions.append(decided if as_decided else step.info["taken"])
+        if not as_decided:
+            other = {"step": step.index, "decided": decided.tolist(),
+                     "outcome": step.info["outcome"]}
+            self.meta = {**self.meta,
+                         "not_as_decided": [*self.meta.get("not_as_decided", []), other]}
         self._append(step.following, step.info)
         if "fault" in step.info:
             self.meta = {**self.meta, "fault": step.info["fault"]}

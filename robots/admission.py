@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from robots.limits import SafetyError
+from robots.limits import Limits, SafetyError
 
 BURST = 0.4  # of a control step: an action sooner after the last is part of a burst
 
@@ -16,6 +16,7 @@ class Admission:
 
     period_s: float  # of a control step
     silent_s: float  # a planner that was silent for longer may be followed by another
+    limits: Limits
     _planner: Any = None
     _heard: float = float("-inf")
     _sequence: int | None = None
@@ -34,6 +35,12 @@ class Admission:
             raise SafetyError(
                 "other_planner", "another planner is in; it must be silent for "
                 f"{self.silent_s:.2f} s before this one is let in",
+            )
+        age, most = now - planned_on, self.limits.action_age_s
+        if not -self.limits.clock_jump_s <= age <= most:  # or not a number
+            raise SafetyError(
+                "old_action", f"an action was planned on a picture {age:.2f} s old; expected at "
+                f"most {most} s: plan again, and give the planner a deadline",
             )
         same = planner == self._planner
         if same and sequence is not None and self._sequence is not None \

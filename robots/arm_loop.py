@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from robot_data.pose import compose
+from robot_data.pose import compose, diff
 from robots import safety
 from robots.admission import Admission
 from robots.fingers import Fingers
@@ -46,7 +46,7 @@ class ArmLoop:
         self.period_s = 1 / tick_hz
         self.latch = safety.FaultLatch()
         self.watchdog = safety.Watchdog(1 / control_hz, limits.watchdog_ticks)
-        self.admission = Admission(1 / control_hz, self.watchdog.limit_s)
+        self.admission = Admission(1 / control_hz, self.watchdog.limit_s, limits)
         self.interpolator = Interpolator(limits, self.period_s)
         self.fresh = {
             name: safety.Freshness(name, limits) for name in ("pose", "gripper", "image")
@@ -61,19 +61,21 @@ class ArmLoop:
         self._arm_errors: dict[str, str] = {}  # by who told them
         self._recovered: float | None = None  # when the first step of a recovery was made
         self._accepted = self._capped = self._refused = 0
+        self.taken = np.zeros(7)  # the last action [7], as far as it was taken
         self._refusal = ""
 
     # -- what arrives ------------------------------------------------------------------------
 
     def pose(
-        self, position: ArrayLike, quaternion: ArrayLike, frame: str, stamp: float, now: float
+        self, position: ArrayLike, quaternion: ArrayLike, frame: str, stamp: float, now: float,
+        source: bytes | None = None,
     ) -> None:
-        """Measured hand pose: position [m], quaternion x, y, z, w, and the frame they are in."""
+        """Measured hand pose: position [m], quaternion x, y, z, w, their frame, and who sent it."""
 
         def take() -> None:
             safety.check_frame(frame, self.limits)
             pose = safety.check_pose(position, quaternion)
-            self.fresh["pose"].seen(stamp, now)
+            self.fresh["pose"].seen(stamp, now, source)
             self.measured = pose
             self._places = [
                 (when, place) for when, place in self._places if stamp - SPEED_S < when < stamp
@@ -81,7 +83,9 @@ class ArmLoop:
 
         self._guarded(take, now)
 
-    def gripper(self, closedness: float, stamp: float, now: float) -> None:
+    def gripper(
+        self, closedness: float, stamp: float, now: float, source: bytes | None = None
+    ) -> None:
         """Measured closedness, 0 open to 1 closed."""
 
         def take() -> None:
@@ -90,16 +94,18 @@ class ArmLoop:
                     "bad_gripper", f"the gripper reports closedness {closedness}; expected 0 to 1: "
                     "check gripper.open_value and gripper.closed_value"
                 )
-            self.fresh["gripper"].seen(stamp, now)
+            self.fresh["gripper"].seen(stamp, now, source)
             self.fingers.see(closedness, now)
 
         self._guarded(take, now)
 
-    def image(self, stamp: float, now: float, content: int | None = None) -> None:
+    def image(
+        self, stamp: float, now: float, content: int | None = None, source: bytes | None = None
+    ) -> None:
         """A camera image stamped ``stamp`` arrived at ``now`` [s]; ``content``: a checksum."""
 
         def take() -> None:
-            self.fresh["image"].seen(stamp, now)
+            self.fresh["image"].seen(stamp, now, source)
             self._picture.seen(content, None if self.measured is None else self.measured[:3])
 
         self._guarded(take, now)
@@ -143,29 +149,23 @@ class ArmLoop:
         """Take an action [7], planned on the observation of ``planned_on``; whether it is taken.
 
         ``sequence`` and ``planner``: see ``robots.admission``.  While faulted nothing is taken.  An
-        action that comes twice, too late, too soon or from a second planner is refused without a
-        fault, and so is a way through a keep-out box or a turn beyond the limits: the arm goes
-        where it was told before.
+        action that comes twice, too late, too soon or from a second planner, or was planned on an
+        old picture, is refused without a fault, and so is a way through a keep-out box or a turn
+        beyond the limits: the arm goes where it was told before.
         """
+        self.taken = np.zeros(7)
         if self.latch or self._target is None:
             return self._refuse("the arm holds" if self.latch else "the loop has not begun")
         try:
             self._check_sensors(now)
-            if not np.isfinite(planned_on) or not (
-                -self.limits.clock_jump_s <= now - planned_on <= self.limits.action_age_s
-            ):
-                raise SafetyError(
-                    "old_action",
-                    f"an action was planned on a picture {now - planned_on:.2f} s old; expected "
-                    f"at most {self.limits.action_age_s} s: give the planner a deadline",
-                )
             capped = safety.cap_action(action, self.limits)
         except SafetyError as error:
             self._trip(error, now)
             return False
         try:
             self.admission.check(sequence, planned_on, planner, now)
-            target = compose(np.r_[self._base(), 0.0], np.r_[capped[:6], 0.0])[:6]
+            base = self._base()
+            target = compose(np.r_[base, 0.0], np.r_[capped[:6], 0.0])[:6]
             target[:3] = safety.clamp_to_workspace(target[:3], self.limits)
             here = self.interpolator.setpoint
             safety.check_ahead(here, target, AHEAD_STEPS, self.limits)
@@ -177,6 +177,7 @@ class ArmLoop:
             return self._refuse(str(error))
         self._capped += not np.allclose(capped, np.asarray(action, float), atol=1e-6)
         self._accepted += 1
+        self.taken = np.r_[diff(np.r_[base, 0.0], np.r_[target, 0.0])[:6], capped[6]]
         self._target = target
         self.fingers.change(capped[6], now)
         self._late = False

@@ -52,6 +52,9 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
     ``robot_data.schema``.  There is no reward; ``info["success"]`` is always False, because
     nobody judges here, and ``info["distance_m"]`` is NaN.
 
+    ``info["outcome"]`` says whether the last action was "taken", "shortened" or "refused: ...", and
+    ``info["taken"]`` [7] how much of it.
+
     A fault of the arm ends the episode: ``truncated`` is True, ``info["fault"]`` says why, the
     arm holds, and the next ``reset`` raises ``SafetyError`` until somebody recovered it.
     """
@@ -71,11 +74,13 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
         self.action_space = action_space()
         self._seen: dict[str, NDArray[Any]] | None = None
         self._stamp = float("-inf")
+        self._outcome: dict[str, Any] = {}  # of the last action
         self._due = 0.0  # when the present control step ends, where steps have a fixed length
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Wait for the arm.  ``options={"state": [7]}`` goes there first, in capped steps."""
         super().reset(seed=seed)
+        self._outcome = {}
         self._observe(after=float("-inf"))
         wanted = (options or {}).get("state")
         if wanted is not None:
@@ -130,6 +135,7 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
         inbox, wait_s = self.link.inbox, self.config.step_timeout_s
         before = inbox.latest
         assert before is not None
+        self._outcome = {"outcome": "not answered", "taken": np.zeros(7)}
         self.link.send(action, self._stamp)
         done = before.accepted + before.refused
         inbox.wait(
@@ -138,6 +144,7 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
             and inbox.latest.accepted + inbox.latest.refused > done,
             wait_s,
         )
+        self._outcome = self._answer(before.refused, action)
         if self.config.settle:
             inbox.wait(
                 "the end of a motion", lambda: _resting(inbox.latest), wait_s, self.link.alive,
@@ -149,6 +156,15 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
         self._due = max(self._due + 1 / self.config.control_hz, now)
         time.sleep(self._due - now)
         self._observe(after=self._stamp + 1e-4)
+
+    def _answer(self, refused: int, action: Array) -> dict[str, Any]:
+        """What became of the action that was just answered."""
+        reading = self.link.inbox.latest
+        assert reading is not None
+        if reading.refused > refused:
+            return {"outcome": f"refused: {self.link.inbox.refusal}", "taken": np.zeros(7)}
+        whole = np.allclose(reading.taken, action, atol=1e-6)
+        return {"outcome": "taken" if whole else "shortened", "taken": reading.taken.copy()}
 
     def _observe(self, after: float) -> None:
         """The newest picture, taken ``after`` that time, and the state at its time."""
@@ -173,7 +189,7 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
         return {
             "success": False, "distance_m": float("nan"),
             "commanded": None if reading is None else reading.commanded.copy(),
-            "stamp": self._stamp,
+            "stamp": self._stamp, **self._outcome,
         }
 
 

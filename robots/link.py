@@ -21,12 +21,13 @@ KEPT = 400  # states, 4 s at 100 Hz
 
 @dataclass(frozen=True)
 class Reading:
-    """One report of the loop: measured and commanded state [7] at ``stamp``; how many actions
-    were taken, refused, and taken but shortened, so far."""
+    """One report of the loop: measured and commanded state [7] at ``stamp``; the last action [7] as
+    far as it was taken; how many were taken, refused, and taken but shortened, so far."""
 
     stamp: float
     state: Array
     commanded: Array
+    taken: Array
     moving: bool
     accepted: int
     refused: int
@@ -67,6 +68,7 @@ class Inbox:
         self._readings: deque[Reading] = deque(maxlen=KEPT)
         self._image: tuple[float, Callable[[], NDArray[np.uint8]]] | None = None
         self.fault: tuple[str, str] | None = None  # code and message while the loop is faulted
+        self.refusal = ""  # why the last action that was not taken was not
         self.lost: str | None = None  # why the connection is gone for good
 
     # -- filled by the connection --------------------------------------------------------------
@@ -83,9 +85,10 @@ class Inbox:
             self._image = (stamp, decode)
             self._news.notify_all()
 
-    def status(self, code: str, message: str, fault: bool) -> None:
+    def status(self, code: str, message: str, fault: bool, refusal: str = "") -> None:
         """A status of the loop has come."""
         with self._news:
+            self.refusal = refusal
             self.fault = (code, message) if fault else None
             self._news.notify_all()
 

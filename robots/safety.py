@@ -162,14 +162,17 @@ def check_publishers(count: int, topic: str) -> None:
 
 @dataclass
 class Freshness:
-    """Stamps of one stream of messages: old ones, and clocks that jump."""
+    """Stamps of one stream of messages: old ones, clocks that jump, and a second source."""
 
     name: str
     limits: Limits
     stamp: float | None = None
+    _source: bytes | None = None
+    _heard: float = float("-inf")  # of that source
+    _other: float = float("-inf")  # of another
 
-    def seen(self, stamp: float, now: float) -> None:
-        """A message stamped ``stamp`` arrived at ``now``."""
+    def seen(self, stamp: float, now: float, source: bytes | None = None) -> None:
+        """A message stamped ``stamp`` arrived at ``now`` from ``source`` (None: unknown)."""
         jump = self.limits.clock_jump_s
         if not np.isfinite(stamp):
             raise SafetyError("not_finite", f"the stamp of {self.name} is not finite")
@@ -184,9 +187,23 @@ class Freshness:
             raise SafetyError(
                 "clock_jump", f"the stamps of {self.name} went back by {last - stamp:.2f} s"
             )
+        other = source != self._source and None not in (source, self._source)
+        if other and 0 <= now - self._heard <= self.limits.stale_s:
+            self._other = now
+            self._check_source(now)
+        self._source, self._heard = source, now
+
+    def _check_source(self, now: float) -> None:
+        if 0 <= now - self._other <= self.limits.stale_s:
+            raise SafetyError(
+                "second_publisher",
+                f"{self.name} comes from two publishers: stop one, such as a forgotten simulator, "
+                "then recover",
+            )
 
     def check(self, now: float) -> None:
-        """Raises ``SafetyError`` if nothing new has come in time."""
+        """Raises ``SafetyError`` if nothing new has come in time, or from two sources."""
+        self._check_source(now)
         if self.stamp is None:
             raise SafetyError(f"no_{self.name}", f"no {self.name} has arrived yet")
         if now < self.stamp - self.limits.clock_jump_s:

@@ -115,16 +115,17 @@ def test_a_clock_that_was_set_back_does_not_shut_planners_out_after_recovery():
 
 
 def test_an_admission_names_what_it_refuses():
-    door = Admission(0.2, 0.6)
+    door = Admission(0.2, 0.6, Limits())
     door.taken(3, 10.0, "a", 10.1)
     for told, code in (
-        ((4, 11.0, "b", 10.4), "other_planner"), ((3, 11.0, "a", 10.4), "repeated_action"),
-        ((4, 10.0, "a", 10.4), "older_picture"), ((4, 11.0, "a", 10.15), "burst"),
+        ((4, 10.3, "b", 10.4), "other_planner"), ((3, 10.3, "a", 10.4), "repeated_action"),
+        ((4, 10.0, "a", 10.4), "older_picture"), ((4, 10.1, "a", 10.15), "burst"),
+        ((4, 7.0, "a", 10.4), "old_action"), ((4, 10.7, "a", 10.4), "old_action"),
     ):
         with pytest.raises(SafetyError) as error:
             door.check(*told)
         assert error.value.code == code
-    door.check(4, 11.0, "a", 10.4)
+    door.check(4, 10.3, "a", 10.4)
 
 
 # -- what the loop remembers ------------------------------------------------------------------
@@ -268,6 +269,48 @@ def test_injection_in_a_fault_a_guided_hand_is_not_drawn_back():
     bench.recover()
     bench.run(0.02)
     assert np.allclose(bench.setpoints[-1][:3], bench.pose[:3], atol=1e-6)
+
+
+@pytest.mark.parametrize("stream", ["pose", "gripper", "image"])
+def test_injection_a_second_source_of_a_sensor_is_a_fault_until_it_is_gone(stream):
+    bench = Bench()
+    there = bench.pose[:3], Rotation.from_euler("xyz", bench.pose[3:]).as_quat(), "fr3_link0"
+    say = {
+        "pose": lambda source: bench.loop.pose(*there, bench.now, bench.now, source),
+        "gripper": lambda source: bench.loop.gripper(0.0, bench.now, bench.now, source),
+        "image": lambda source: bench.loop.image(bench.now, bench.now, None, source),
+    }[stream]
+    bench.silent.add(stream)
+    for _ in range(20):
+        say(b"driver")
+        bench.run(0.04)
+    assert not bench.loop.latch
+    for _ in range(60):
+        say(b"driver")
+        say(b"a forgotten simulator")
+        bench.run(0.04)
+    assert bench.status.code == "second_publisher"
+    assert stream in bench.status.message
+    with pytest.raises(SafetyError, match="two publishers"):
+        bench.recover()
+    for _ in range(20):
+        say(b"driver")
+        bench.run(0.04)
+    bench.recover()
+    assert not bench.loop.latch
+
+
+def test_a_driver_that_was_restarted_is_no_second_source():
+    bench = Bench()
+    bench.silent.add("image")
+    bench.loop.image(bench.now, bench.now, None, b"first")
+    bench.run(0.6)
+    assert bench.status.code == "stale_image"
+    bench.loop.image(bench.now, bench.now, None, b"second")
+    bench.run(1.5)
+    bench.loop.image(bench.now, bench.now, None, b"second")
+    bench.recover()
+    assert not bench.loop.latch
 
 
 def test_a_slow_control_rate_does_not_put_the_watchdog_to_sleep():

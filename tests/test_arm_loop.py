@@ -227,10 +227,17 @@ def test_a_planner_that_dies_leaves_the_arm_at_rest_and_a_new_one_goes_on():
     bench.assert_gentle()
 
 
-def test_an_action_planned_on_an_old_picture_is_a_fault():
-    bench = moving()
-    assert not bench.act(0.01, 0, 0, 0, 0, 0, 0, age=3.5)
-    bench.assert_held("old_action")
+@pytest.mark.parametrize("age", [3.5, -0.5, np.nan])
+def test_injection_an_action_planned_on_an_old_picture_is_refused_and_the_next_is_taken(age):
+    bench = Bench()
+    assert not bench.act(0.05, 0, 0, 0, 0, 0, 0, age=age)  # a first plan that took long
+    assert "plan again" in bench.status.refusal
+    bench.run(1.0)
+    assert np.allclose(bench.pose, START)
+    assert bench.act(0.05, 0, 0, 0, 0, 0, 0)
+    bench.run(2.0)
+    assert bench.pose[0] == pytest.approx(START[0] + 0.05, abs=1e-3)
+    assert bench.loop.latch.count == 0
 
 
 def test_a_blocked_arm_is_not_pushed_on():

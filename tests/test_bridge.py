@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed: pip install 'arm-worldmodel[ros]'")
 
 import rclpy
+from builtin_interfaces.msg import Time
 from cell import domain
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.event_handler import PublisherEventCallbacks
@@ -20,9 +21,20 @@ from rclpy.executors import SingleThreadedExecutor
 from std_srvs.srv import Trigger
 
 from robots.limits import Limits
-from robots.ros.bridge import ANY, LATCHED, NO_LOG_FILE, RELIABLE, Bridge, BridgeConfig
-from robots.ros.node import ArmNode
+from robots.ros.bridge import (
+    ANY,
+    BEST_EFFORT,
+    LATCHED,
+    NO_LOG_FILE,
+    RELIABLE,
+    Bridge,
+    BridgeConfig,
+    pose_message,
+)
+from robots.ros.node import ArmNode, image_message
 from robots.ros.topics import GripperConfig, Topics
+
+HERE = np.array([0.45, 0.0, 0.3, np.pi, 0.0, 0.0])
 
 
 class Bench:
@@ -92,6 +104,35 @@ def test_injection_an_error_of_a_foreign_driver_is_a_fault_whatever_its_qos(benc
     assert not (tmp_path / "ros").exists()  # ROS's own would be written by the loop
 
 
+@pytest.mark.parametrize("stream", ["pose", "image"])
+def test_injection_a_second_publisher_of_a_sensor_is_a_fault(bench, tmp_path, stream):
+    bridge = bench.add(Bridge(BridgeConfig(fault_log=str(tmp_path / "faults.jsonl"))))
+    topic, message = {
+        "pose": (Topics().current_pose, pose_message(HERE, "fr3_link0", Time())),
+        "image": (Topics().image, image_message(np.zeros((4, 4, 3), np.uint8), Time())),
+    }[stream]
+    pair = [bench.tester.create_publisher(type(message), topic, BEST_EFFORT) for _ in range(2)]
+
+    def publish(publishers):
+        message.header.stamp = bench.tester.get_clock().now().to_msg()
+        for publisher in publishers:
+            publisher.publish(message)
+
+    def heard():
+        publish(pair[:1])
+        return bridge.loop.fresh[stream].stamp is not None
+
+    def held():
+        publish(pair)
+        return bridge.loop.latch
+
+    bench.until(f"one {stream}", heard)
+    assert bridge.loop.latch.code is None
+    bench.until("a fault", held)
+    assert bridge.loop.latch.code == "second_publisher"
+    assert bridge.loop.latch.message.startswith(stream)
+
+
 class StillArm:
     """Its control unit may stand still: the same state, however often it is read."""
 
@@ -99,7 +140,7 @@ class StillArm:
         self.time, self.frozen, self.refusal = 0.0, False, None
 
     def sense(self):
-        return np.array([0.45, 0.0, 0.3, np.pi, 0.0, 0.0]), 0.0
+        return HERE, 0.0
 
     def measured_at(self):
         if not self.frozen:

@@ -82,7 +82,8 @@ class LocalLink:
         match message.pop("kind"):
             case "reading":
                 message["state"] = np.array(message["state"])
-                message["commanded"] = np.array(message["commanded"])
+                for name in ("commanded", "taken"):
+                    message[name] = np.array(message[name])
                 self.inbox.reading(Reading(**message))
             case "status":
                 self.inbox.status(**message)

@@ -208,17 +208,20 @@ class ArmProcess:
     def _tell(self, now: float) -> None:
         loop, status = self.loop, self.loop.status
         state, commanded = loop.state, loop.commanded
-        if state is not None and commanded is not None:
-            self._send(
-                kind="reading", stamp=loop.fresh["pose"].stamp, state=state.tolist(),
-                commanded=commanded.tolist(), moving=not loop.resting,
-                accepted=status.accepted, refused=status.refused, capped=status.capped,
-            )
-        if self._told is None or status.code != self._told.code or now > self._told_at + REPEAT_S:
+        told = self._told
+        if told is None or now > self._told_at + REPEAT_S or (
+            (status.code, status.refused) != (told.code, told.refused)
+        ):
             self._told, self._told_at = status, now
             self._send(
                 kind="status", code=status.code, message=status.message,
-                fault=status.state == "fault",
+                fault=status.state == "fault", refusal=status.refusal,
+            )
+        if state is not None and commanded is not None:
+            self._send(
+                kind="reading", stamp=loop.fresh["pose"].stamp, state=state.tolist(),
+                commanded=commanded.tolist(), taken=loop.taken.tolist(), moving=not loop.resting,
+                accepted=status.accepted, refused=status.refused, capped=status.capped,
             )
         for line in self._faults.update(loop.latch):
             print(line, file=sys.stderr, flush=True)

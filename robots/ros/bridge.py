@@ -48,6 +48,7 @@ from robots.ros.topics import (
     LOOP_FIELDS,
     NODE,
     SEQUENCE,
+    TAKEN_FIELDS,
     GripperConfig,
     Topics,
     named,
@@ -109,8 +110,8 @@ class Bridge(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, f"/{NODE}/diagnostics", LATCHED)
         self._gripper = make_gripper(self, config.gripper, topics)
         image = CompressedImage if topics.compressed else Image
-        self._listen(PoseStamped, topics.current_pose, self._on_pose)
-        self._listen(JointState, topics.joints, self._on_joints)
+        self.create_subscription(PoseStamped, topics.current_pose, self._on_pose, BEST_EFFORT)
+        self.create_subscription(JointState, topics.joints, self._on_joints, BEST_EFFORT)
         on_image: Any = self._on_image  # takes the serialised bytes, as raw=True gives them
         self.create_subscription(image, topics.camera, on_image, BEST_EFFORT, raw=True)
         self.create_subscription(JointState, f"/{NODE}/action", self._on_action, RELIABLE)
@@ -134,19 +135,16 @@ class Bridge(Node):
         """This machine's clock [s]."""
         return self._system.now().nanoseconds * 1e-9
 
-    def _listen(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
-        self.create_subscription(kind, topic, callback, BEST_EFFORT)
-
     # -- what arrives ------------------------------------------------------------------------
 
-    def _on_pose(self, message: PoseStamped) -> None:
+    def _on_pose(self, message: PoseStamped, info: Any) -> None:
         p, q = message.pose.position, message.pose.orientation
         self.loop.pose(
             (p.x, p.y, p.z), (q.x, q.y, q.z, q.w), message.header.frame_id,
-            seconds(message.header.stamp), self.now(),
+            seconds(message.header.stamp), self.now(), publisher_of(info),
         )
 
-    def _on_joints(self, message: JointState) -> None:
+    def _on_joints(self, message: JointState, info: Any) -> None:
         try:
             if self.config.topics.gripper_joint not in message.name:
                 return  # the arm's joints, where the gripper's come in a message of their own
@@ -155,11 +153,13 @@ class Bridge(Node):
             self.loop.fault(error.code, str(error), self.now())
             return
         closedness = self.config.gripper.closedness(value)
-        self.loop.gripper(closedness, seconds(message.header.stamp), self.now())
+        stamp = seconds(message.header.stamp)
+        self.loop.gripper(closedness, stamp, self.now(), publisher_of(info))
 
-    def _on_image(self, message: bytes) -> None:
+    def _on_image(self, message: bytes, info: Any) -> None:
         try:
-            self.loop.image(stamp_of(message), self.now(), content_of(message))
+            stamp, content = stamp_of(message), content_of(message)
+            self.loop.image(stamp, self.now(), content, publisher_of(info))
         except SafetyError as error:
             self.loop.fault(error.code, str(error), self.now())
 
@@ -173,10 +173,11 @@ class Bridge(Node):
             self.loop.fault(error.code, str(error), now)
             return
         stamp = seconds(message.header.stamp)
-        self.loop.action(values[:7], stamp, now, int(values[-1]), process_of(info))
+        process = publisher_of(info)[:PARTICIPANT]
+        self.loop.action(values[:7], stamp, now, int(values[-1]), process)
 
     def _on_alive(self, _: Empty, info: Any) -> None:
-        self.loop.alive(self.now(), process_of(info))
+        self.loop.alive(self.now(), publisher_of(info)[:PARTICIPANT])
 
     def _on_driver(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -215,6 +216,7 @@ class Bridge(Node):
                 raise SafetyError("reflex", f"the arm: {self._asked.result().message}")
         self.loop.resume(now)
         self._asked = None
+        self._gripper.try_again()
 
     def _answer(
         self, response: Trigger.Response, step: Callable[[float], None], done: str
@@ -238,13 +240,14 @@ class Bridge(Node):
             frame = self.config.limits.frame
             stamp = Time(nanoseconds=int(1e9 * self._on_grid(now))).to_msg()
             self._target.publish(pose_message(setpoint.pose, frame, stamp))
-            if setpoint.closedness is not None:
+            if setpoint.closedness is not None and not self.loop.latch:
                 refused = self._gripper.command(setpoint.closedness)
                 if refused:
                     self.loop.fault("gripper_refused", refused, now)
-        self._publish_state()
-        if self._told is None or self.loop.status.code != self._told.code:
+        told, status = self._told, self.loop.status
+        if told is None or (status.code, status.refused) != (told.code, told.refused):
             self._tell()
+        self._publish_state()
 
     def _on_grid(self, now: float) -> float:
         """The time of this set point: one period after the last, slowly drawn to the clock.
@@ -253,9 +256,6 @@ class Bridge(Node):
         late = now - due
         self._time = now if abs(late) > RESYNC_S else due + SLEW * late
         return self._time
-
-    def _stamp_now(self) -> Any:
-        return self._system.now().to_msg()
 
     def _publish_state(self) -> None:
         state, commanded = self.loop.state, self.loop.commanded
@@ -267,10 +267,11 @@ class Bridge(Node):
         message.header.stamp.sec = int(stamp)
         message.header.stamp.nanosec = min(int(1e9 * (stamp % 1)), 999_999_999)
         status = self.loop.status
-        message.name = [*STATE_FIELDS, *COMMANDED_FIELDS, *LOOP_FIELDS]
+        message.name = [*STATE_FIELDS, *COMMANDED_FIELDS, *TAKEN_FIELDS, *LOOP_FIELDS]
         message.position = [
-            *state.tolist(), *commanded.tolist(), float(not self.loop.resting),
-            float(status.accepted), float(status.refused), float(status.capped),
+            *state.tolist(), *commanded.tolist(), *self.loop.taken.tolist(),
+            float(not self.loop.resting), float(status.accepted), float(status.refused),
+            float(status.capped),
         ]
         self._state.publish(message)
 
@@ -283,7 +284,7 @@ class Bridge(Node):
         """Publish the status, and write a new fault down."""
         self._told = status = self.loop.status
         message = DiagnosticArray()
-        message.header.stamp = self._stamp_now()
+        message.header.stamp = self._system.now().to_msg()
         told = DiagnosticStatus(name=NODE, hardware_id=self.config.limits.frame)
         level = {"fault": DiagnosticStatus.ERROR, "holding": DiagnosticStatus.WARN,
                  "waiting": DiagnosticStatus.WARN}
@@ -310,9 +311,9 @@ class Bridge(Node):
         super().destroy_node()
 
 
-def process_of(info: Any) -> bytes:
-    """Which process sent a message, of rclpy's information about it."""
-    return bytes(info["publisher_gid"]["data"][:PARTICIPANT])
+def publisher_of(info: Any) -> bytes:
+    """Who sent a message, of rclpy's information about it."""
+    return bytes(info["publisher_gid"]["data"])
 
 
 def pose_message(pose: np.ndarray, frame: str, stamp: Any) -> PoseStamped:

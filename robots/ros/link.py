@@ -72,7 +72,10 @@ class RosLink:
 
     def _on_diagnostics(self, message: Any) -> None:
         values = {v.key: v.value for v in message.status[0].values}
-        self.inbox.status(values["code"], message.status[0].message, values["state"] == "fault")
+        self.inbox.status(
+            values["code"], message.status[0].message, values["state"] == "fault",
+            values["refusal"],
+        )
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self.inbox.image(seconds(message.header.stamp), lambda: picture(message))

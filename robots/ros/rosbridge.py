@@ -92,7 +92,9 @@ class RosbridgeLink:
     def _on_told(self, message: dict[str, Any]) -> None:
         status = message["status"][0]
         values = {v["key"]: v["value"] for v in status["values"]}
-        self.inbox.status(values["code"], status["message"], values["state"] == "fault")
+        self.inbox.status(
+            values["code"], status["message"], values["state"] == "fault", values["refusal"]
+        )
         if values.get("planners", "0") != "0":
             self._found.set()
         else:

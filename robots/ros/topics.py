@@ -20,6 +20,7 @@ from robots.link import Reading
 NODE = "worldmodel_bridge"
 ACTION_FIELDS = tuple(f"delta_{name}" for name in STATE_FIELDS)
 COMMANDED_FIELDS = tuple(f"commanded_{name}" for name in STATE_FIELDS)
+TAKEN_FIELDS = tuple(f"taken_{name}" for name in ACTION_FIELDS)
 LOOP_FIELDS = ("moving", "accepted", "refused", "capped")  # 1 or 0; how many actions so far
 SEQUENCE = "sequence"  # of an action: its planner's own number, which grows
 SERVICES = ("stop", "recover", "resume")
@@ -97,9 +98,10 @@ def seconds(stamp: Any) -> float:
 
 def reading_of(message: Any, stamp: float) -> Reading:
     """What the bridge's ``state`` message says; ``stamp`` [s] is its own."""
-    values = named(message, (*STATE_FIELDS, *COMMANDED_FIELDS, *LOOP_FIELDS))
+    values = named(message, (*STATE_FIELDS, *COMMANDED_FIELDS, *TAKEN_FIELDS, *LOOP_FIELDS))
     return Reading(
-        stamp, values[:7], values[7:14], bool(values[14]), *(int(v) for v in values[15:18])
+        stamp, values[:7], values[7:14], values[14:21], bool(values[21]),
+        *(int(v) for v in values[22:25]),
     )
 
 

@@ -108,9 +108,12 @@ def run(settings: Settings) -> dict[str, Any]:
         "executed": settings.execute, "steps": result.steps, "finished": result.finished,
         "fault": journal.fault, "fault_code": journal.code,
         "median_plan_seconds": float(np.median(result.plan_seconds)),
-        "actions": [d.action.tolist() for d in journal.decisions], "settings": asdict(settings),
+        "actions": [d.action.tolist() for d in journal.decisions], "outcomes": journal.outcomes,
+        "settings": asdict(settings),
     }
     write_report(out, report)
+    if refused := [o for o in journal.outcomes if o.startswith("refused")]:
+        print(f"{len(refused)} of {result.steps} actions were {refused[-1]}")
     if not settings.execute:
         for decision in journal.decisions:
             print(f"would do: {told(decision)}")
