@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from robot_data.episodes import EpisodeStore
+from robot_data.live_view import open_viewer
 from robot_data.loop import Decision, Start, Step, StepPictures
 from robot_data.pose import compose
 from robot_data.recorder import EpisodeRecorder
@@ -54,7 +55,7 @@ class RerunRecorder:
         self._imagine = imagine
         self._log = rr.RecordingStream("arm_worldmodel")
         if live:
-            rr.spawn(connect=False, hide_welcome_screen=True)
+            open_viewer()
             self._log.set_sinks(rr.GrpcSink(), rr.FileSink(str(path)))
         else:
             self._log.save(str(path))

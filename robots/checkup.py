@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from robots.limits import Limits, SafetyError, loosened
+from robots.limits import Limits, SafetyError, loosened, printable
 from robots.safety import check_frame, check_pose, in_workspace
 
 POSE_HZ, JOINT_HZ, IMAGE_HZ = 20.0, 10.0, 4.0  # least rates
@@ -22,6 +22,9 @@ class Check:
     name: str
     ok: bool
     text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", printable(self.text))  # quotes names of foreign nodes
 
 
 @dataclass

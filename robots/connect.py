@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,15 +21,20 @@ from robots.link import Link
 from robots.local.camera import CameraConfig
 from robots.ros.topics import Topics
 
+LOOPBACK = Path(__file__).parent / "ros/loopback.xml"
+FAST_DDS_2 = ("humble", "iron", "jazzy")  # which calls the variable otherwise than Fast DDS 3
 Discovery = Literal["localhost", "subnet"]
 
 
 def open_ros(discovery: Discovery) -> None:
     """Before rclpy is imported: who may be found.  ``ROS_AUTOMATIC_DISCOVERY_RANGE``, if it is
-    set, has the last word."""
+    set, has the last word, and so have profiles of Fast DDS that are set."""
     chosen = os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", discovery.upper())
     if chosen.upper() != "LOCALHOST":
         print(f"ROS 2 discovery range {chosen}: other machines on the network take part")
+    else:
+        kind = "RTPS" if os.environ.get("ROS_DISTRO") in FAST_DDS_2 else "DDS"
+        os.environ.setdefault(f"FAST{kind}_DEFAULT_PROFILES_FILE", str(LOOPBACK))
     try:
         import rclpy  # noqa: F401
     except ImportError as error:
@@ -51,6 +57,8 @@ class Transport:
     port: int = 9090  # port of rosbridge
     # rosbridge on another host, where whoever reaches the port commands the arm
     allow_remote: bool = False
+    # rosbridge as it is installed, which any web page open on its machine may use
+    allow_web_pages: bool = False
     camera: CameraConfig = field(default_factory=CameraConfig)
     # the arm's tool, as set in Desk; compared before the first motion
     tool: Tool = field(default_factory=Tool)
@@ -60,7 +68,8 @@ class Transport:
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
         used = {
-            "ros2": ("discovery",), "rosbridge": ("host", "port", "allow_remote"),
+            "ros2": ("discovery",),
+            "rosbridge": ("host", "port", "allow_remote", "allow_web_pages"),
             "fci": ("host", "camera", "tool", "realtime", "fault_log"),
         }[self.kind]
         names = {f.name for f in fields(self)} - {"kind", *used}
@@ -94,7 +103,10 @@ def open_link(
     if transport.kind == "rosbridge":
         from robots.ros.rosbridge import RosbridgeLink
 
-        return RosbridgeLink(topics, transport.host, transport.port, transport.allow_remote)
+        return RosbridgeLink(
+            topics, transport.host, transport.port, transport.allow_remote,
+            transport.allow_web_pages,
+        )
     open_ros(transport.discovery)
     from robots.ros.link import RosLink
 

@@ -13,13 +13,16 @@ Vector3 = tuple[float, float, float]
 MOST_CHARACTERS = 1000  # of a message
 
 
+def printable(text: str) -> str:
+    """A text that quotes what anybody on the network may have sent, fit for terminals and logs."""
+    return "".join(c if c.isprintable() else " " for c in text[:MOST_CHARACTERS])
+
+
 class SafetyError(RuntimeError):
     """Something the arm must not do, or be told; the arm holds.  ``code`` names the fault."""
 
     def __init__(self, code: str, message: str) -> None:
-        # What it quotes may come from anybody on the network, and goes to terminals and logs.
-        shown = "".join(c if c.isprintable() else " " for c in message[:MOST_CHARACTERS])
-        super().__init__(shown)
+        super().__init__(printable(message))
         self.code = code
 
 

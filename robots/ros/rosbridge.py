@@ -8,7 +8,9 @@ machine's own port is used unless that is loosened; tunnel to the robot's machin
 from __future__ import annotations
 
 import base64
+import http.client
 import ipaddress
+import os
 import threading
 import time
 from types import SimpleNamespace
@@ -46,14 +48,39 @@ def check_host(host: str, allow_remote: bool) -> None:
         )
 
 
+def serves_web_pages(host: str, port: int) -> bool:
+    """Whether a WebSocket server opens for a page of a foreign site: by RFC 6455, section 4.1, a
+    browser names the page's ``Origin``, and only the server can refuse it."""
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_S)
+    try:
+        connection.request("GET", "/", headers={
+            "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
+            "Origin": "http://another-site.invalid",
+        })
+        return connection.getresponse().status == http.client.SWITCHING_PROTOCOLS
+    except (OSError, http.client.HTTPException):
+        return False  # what connects next says that nobody answers
+    finally:
+        connection.close()
+
+
 class RosbridgeLink:
     """Needs rosbridge_server and the bridge (``worldmodel robot serve``) on the robot's side."""
 
     def __init__(
         self, topics: Topics, host: str = "localhost", port: int = 9090,
-        allow_remote: bool = False,
+        allow_remote: bool = False, allow_web_pages: bool = False,
     ) -> None:
+        """Raises ``ValueError`` for another machine, and for a rosbridge that serves web pages,
+        unless they are allowed; ``ConnectionError`` where none answers."""
         check_host(host, allow_remote)
+        if not allow_web_pages and serves_web_pages(host, port):
+            raise ValueError(
+                f"rosbridge at {host}:{port} also serves web pages: any page open in a browser on "
+                "its machine may command the arm; start it as docs/robot.md says, or set "
+                "transport.allow_web_pages=true"
+            )
         self.inbox = Inbox()
         self._ros = roslibpy.Ros(host=host, port=port)
         try:

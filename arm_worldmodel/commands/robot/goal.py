@@ -50,8 +50,10 @@ def run(settings: Settings) -> dict[str, Any]:
     if settings.live:
         import rerun as rr
 
+        from robot_data.live_view import open_viewer
+
         log = rr.RecordingStream("worldmodel_goal")
-        rr.spawn(connect=False, hide_welcome_screen=True)
+        open_viewer()
         log.connect_grpc()
     images, states = [], []
     try:
