@@ -48,13 +48,15 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Returns the report; resumes what ``out`` holds."""
+    """Returns the report; resumes what ``out`` holds.  Raises ``DataError`` where that is of other
+    data or other settings."""
     import torch
 
     from arm_worldmodel.batches import ClipFeed, CroppedClips
     from arm_worldmodel.encoding import once
     from arm_worldmodel.report import write_report
     from arm_worldmodel.training import last_losses, told
+    from arm_worldmodel.training_inputs import contents, require_same_inputs
     from robot_data.episodes import EpisodeStore
     from worldmodel import checkpoint
     from worldmodel.encoder import Encoder
@@ -62,6 +64,11 @@ def run(settings: Settings) -> dict[str, Any]:
 
     began = time.monotonic()
     train, shape, store = settings.train, settings.encoder, EpisodeStore(settings.data)
+    require_same_inputs(settings.out, "pretrain", contents(store), {
+        "batch_size": train.batch_size, "seed": train.seed, "encoder": asdict(shape),
+        "motion_frames": settings.motion_frames, "method": settings.method,
+        "published": asdict(settings.published),
+    })
     torch.manual_seed(train.seed)
     if settings.method == "published":
         clips = CroppedClips(store, train.batch_size, train.seed, settings.published, shape)

@@ -129,7 +129,8 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Returns the report of every part; resumes what ``out`` holds."""
+    """Returns the report of every part; resumes what ``out`` holds.  Raises ``DataError`` where
+    that is of other data or other settings."""
     from arm_worldmodel.encoding import fill_cache, fill_caches, once
     from arm_worldmodel.report import write_report
     from arm_worldmodel.training import (
@@ -140,6 +141,8 @@ def run(settings: Settings) -> dict[str, Any]:
         train_predictor,
         train_state_readout,
     )
+    from arm_worldmodel.training_inputs import contents, require_same_inputs
+    from robot_data.episodes import EpisodeStore
     from worldmodel.checkpoint import part_file, save_part
     from worldmodel.models import Models, find, parts_in
 
@@ -157,13 +160,23 @@ def run(settings: Settings) -> dict[str, Any]:
         fill_cache(settings.validation, encoder, crop=settings.crop) if settings.validation
         else None
     )
-    report: dict[str, Any] = {
-        "encoder_hash": models.encoder_hash, "settings": asdict(settings)
-    }
+    given = asdict(settings)
+    report: dict[str, Any] = {"encoder_hash": models.encoder_hash, "settings": given}
+    episodes = contents(EpisodeStore(settings.data))
+
+    def require_same(title: str, train: TrainConfig, *names: str) -> None:
+        decisive = {name: given[name] for name in ("start_from", *names)}
+        require_same_inputs(settings.out, title, episodes, {
+            "encoder": models.encoder_hash, "batch_size": train.batch_size, "seed": train.seed,
+            **decisive,
+        })
+
     elsewhere = find(settings.checkpoint)[1].resolve() != Path(settings.out).resolve()
     if elsewhere:
         once(save_part, settings.out, encoder, encoder)
     if "readout" in settings.parts:
+        require_same("readout", settings.readout_train, "readout", "variants", "imagined_share",
+                     "imagined_steps")
         figures = train_state_readout(
             caches, held_out, encoder, settings.readout, settings.readout_train, settings.out,
             settings.start_from, settings.device, imagined_share=settings.imagined_share,
@@ -172,6 +185,8 @@ def run(settings: Settings) -> dict[str, Any]:
         if figures is not None:
             report["readout"] = figures
     if "predictor" in settings.parts:
+        require_same("train", settings.train, "predictor", "variants", "window", "strides",
+                     "losses", "recover_with", "frozen_blocks")
         figures = train_predictor(
             caches, held_out, encoder, settings.predictor, settings.train, settings.out,
             device=settings.device,
@@ -185,6 +200,7 @@ def run(settings: Settings) -> dict[str, Any]:
             report["validation"] = figures
     for part in ("subgoals", "inverse_dynamics"):
         if part in settings.parts:
+            require_same(part, settings.goal_train, "variants", "goal_hidden")
             report[part] = train_goal_network(
                 part, caches, held_out, encoder, settings.goal_train, settings.out,
                 hidden=settings.goal_hidden, readout_sources=(settings.out, settings.checkpoint),
@@ -192,6 +208,7 @@ def run(settings: Settings) -> dict[str, Any]:
                 device=settings.device,
             )
     if "decoder" in settings.parts:
+        require_same("decoder", settings.decoder_train, "decoder")
         figures = train_picture_decoder(
             caches[0], held_out, encoder, settings.decoder, settings.decoder_train, settings.out,
             settings.start_from, settings.validation_batches, settings.device,

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from robot_data.episodes import EpisodeStore
+from robot_data.exporters.made import made_of, require_current
 from robot_data.exporters.npz import leftovers, save_whole
-from robot_data.files import replacing
+from robot_data.files import STAGING_PREFIX, remove_leftovers, replacing
 from robot_data.importers.lerobot import SIDECAR
 from robot_data.schema import STATE_FIELDS, DataError, Episode
 
@@ -42,14 +43,19 @@ def export_lerobot(
 ) -> Iterator[str]:
     """Writes every episode of ``store``; yields the names as they are done.
 
-    ``fps``: None takes it from the first episode's ``control_hz`` or timestamps.
+    ``fps``: None takes it from the first episode's ``control_hz`` or timestamps.  Raises
+    ``DataError`` where an episode has changed since it was exported, or was exported otherwise.
     """
     names = store.require()
+    settings = {"video": video, **({} if fps is None else {"fps": fps})}
+    for folder in {path.parent for path in out.rglob(f"{STAGING_PREFIX}*")}:
+        remove_leftovers(folder)
     done = _done(out)
-    if set(done) - set(names):
+    gone = sorted(done.keys() - set(names))
+    if gone:
         raise DataError(
-            f"{out} holds episodes that are not in {store.url} ({sorted(set(done) - set(names))[0]}"
-            ", ...); choose another out="
+            f"{out} holds episodes that are not in {store.url} ({gone[0]}, ...); choose another "
+            "out="
         )
     tasks: dict[str, int] = {}
     records: list[dict[str, Any]] = []
@@ -57,15 +63,21 @@ def export_lerobot(
     for index, name in enumerate(order):
         record_path = out / SIDECAR / f"episode_{index:06d}.json"
         if name in done:
-            record = json.loads(record_path.read_text())
+            record = done[name]
+            then = {"settings": {key: record[key] for key in ("video", "fps")}}
+            now = made_of(store, name, settings)
+            then["episode"] = record.get("made_of", now["episode"])  # earlier versions: nothing
+            require_current(then, now, record_path)
         else:
+            made = made_of(store, name, settings)["episode"]
             episode = store.read(name)
             fps = fps or _rate(episode)
             start = sum(r["length"] for r in records)
             task = str(episode.meta.get("language", ""))
             number = tasks.get(task, len(tasks))
             record = _write_episode(out, index, episode, start, number, fps, video)
-            record = {**record, "name": name, "task": task, "fps": fps, "video": video}
+            record = {**record, "name": name, "task": task, "fps": fps, "video": video,
+                      "made_of": made}
             save_whole(record_path.with_suffix(".npz"), _side(episode))
             _write_text(record_path, json.dumps(record))
         if records and any(record[k] != records[0][k] for k in ("fps", "video", "features")):
@@ -80,10 +92,18 @@ def export_lerobot(
     _write_meta(out, records, tasks)
 
 
-def _done(out: Path) -> list[str]:
-    """Names of the exported episodes, in the order of their index."""
-    records = sorted((out / SIDECAR).glob("episode_*.json"))
-    return [json.loads(path.read_text())["name"] for path in records]
+def _done(out: Path) -> dict[str, dict[str, Any]]:
+    """Records of the exported episodes by name, in the order of their index."""
+    found: dict[str, dict[str, Any]] = {}
+    for index, path in enumerate(sorted((out / SIDECAR).glob("episode_*.json"))):
+        try:
+            record = json.loads(path.read_text())
+            found[record["name"]] = record
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is damaged ({error}); choose another out=") from error
+        if path.stem != f"episode_{index:06d}":
+            raise DataError(f"{out} misses episode_{index:06d}.json; choose another out=")
+    return found
 
 
 def _rate(episode: Episode) -> float:

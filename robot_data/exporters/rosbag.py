@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,9 @@ from rosbags.typesys import Stores, get_typestore
 
 from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
+from robot_data.exporters.made import Made
 from robot_data.exporters.npz import leftovers
+from robot_data.files import remove_leftovers, staging
 from robot_data.importers.rosbag import IMAGE_TYPES, JOINT_TYPE, OURS, POSE_TYPE
 from robot_data.schema import DataError, Episode
 
@@ -35,20 +35,24 @@ POSE = StateConvention(rotation="quaternion_xyzw", gripper="width", max_width_m=
 def export_rosbag(store: EpisodeStore, out: Path, fps: float | None = None) -> Iterator[str]:
     """Writes ``out/<name>/`` for every episode that is not there yet; yields the names.
 
-    ``fps``: rate of episodes without timestamps.
+    ``fps``: rate of episodes without timestamps.  Raises ``DataError`` where an episode has
+    changed since it was exported, or was exported at another rate.
     """
     out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out)
+    made = Made(store, out, {"fps": fps})
     for name in store.require():
-        if (out / name).exists():
+        if made.holds(name, out / name):
             continue
         episode = store.read(name)
-        staging = out / f".tmp-{uuid.uuid4().hex}"
-        staging.mkdir()
-        try:
-            _write(staging / name, episode, _clock(episode, fps))
-            os.rename(staging / name, out / name)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        made.note(name)
+        with staging(out) as staged:
+            _write(staged / name, episode, _clock(episode, fps))
+            try:
+                os.rename(staged / name, out / name)
+            except OSError:
+                if not made.holds(name, out / name):  # by another export, meanwhile
+                    raise
         yield name
 
 

@@ -1,0 +1,81 @@
+"""Of which episode and by which settings each part of an export was made.
+
+An interrupted export goes on where it stopped, and goes out of date when an episode of its store is
+replaced.  So beside each exported episode lie the checksums of what it was made of.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robot_data.differences import differences
+from robot_data.episodes import EpisodeStore
+from robot_data.files import replacing
+from robot_data.schema import DataError
+
+FOLDER = ".arm_worldmodel"
+
+
+def made_of(store: EpisodeStore, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides how an episode is exported: checksums of its arrays and its meta, settings.
+
+    Raises ``robot_data.layout.DamagedEpisode`` where the episode does not say.
+    """
+    found = store.attributes(name)
+    meta = json.dumps(found.get("meta", {}), sort_keys=True).encode()
+    return {"episode": {**found.get("crc32", {}), "meta": zlib.crc32(meta)},
+            "settings": dict(settings)}
+
+
+def require_current(then: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    """Raises ``DataError`` where ``path`` was made of other data or by other settings."""
+    before, after = then["episode"], now["episode"]
+    parts = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
+    if parts:
+        raise DataError(
+            f"{path} was exported of other data than the episode now is ({', '.join(parts)}); "
+            "choose another out= to export it anew"
+        )
+    found = differences(then["settings"], now["settings"])
+    if found:
+        raise DataError(
+            f"{path} was exported with {'; '.join(found)}: choose another out=, or give the same "
+            "settings to go on"
+        )
+
+
+class Made:
+    """The notes in ``out``, one file an episode.  Exports of earlier versions have none, and
+    pass."""
+
+    def __init__(self, store: EpisodeStore, out: Path, settings: Mapping[str, Any]) -> None:
+        self.store, self.out, self.settings = store, out, settings
+
+    def holds(self, name: str, path: Path) -> bool:
+        """Whether ``path`` is there already; raises ``DataError`` where it is out of date."""
+        if not path.exists():
+            return False
+        try:
+            then = json.loads(self._note(name).read_text())
+            before = {"episode": dict(then["episode"]), "settings": dict(then["settings"])}
+        except FileNotFoundError:
+            return True
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{self._note(name)} is damaged ({error}); choose another out="
+            ) from error
+        require_current(before, made_of(self.store, name, self.settings), path)
+        return True
+
+    def note(self, name: str) -> None:
+        """Before the episode is exported."""
+        now = made_of(self.store, name, self.settings)
+        with replacing(self._note(name)) as staged:
+            staged.write_text(json.dumps(now))
+
+    def _note(self, name: str) -> Path:
+        return self.out / FOLDER / f"{name}.json"
