@@ -17,7 +17,7 @@ from robot_data.episodes import EpisodeStore
 from robot_data.files import replacing
 from robot_data.schema import DataError
 
-FOLDER = ".arm_worldmodel"
+FOLDER = "made_of"
 
 
 def made_of(store: EpisodeStore, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
