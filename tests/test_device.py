@@ -1,6 +1,7 @@
 """Every tensor is on the model's device: on ``meta``, where only shapes are computed, an operation
 that mixes it with a tensor left on the CPU raises.  What is read back goes through ``to_host``."""
 
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ from worldmodel.config import (
     EncoderConfig,
     GoalConditionedConfig,
     PredictorConfig,
+    PublishedMaskedConfig,
     ReadoutConfig,
     TrainConfig,
 )
@@ -129,6 +131,18 @@ def test_a_step_of_pretraining(tmp_path, read_back):
     clips = batches(lambda: torch.zeros(2, 4, 32, 32, 3, dtype=torch.uint8))
     with pytest.raises(Enough):
         train.pretrain(Encoder(ENCODER), clips, TRAIN, tmp_path, "meta")
+    assert set(read_back) == {"meta"}
+
+
+@pytest.mark.parametrize("architecture", ["vjepa2", "vjepa2.1"])
+def test_a_step_of_pretraining_as_published(tmp_path, read_back, architecture):
+    clips = batches(lambda: torch.zeros(2, 4, 64, 64, 3))
+    encoder = Encoder(replace(ENCODER, image_size=64, depth=4, architecture=architecture))
+    masked = PublishedMaskedConfig(predictor_dim=48, predictor_depth=1, predictor_heads=4)
+    with pytest.raises(Enough):
+        train.pretrain_published(
+            encoder, clips, masked, replace(TRAIN, accumulate=2), tmp_path, "meta"
+        )
     assert set(read_back) == {"meta"}
 
 

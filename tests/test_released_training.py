@@ -280,7 +280,7 @@ def test_the_predictor_of_the_recipe_is_the_released_one():
                                                                 max_steps=32)
 
 
-def test_a_step_of_2_1_that_would_not_see_frames_and_clips_is_refused(tmp_path):
+def test_what_cannot_be_pre_trained_on_is_refused(tmp_path):
     given = load(pretrain.Settings, ["data=x", "out=x", "recipe=pretrain_released_2_1"])
     encoder = Encoder(EncoderConfig(32, 12, 4, 1, architecture="vjepa2.1"))
     with pytest.raises(TrainingError, match="an even"):
@@ -288,6 +288,8 @@ def test_a_step_of_2_1_that_would_not_see_frames_and_clips_is_refused(tmp_path):
             encoder, lambda number: torch.zeros(1), given.published,
             replace(given.train, accumulate=3), tmp_path,
         )
+    with pytest.raises(ValueError, match="0 x 0 of 2 x 2 tokens"):
+        draw_masks(2, 1, 2, 8, (0.15, 0.15), (0.75, 1.5), torch.Generator(), torch.Generator())
     with pytest.raises(ValueError, match="as many"):
         PublishedMaskedConfig(blocks=(8, 2, 1))
 

@@ -1,12 +1,16 @@
 """The training code really trains, resumes exactly, and stops at bad input."""
 
 import copy
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from arm_worldmodel.commands.pretrain import Settings as Pretrain
+from configs.settings import load
 from worldmodel.config import EncoderConfig, PredictorConfig, ReadoutConfig, TrainConfig
 from worldmodel.encoder import Encoder, normalise_images, normalise_tokens
 from worldmodel.losses import PostTraining, Window, post_training_losses, unroll
@@ -14,7 +18,7 @@ from worldmodel.masked import MASKS, MaskedPredictor, MaskedPretraining, visible
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout, decode, readout_loss
 from worldmodel.run import TrainingError, learning_rate
-from worldmodel.train import post_train, pretrain
+from worldmodel.train import post_train, pretrain, pretrain_published
 
 AC = PredictorConfig(64, 16, 24, 48, 2, 4, residual=True, action_scale=20.0)
 
@@ -236,18 +240,33 @@ def test_masks_hide_the_same_patches_in_every_frame(kind):
     assert count < 0.6 * 64
 
 
-def test_masked_pretraining_learns_and_does_not_collapse(tmp_path):
+def clips(step):
     """Bright squares at random places on a fixed background."""
-    rng = np.random.default_rng(0)
-    background = rng.integers(60, 120, (64, 64, 3))
+    background = np.random.default_rng(0).integers(60, 120, (64, 64, 3))
+    batch = np.repeat(background[None], 32, 0)
+    place = np.random.default_rng(step).integers(0, 48, (32, 2))
+    for image, (y, x) in zip(batch, place, strict=True):
+        image[y : y + 16, x : x + 16] = 255
+    return torch.from_numpy(batch.astype(np.uint8))[:, None].repeat(1, 2, 1, 1, 1)
 
-    def clips(step):
-        batch = np.repeat(background[None], 32, 0)
-        place = np.random.default_rng(step).integers(0, 48, (32, 2))
-        for image, (y, x) in zip(batch, place, strict=True):
-            image[y : y + 16, x : x + 16] = 255
-        return torch.from_numpy(batch.astype(np.uint8))[:, None].repeat(1, 2, 1, 1, 1)
 
+def test_the_image_mode_learns_and_does_not_collapse(tmp_path):
+    given = load(Pretrain, ["data=x", "out=x", "recipe=pretrain_image"])
+    assert given.published.frames == 1
+    small = replace(given.published, predictor_dim=48, predictor_depth=2, predictor_heads=4)
+    short = replace(given.train, steps=60, warmup_steps=5, learning_rate=1e-3, batch_size=32)
+    torch.manual_seed(0)
+    encoder = pretrain_published(
+        Encoder(EncoderConfig(64, 48, 3, 4)), clips, small, short, tmp_path, "cpu"
+    )
+    with torch.no_grad():
+        tokens = encoder.encode_frames(clips(999)[:, 0])
+    assert tokens.std(dim=0).mean() > 0.3
+    always_zero = tokens.abs().mean()  # the error of the guess 0
+    assert json.loads((tmp_path / "pretrain_losses.json").read_text())["loss"] < 0.7 * always_zero
+
+
+def test_masked_pretraining_learns_and_does_not_collapse(tmp_path):
     torch.manual_seed(0)
     encoder = pretrain(
         Encoder(EncoderConfig(64, 48, 3, 4)), clips, config(steps=120, learning_rate=1e-3), tmp_path

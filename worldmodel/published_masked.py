@@ -28,7 +28,8 @@ def draw_masks(
     in every frame.
 
     A batch has one size of rectangle, from ``sizes``.  Samples are cut to the least counts of the
-    batch, from the end: what is cut is neither visible nor hidden.
+    batch, from the end: what is cut is neither visible nor hidden.  Raises ValueError for a
+    rectangle without a token, or with all of a frame.
     """
 
     def uniform(low: float, high: float) -> float:
@@ -39,6 +40,11 @@ def draw_masks(
     ratio = uniform(*aspect)
     h = min(round(math.sqrt(area * ratio)), grid)
     w = min(round(math.sqrt(area / ratio)), grid)
+    if not 0 < h * w < grid**2:
+        raise ValueError(
+            f"a hidden rectangle of {scale[0]} to {scale[1]} of a frame is {h} x {w} of {grid} x "
+            f"{grid} tokens; it must have one and leave one: change its area or image_size"
+        )
     visible: list[Tensor] = []
     hidden: list[Tensor] = []
     while len(visible) < batch:
