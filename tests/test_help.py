@@ -170,8 +170,17 @@ def variants(kind: type) -> list[list[str]]:
             found += [[f"{key}={choice}"] for choice in choices if choice != "null"]
         if key in SWITCHES:
             found.append([f"{key}={SWITCHES[key]}"])
-    found += [list(t) for t in TOGETHER if all(o.split("=")[0] in keys for o in t)]
-    return found
+    return found + [list(t) for t in TOGETHER if all(fits(keys, o) for o in t)]
+
+
+def fits(keys: dict, override: str) -> bool:
+    """Whether a command has the setting and, where its values are a fixed list, that value."""
+    key, _, value = override.partition("=")
+    if key not in keys:
+        return False
+    kind = keys[key].kind
+    listed = re.fullmatch(r"[a-z_]+( \| [a-z_]+)+", kind)
+    return value in kind.split(" | ") if listed else True
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,8 +11,8 @@ from robot_data.importers.lerobot import LeRobotImporter
 from robot_data.kinematics import Kinematics, KinematicsConfig
 from robot_data.pose import angle_between
 from robot_data.schema import DataError
-from sims import scene
 from sims.arm_control import ARM_JOINTS
+from sims.mujoco_scene import robot_file
 from tests import recordings
 
 PERCENT = StateConvention(gripper="range", open_value=100, closed_value=0)
@@ -47,7 +47,7 @@ def motion(env):
 
 
 def droid_arm(**settings):
-    return KinematicsConfig(model=str(scene.robot_file()), tool="tcp", **settings)
+    return KinematicsConfig(model=str(robot_file()), tool="tcp", **settings)
 
 
 def write(root, motion, names=ARM_JOINTS, scale=1.0):
@@ -63,7 +63,7 @@ def test_hand_poses_are_those_of_the_simulator_within_a_millimetre(tmp_path, mot
     command = [
         "import", "format=lerobot", f"src={root}", f"out={out}", "fit.image_size=64",
         "convention.gripper=range", "convention.open_value=100", "convention.closed_value=0",
-        f"kinematics.model={scene.robot_file()}", "kinematics.tool=tcp",
+        f"kinematics.model={robot_file()}", "kinematics.tool=tcp",
     ]
     assert main(command) == 0
     store = EpisodeStore(out)

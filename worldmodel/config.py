@@ -155,9 +155,9 @@ class PublishedMaskedConfig:
     crop_area: tuple[float, float] = (0.3, 1.0)  # area of a random crop over the picture's
     crop_aspect: tuple[float, float] = (0.75, 1.35)  # width of a random crop over its height
     flip: bool = True  # mirror every second clip
-    # kinds of masks, all in every step: rectangles hidden in every frame; and the area of one over
-    # the frame's, from and to
+    # kinds of masks, all in every step: rectangles hidden in every frame
     blocks: tuple[int, ...] = (8, 2)
+    # area of a rectangle of each kind over the frame's, from and to
     areas: tuple[tuple[float, float], ...] = ((0.15, 0.15), (0.7, 0.7))
     image_blocks: tuple[int, ...] = (10,)  # blocks of the masks of single frames
     image_areas: tuple[tuple[float, float], ...] = ((0.15, 0.15),)  # areas of these

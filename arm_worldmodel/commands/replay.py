@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,7 +79,9 @@ def run(settings: Settings) -> dict[str, Any]:
     if policy == "released":
         agent = PlanningAgent(*released_parts(*nets, settings.released, search.memory_mb))
     else:
-        agent = PlanningAgent(*planning_parts(*nets, readout, search))
+        whole = replace(search.subgoals, near_share=1.0)  # whole moves were recorded
+        parts = planning_parts(*nets, readout, replace(search, subgoals=whole))
+        agent = PlanningAgent(*parts)
     fast = copied(models.predictor, torch.bfloat16)
     painter = painter_of(fast, settings.checkpoint)
     out = Path(settings.out)
