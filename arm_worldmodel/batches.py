@@ -5,6 +5,7 @@ Every feed gives the same batch for the same step (``worldmodel.run``).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -20,6 +21,7 @@ from robot_data.images import fit_pictures
 from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.layout import FrameReader
 from robot_data.pose import diff
+from robot_data.schema import DataError
 from robot_data.windows import WindowSampler
 from worldmodel.config import EncoderConfig, PublishedMaskedConfig
 from worldmodel.crops import Crop, draw_box, resized
@@ -113,8 +115,21 @@ class LatentFeed:
     ) -> None:
         self.batch_size, self.length = batch_size, length
         self.seed, self.strides = seed, strides
-        self.episodes = _all_episodes(caches)
+        self.episodes = self._long_enough(_all_episodes(caches))
         self.places = [object_places(e.states, e.commanded_closedness) for e in self.episodes]
+
+    def _long_enough(self, episodes: list[LatentEpisode]) -> list[LatentEpisode]:
+        """Those that hold a window; says how many do not."""
+        span = (self.length - 1) * max(self.strides) + 1
+        long = [episode for episode in episodes if len(episode.states) >= span]
+        asked = f"{span} frames, which a window of {self.length} and a stride of " \
+                f"{max(self.strides)} take"
+        if not long:
+            raise DataError(f"no episode has {asked}: lower window or strides")
+        if len(long) < len(episodes):
+            print(f"{len(episodes) - len(long)} of {len(episodes)} episodes are left out: they "
+                  f"have less than {asked}", file=sys.stderr)
+        return long
 
     def windows(self, step: int) -> Window:
         """The windows of one training step."""

@@ -4,13 +4,17 @@ import copy
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from arm_worldmodel.batches import LatentFeed
 from arm_worldmodel.commands.pretrain import Settings as Pretrain
 from configs.settings import load
+from robot_data.latents import LatentEpisode
+from robot_data.schema import DataError
 from worldmodel.config import EncoderConfig, PredictorConfig, ReadoutConfig, TrainConfig
 from worldmodel.encoder import Encoder, normalise_images, normalise_tokens
 from worldmodel.losses import PostTraining, Window, post_training_losses, unroll
@@ -144,6 +148,21 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
     with pytest.raises(TrainingError, match="learning_rate"):
         post_train(PostTraining(Predictor(AC)), bad, config(steps=3), tmp_path)
+
+
+def test_episodes_too_short_for_a_window_are_named_and_left_out(capsys):
+    def cache(*lengths):
+        return SimpleNamespace(episodes=lambda: [
+            LatentEpisode("e", np.zeros((t, 4, 8), np.float16), np.zeros((t, 7)), np.zeros(t),
+                          np.full((t, 3), np.nan))
+            for t in lengths
+        ])
+
+    feed = LatentFeed([cache(28, 29)], 16, 8, 0, (4,))
+    assert feed.windows(0).tokens.shape == (16, 8, 4, 8)
+    assert "1 of 2 episodes are left out" in capsys.readouterr().err
+    with pytest.raises(DataError, match="no episode has 29 frames"):
+        LatentFeed([cache(28)], 16, 8, 0, (4,))
 
 
 def test_learning_rate_warms_up_and_falls():

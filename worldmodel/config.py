@@ -164,10 +164,9 @@ class PublishedMaskedConfig:
     block_aspect: tuple[float, float] = (0.75, 1.5)  # height of a rectangle over its width
     image_batch_size: int = 72  # single frames in a batch of V-JEPA 2.1
     momentum: float = 0.99925  # share of the teacher that stays in every step
-    # weight of V-JEPA 2.1's loss at visible tokens: of clips, and of single frames; it rises in a
-    # line from 0 at the first of these steps to the weight at the second
-    visible_weight: float = 0.5
-    visible_weight_image: float = 0.5
+    visible_weight: float = 0.5  # weight of V-JEPA 2.1's loss at visible tokens of clips
+    visible_weight_image: float = 0.5  # the same of single frames
+    # both rise in a line from 0 at the first of these steps to their weight at the second
     visible_steps: tuple[int, int] = (15000, 30000)
     predictor_dim: int = 384  # width of a token inside the predictor
     predictor_depth: int = 12  # transformer blocks of the predictor
