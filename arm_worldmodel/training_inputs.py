@@ -26,7 +26,7 @@ SHOWN = 3  # names of episodes in a message
 def contents(store: EpisodeStore) -> dict[str, str]:
     """A hash of the pictures and states of every episode, by name; of damaged ones none."""
     found = {}
-    for name in store.names():
+    for name in store.require():
         try:
             sums = store.attributes(name).get("crc32", {})
         except DamagedEpisode:

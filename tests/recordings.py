@@ -92,22 +92,27 @@ def write_droid(root: Path, frames: int = 24, short: int = 0, stamps: bool = Tru
 
 def write_lerobot_v2(
     root: Path, episodes: int = 2, frames: int = 20, codec: str = "libx264",
-    rows: np.ndarray | None = None, names: object = None,
+    rows: np.ndarray | None = None, names: object = None, fps: float = 10,
+    views: Callable[[int], dict[str, np.ndarray]] | None = None,
 ):
-    """A LeRobot v2.1 dataset: one parquet and one MP4 an episode, gripper 1 = open.
+    """A LeRobot v2.1 dataset: one parquet and one MP4 a camera and episode, gripper 1 = open.
 
-    ``rows``: other states [T, W] of every episode, their entries named ``names``.
+    ``rows``: other states [T, W] of every episode, or [E, T, W], their entries named ``names``;
+    ``views(episode)``: pictures [T, H, W, 3] of each camera, by its name.
     """
     (root / "meta").mkdir(parents=True)
-    frames = frames if rows is None else len(rows)
+    if rows is not None:
+        rows = np.broadcast_to(rows, (episodes, *rows.shape[-2:]))
+        frames = rows.shape[1]
+    sides = {}
     for index in range(episodes):
         states = hand_path(frames, index)
-        values = np.c_[states[:, :6], 1 - states[:, 6]] if rows is None else rows
+        values = np.c_[states[:, :6], 1 - states[:, 6]] if rows is None else rows[index]
         flat, width = pa.array(values.astype(np.float32).ravel()), values.shape[1]
         table = {
             "observation.state": pa.FixedSizeListArray.from_arrays(flat, width),
             "action": pa.FixedSizeListArray.from_arrays(flat, width),
-            "timestamp": pa.array((np.arange(frames) / 10).astype(np.float32)),
+            "timestamp": pa.array((np.arange(frames) / fps).astype(np.float32)),
             "frame_index": pa.array(np.arange(frames)),
             "episode_index": pa.array(np.full(frames, index)),
             "index": pa.array(index * frames + np.arange(frames)),
@@ -117,24 +122,26 @@ def write_lerobot_v2(
         path = root / f"data/chunk-000/episode_{index:06d}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(table), path)
-        write_mp4(
-            root / f"videos/chunk-000/observation.images.top/episode_{index:06d}.mp4",
-            smooth_images(frames, 64, index), 10, codec,
-        )
+        pictures = views(index) if views else {"top": smooth_images(frames, 64, index)}
+        for name, images in pictures.items():
+            video = root / f"videos/chunk-000/observation.images.{name}/episode_{index:06d}.mp4"
+            write_mp4(video, images, fps, codec)
+            sides[name] = images.shape[1:]
     lines = [
         json.dumps({"episode_index": i, "tasks": [f"task {i}"], "length": frames})
         for i in range(episodes)
     ]
     (root / "meta/episodes.jsonl").write_text("\n".join(lines))
     (root / "meta/info.json").write_text(json.dumps({
-        "codebase_version": "v2.1", "robot_type": "franka", "fps": 10, "chunks_size": 1000,
+        "codebase_version": "v2.1", "robot_type": "franka", "fps": fps, "chunks_size": 1000,
         "total_episodes": episodes,
         "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
         "video_path":
             "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
         "features": {
             "observation.state": {"dtype": "float32", "shape": [width], "names": names},
-            "observation.images.top": {"dtype": "video", "shape": [64, 64, 3]},
+            **{f"observation.images.{name}": {"dtype": "video", "shape": list(shape)}
+               for name, shape in sides.items()},
         },
     }))
     return root

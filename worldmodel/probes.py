@@ -92,8 +92,10 @@ def attentive_probe(
 def object_error(readout: Readout, tokens: Tensor, places: Tensor) -> dict[str, float]:
     """Errors of the object's place [B, 3] read from held-out tokens [B, N, D]; the mean
     difference between the place to grasp an object at and its centre, ``places``, is left out.
-    Places that are not known (NaN) do not count."""
+    Places that are not known (NaN) do not count; where none is, there are no figures."""
     known = ~places.isnan().any(-1)
+    if not known.any():
+        return {}
     read = to_host(object_place(readout(tokens[known].to(device_of(readout))).float()))
     off = read - to_host(places)[known]
     off = off[:, :2]  # the height to grasp at is not the centre's
