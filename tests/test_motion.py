@@ -104,7 +104,7 @@ def test_a_predictor_without_an_action_encoder_is_deaf_and_has_slope_0(models, e
     assert report["verdict"]["kind"] == "deaf"
     for row in report["motion"]["hand"] + report["motion"]["turn"]:
         # From the second step on the state tells what the first action did.
-        slack = 0.02 if row["steps"] == 1 else 0.3
+        slack = 0.02 if row["steps"] == 1 else 0.5
         for figure in row["slope"].values():
             assert figure["mean"] == pytest.approx(0, abs=slack)
 

@@ -92,7 +92,15 @@ def test_a_sample_costs_the_same_alone_and_among_others(problem):
 
 
 @needs_vnni
-def test_scores_that_could_overflow_are_shifted_first(problem):
+def test_scores_that_could_overflow_are_shifted_first():
+    problem = Problem()
+    width = problem.predictor.config.predictor_dim
+    with torch.no_grad():  # scores of a quarter, so that none could
+        for block in problem.predictor.predictor_blocks:
+            block.attn.qkv.weight[: 2 * width] /= 2
+            block.attn.qkv.bias[: 2 * width] /= 2
+    problem.integers = QuantisedImagination(problem.predictor)
+    problem.prepare()
     actions = spread_actions(SEARCH, 8)
     plain = problem.cost(problem.integers)(actions)
     layers = problem.integers.layers
