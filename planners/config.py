@@ -171,9 +171,10 @@ class SubgoalConfig:
 
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
+        found = {"near_cost": "near_share=1"} if self.near_share == 1 else {}
         if self.switching == "auto":
-            return {"fixed_steps": "it belongs to switching=fixed"}
-        return dict.fromkeys(
+            return {**found, "fixed_steps": "it belongs to switching=fixed"}
+        return found | dict.fromkeys(
             ("min_steps", "max_steps", "last_steps", "reached", "stall_steps", "stall_gain"),
             "it belongs to switching=auto",
         )
@@ -289,8 +290,13 @@ class PolicyConfig:
             if not self.sets_subgoals:
                 found["hierarchy"] = "it belongs to policy=hierarchical_servo, or goal=single"
             return found
+        near = ("agent.subgoals.near_cost", "agent.subgoals.near_share")
+        if self.policy in ("inverse_dynamics", "simulator_state"):
+            found.update(dict.fromkeys(near, why))
         if self.agent.objective.distance != "embedding":
-            found["agent.cem.refit"] = "it belongs to agent.objective.distance=embedding"
+            found.update(dict.fromkeys(
+                ("agent.cem.refit", *near), "it belongs to agent.objective.distance=embedding"
+            ))
         elif cem.refit == "least_squares":
             found.update(dict.fromkeys(
                 ("agent.cem.momentum_mean", "agent.cem.momentum_std"), "refit=least_squares"

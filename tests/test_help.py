@@ -145,7 +145,7 @@ SWITCHES = {
     "validation": "x", "env.image_size": "128", "gripper.kind": "franka_msgs", "readout": "x",
     "model": "ac_tiny", "losses.recovery_weight": "0", "execute": "true",
     "arm.scene.randomise_colour": "false", "arm.scene.randomise_table": "false",
-    "arm.scene.randomise_light": "false", "goal": "single",
+    "arm.scene.randomise_light": "false", "goal": "single", "agent.subgoals.near_share": "1",
 }
 TOGETHER = (
     ["policy=flat", "agent.objective.distance=l1"], ["losses.recovery_weight=0.1"],
