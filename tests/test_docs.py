@@ -24,6 +24,7 @@ ROWS = {
     "README.md": {
         "the planner": "mujoco/box/dense/planner",
         "predictor untrained": "mujoco/box/dense/random_predictor",
+        "camera black": "mujoco/box/dense/blind",
         "goal sequence": "mujoco/box/dense/planner",
         "the paper's three images": "mujoco/box/paper/planner",
         "one image": "mujoco/box/single/planner",
@@ -35,6 +36,8 @@ ROWS = {
     "docs/results.md": {
         "**planner**": "mujoco/box/dense/planner",
         "**random predictor**": "mujoco/box/dense/random_predictor",
+        "**blind**": "mujoco/box/dense/blind",
+        "**shuffled actions**": "mujoco/box/dense/shuffled_actions",
         "**servo**": "mujoco/box/dense/servo",
         "three images": "mujoco/box/paper/planner",
         "one image": "mujoco/box/single/planner",
