@@ -37,7 +37,7 @@ from robots.resample import Resampler
 
 CYCLE_S, EVERY, PER_ACTION = 0.001, 20, 10  # of the robot; cycles a set point; set points an action
 REACH_M = 0.10  # of the workspace around the start
-HOME_TRIES = 5
+HOME_TRIES = 10
 HOME_Q = (0.0, 0.1, 0.0, -2.2, 0.0, 2.3, 0.785)  # [rad]
 JUMP_M, STALL_CYCLES = 0.02, 200
 MESSAGE = struct.Struct("7d")  # time and pose
@@ -136,15 +136,18 @@ def move_home(robot) -> None:
     otg, given, out = Ruckig(7, CYCLE_S), InputParameter(7), OutputParameter(7)
     given.current_position, given.target_position = list(state.q_d), list(HOME_Q)
     given.max_velocity, given.max_acceleration, given.max_jerk = [0.5] * 7, [0.5] * 7, [2.0] * 7
+    cycles = 1
     while True:
-        result = otg.update(given, out)
+        for _ in range(cycles):  # more than one where packets were lost: the arm went on by itself
+            result = otg.update(given, out)
+            out.pass_to_input(given)
         command = pylibfranka.JointPositions(list(out.new_position))
         command.motion_finished = result != Result.Working
         control.writeOnce(command)
         if command.motion_finished:
             return
-        out.pass_to_input(given)
-        control.readOnce()
+        _, passed = control.readOnce()
+        cycles = max(round(passed.to_sec() / CYCLE_S), 1)
 
 
 class Run:
