@@ -220,7 +220,8 @@ class GoalPairs:
     """Frames of several episodes, and pairs (present, later frame as goal) of their rows.
 
     tokens [B, N, D], states [B, 7]; present, goal [P] index them; kind [P] indexes ``EVENTS``
-    (-1: leave out); event_pose [P, 7]; moved [P, 7]: pose change over the step after the
+    (-1: leave out; a dropped or lost object says nothing of where to put it);
+    event_pose [P, 7]; moved [P, 7]: pose change over the step after the
     present frame, and the closedness commanded then.
     """
 

@@ -26,8 +26,9 @@ class CEMConfig:
     momentum_mean: float = 0.15  # share of the old mean that is kept when refitting
     momentum_std: float = 0.15  # share of the old standard deviation that is kept when refitting
     max_move_m: float = 0.075  # largest translation of an action, each axis [m]
-    # largest rotation of an action, each Euler angle [rad]; 0: never rotate, as V-JEPA 2-AC
-    max_turn_rad: float = 0.15
+    # largest rotation of an action, each Euler angle [rad]; 0: never rotate, as V-JEPA 2-AC.  Large
+    # ones follow the noise of the rotation that is read from a frame
+    max_turn_rad: float = 0.05
     max_grip: float = 0.75  # largest change of gripper closedness of an action
     grip_threshold: float = 0.25  # smaller changes of closedness become 0
     warm_start: bool = True  # begin with the last plan, one step on

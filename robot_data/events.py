@@ -12,12 +12,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-EventKind = Literal["grasp", "release", "lost"]
+EventKind = Literal["grasp", "release", "drop", "lost"]
 
 HELD_GAP = 0.1  # commanded minus measured closedness of fingers stopped by an object
 STILL = 0.02  # change of measured closedness per step of fingers that do not move
 SHORTEST = 2  # frames
-PUT_DOWN_M = 0.02  # height over that of the grasp below which a release is no drop
+PUT_DOWN_M = 0.02  # height over or under that of the grasp within which a release is no drop
 NEAR_M = 0.09  # a hand as near as this to an object may push it
 
 
@@ -25,7 +25,9 @@ NEAR_M = 0.09  # a hand as near as this to an object may push it
 class GripperEvent:
     """``frame``: the first one after the event; ``pose``: state [7] at the event.
 
-    ``lost``: the object went without the gripper being told to open.
+    ``release``: put down, within ``PUT_DOWN_M`` of the height where it was grasped; ``drop``: let
+    go elsewhere, so that where it came to rest is not known; ``lost``: the object went without the
+    gripper being told to open.
     """
 
     frame: int
@@ -56,9 +58,9 @@ def gripper_events(
         events.append(GripperEvent(int(begin), "grasp", states[begin]))
         if end < len(states):
             opened = commanded_closedness[end] < states[end - 1, 6]
-            events.append(
-                GripperEvent(int(end), "release" if opened else "lost", states[end - 1])
-            )
+            down = abs(states[end - 1, 2] - states[begin, 2]) < PUT_DOWN_M
+            kind: EventKind = ("release" if down else "drop") if opened else "lost"
+            events.append(GripperEvent(int(end), kind, states[end - 1]))
     return events
 
 
@@ -85,8 +87,7 @@ def object_places(
             grasped = place
         else:
             places[begin : event.frame] = states[begin : event.frame, :3]
-            down = grasped is not None and abs(place[2] - grasped[2]) < PUT_DOWN_M
-            if event.kind == "release" and down:
+            if event.kind == "release":
                 end = event.frame + _left_alone(states[event.frame :, :3], place)
                 places[event.frame : end] = place
             grasped = None

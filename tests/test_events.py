@@ -37,13 +37,20 @@ def test_closing_on_nothing_is_no_event_and_slipping_is_lost():
     assert [e.kind for e in gripper_events(*slipped)] == ["grasp", "lost"]
 
 
+def test_an_object_let_go_above_where_it_was_grasped_is_dropped_not_put_down():
+    states, told = recording([0, 0.4, 0.4, 0.4, 0.4, 0, 0], [0, 1, 1, 1, 1, 0, 0])
+    for height, kind in ((0.0, "release"), (0.01, "release"), (0.1, "drop"), (-0.1, "drop")):
+        states[3:, 2] = height
+        assert [e.kind for e in gripper_events(states, told)] == ["grasp", kind]
+
+
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=40))
 def test_events_alternate_whatever_the_gripper_did(pairs):
     measured, told = zip(*pairs, strict=True)
     events = gripper_events(*recording(measured, told))
     kinds = [e.kind for e in events]
     assert all(k == "grasp" for k in kinds[::2])
-    assert all(k in ("release", "lost") for k in kinds[1::2])
+    assert all(k in ("release", "drop", "lost") for k in kinds[1::2])
     frames = [e.frame for e in events]
     assert frames == sorted(frames)
 
