@@ -15,11 +15,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from arm_worldmodel.hil import ROOT, Processes
 from robots.fci import FrankyArm
-from robots.fr3 import Tool
+from robots.fr3 import Tool, check_tool
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits
 from robots.local.camera import CameraConfig
@@ -29,8 +30,9 @@ from robots.local.process import ArmProcessConfig
 FRANKA = ROOT / ".hil/franka"
 HOME_Q = (0.0, 0.1, 0.0, -2.2, 0.0, 2.3, 0.785)  # [rad]
 H = 0.5**0.5
-HAND_T_EE = [  # between the finger tips of the Franka hand; column-major
-    H, -H, 0, 0, H, H, 0, 0, 0, 0, 1, 0, 0, 0, 0.1034, 1,
+FLANGE_M = 0.107  # from joint 7's frame, which the simulator takes for the flange's, to the flange
+SEVEN_T_EE = [  # between the finger tips of the Franka hand; column-major
+    H, -H, 0, 0, H, H, 0, 0, 0, 0, 1, 0, 0, 0, FLANGE_M + 0.1034, 1,
 ]
 HOST = "127.0.0.1"
 CONTROL_HZ = 5.0
@@ -48,6 +50,19 @@ def serve(out: Path) -> Processes:
     return processes
 
 
+class StrictArm(FrankyArm):
+    """The tool's place is told from joint 7's frame, and compared from the flange's."""
+
+    def _check_tool(self) -> None:
+        state = self.robot.state
+        tip = state.F_T_EE
+        check_tool(
+            np.ravel(tip.translation) - (0.0, 0.0, FLANGE_M),
+            Rotation.from_quat(np.ravel(tip.quaternion)), float(state.m_ee), float(state.m_load),
+            self.tool,
+        )
+
+
 def open_arm(limits: Limits) -> FrankyArm:
     """In the arm's process: bend the elbow first, the simulator starts with the hand far up."""
     import franky
@@ -55,13 +70,13 @@ def open_arm(limits: Limits) -> FrankyArm:
     until = time.monotonic() + 60
     while True:
         try:
-            arm = FrankyArm(HOST, limits, realtime=False, tool=Tool(mass_kg=0.0))
+            arm = StrictArm(HOST, limits, realtime=False, tool=Tool(mass_kg=0.0))
             break
         except ConnectionError:
             if time.monotonic() > until:
                 raise
             time.sleep(0.5)
-    arm.robot.set_ee(HAND_T_EE)
+    arm.robot.set_ee(SEVEN_T_EE)
     arm.robot.relative_dynamics_factor = 0.1
     arm.robot.move(franky.JointMotion(list(HOME_Q)))
     return arm
