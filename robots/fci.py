@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from robots.fr3 import Tool, check_tool, near_limit
+from robots.fr3 import Tool, check_tool
 from robots.limits import Limits, SafetyError
+from robots.posture import trouble
 
 try:
     import franky
@@ -101,8 +102,8 @@ class FrankyArm:
         """Why the arm stopped by itself, or ""."""
         if gripper := self._gripper.trouble():
             return f"gripper: {gripper}"
-        if joint := near_limit(self.robot.state.q):
-            return joint
+        if posture := trouble(self.robot.state.q, self.tool.tip_m, self.limits):
+            return posture
         if self.robot.has_errors:
             return f"the arm reports {self.robot.state.current_errors}"
         if self._tracker is not None and not self._tracker.is_running:
