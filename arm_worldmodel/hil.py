@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from robots.leash import end_with
 from robots.realtime import prefer_this_process
 
 ROOT = Path(__file__).parents[1]
@@ -18,8 +20,15 @@ INTERPRETER = ROOT / ".hil/franky/bin/python"
 START_S = 120.0  # most a process may take to start, on a busy machine
 
 
+def _begin(parent: int, first: bool) -> None:
+    end_with(parent)
+    if first:
+        prefer_this_process()
+
+
 class Processes:
-    """Children that end with us; started with real-time priority where that is permitted."""
+    """Children that end with us, also if we are killed; started with real-time priority where that
+    is permitted."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -34,7 +43,7 @@ class Processes:
         with (self.out / f"{name}.log").open("wb") as log:
             self.running[name] = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment,
-                preexec_fn=prefer_this_process if first else None,
+                preexec_fn=partial(_begin, os.getpid(), first),
             )
 
     def log(self, name: str) -> str:

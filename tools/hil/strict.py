@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from ruckig import InputParameter, OutputParameter, Result, Ruckig
 from scipy.spatial.transform import Rotation
 
 from robots.arm_loop import ArmLoop
+from robots.leash import end_with
 from robots.limits import Limits, SafetyError
 from robots.realtime import prefer_this_process
 from robots.resample import Resampler
@@ -52,6 +54,7 @@ def serve() -> subprocess.Popen:
             [sys.executable, "-m", "franka_sim.run_server", "--no-gripper",
              "--enforce-motion-limits", "--enforce-comm-constraints"],
             stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "FR3_MJCF": str(model)},
+            preexec_fn=partial(end_with, os.getpid()),
         )
     until = time.monotonic() + 60
     while True:
