@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from planners.config import HierarchyConfig
-from planners.embedding import Target
+from planners.embedding import OBJECT, Target
 from planners.goals import Goal, GoalImages, partly, present_cost
 from planners.perception import Perception
 from planners.search import Search, candidates
@@ -103,13 +103,17 @@ class HierarchicalAgent:
     def _goal(self) -> Goal:
         """What the stage in force brings about, in the frame that the model sees."""
         stage, image = self.stages.stage, self.goals[self._index]
-        if stage.state is None or stage.place is None:
+        if stage.state is None:
             return image
         at = stage.state.clone()
-        at[:3] = stage.place
+        if stage.place is not None:
+            at[:3] = stage.place
         seen = self.perception.states_to_model(torch.stack([stage.state, at]))
         point = self.embedding.of_state(seen[0], seen[1, :3])
-        return Goal(image.tokens, stage.state, Target(point, torch.ones_like(point)))
+        weights = torch.ones_like(point)
+        if stage.place is None:
+            weights[OBJECT] = 0.0
+        return Goal(image.tokens, stage.state, Target(point, weights))
 
     def _at_last_image(self) -> bool:
         """Whether the last goal image itself is brought about, not a stage on the way to it."""

@@ -1,62 +1,29 @@
-"""The stages to one goal image: which gripper event comes next, and the hand poses around it.
+"""The stages to one goal image: what comes next, a gripper event or a push.
 
 ``worldmodel.goal_conditioned.SubgoalPredictor`` says which gripper event comes next on the way to
-the goal image and where; around it lie an approach and a retreat.  Once no event is left, the last
-stage is the goal image itself.
+the goal image and where; around it lie an approach and a retreat (``planners.stage``).  Fingers
+that are closed on nothing, now and in the goal image, leave an object that is elsewhere there only
+one way: it is pushed.  Once nothing is left, the last stage is the goal image itself.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from planners.config import HierarchyConfig
 from planners.perception import Perception, View
+from planners.stage import Stage, event_stages, push_stages
 from worldmodel.device import to_host
 from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
+from worldmodel.readout import decode, object_place
 
 MIN_PROBABILITY = 0.7  # switch to another predicted event only at this or more (hysteresis)
 EMPTY_CLOSEDNESS = 0.9  # measured closedness of fingers that closed on nothing
 AVERAGED = 3  # predictions averaged before the hand goes down
 MAX_EVENTS = 6  # gripper events towards one goal image; after them only the image is left
-MOVE_STEPS, GRIP_STEPS = 10, 4  # most control steps of a stage that moves, that grips
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A hand state [7] and a place of the object [3] to bring about (robot base frame); None: the
-    goal image itself.  ``revisable``: the next event is predicted anew in every step; ``closes``:
-    fingers close on something."""
-
-    name: str
-    state: Tensor | None
-    place: Tensor | None
-    max_steps: int
-    revisable: bool = False
-    closes: bool = False
-
-
-def event_stages(kind: str, pose: Tensor, config: HierarchyConfig) -> list[Stage]:
-    """Approach, event, retreat: pose [7] of the hand at the event, where the object is then."""
-    grasp = kind == "grasp"
-    before, after = (0.0, 1.0) if grasp else (1.0, 0.0)
-    up = pose.new_tensor([0.0, 0.0, config.approach_m])
-
-    def stage(name: str, high: bool, closedness: float, steps: int, **about: bool) -> Stage:
-        state = pose.clone()
-        state[:3] += up * high
-        state[6] = closedness
-        place = state[:3] if closedness else pose[:3]  # closed fingers have the object
-        return Stage(f"{kind}: {name}", state, place.clone(), steps, **about)
-
-    return [
-        stage("above", True, before, MOVE_STEPS, revisable=True),
-        stage("down", False, before, MOVE_STEPS),
-        stage("close" if grasp else "open", False, after, GRIP_STEPS, closes=grasp),
-        stage("up", True, after, MOVE_STEPS),
-    ]
+PUSHED_M = 0.03  # an object further than this from its place in the goal image is pushed
+RESTS_M = 0.03  # heights that differ by less are of an object on the same table
 
 
 class EventStages:
@@ -70,6 +37,8 @@ class EventStages:
         self.perception, self.subgoals = perception, subgoals
         self.config, self.last_steps = config, last_steps
         self._goal: Tensor | None = None
+        # hand state [7] and place of the object [3] in the goal image, if it can only be pushed
+        self._pushed: tuple[Tensor, Tensor] | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -84,6 +53,9 @@ class EventStages:
         """Start towards a goal image's tokens [N, D]."""
         self._begin()
         self._goal = self.subgoals.features(goal_tokens[None].float())
+        self._pushed = self._seen(goal_tokens)
+        if self._pushed is not None and to_host(self._pushed[0][6]).item() < 0.5:
+            self._pushed = None
 
     @property
     def stage(self) -> Stage:
@@ -97,7 +69,8 @@ class EventStages:
             raise RuntimeError("reset(goals, seed) must be called before act()")
         if self._stages and not self.stage.revisable:
             return
-        kind, pose = self._next_event(view, self._goal)
+        place = self._to_push(view)
+        kind, pose = ("push", place) if place is not None else self._next_event(view, self._goal)
         if kind != self._kind and kind != "none":
             self._events += 1
         if self._events > MAX_EVENTS:
@@ -111,7 +84,33 @@ class EventStages:
         self._recent = [*self._recent, pose][-AVERAGED:]
         pose = pose.clone()
         pose[:3] = torch.stack(self._recent)[:, :3].mean(0)
+        if kind == "push":
+            assert self._pushed is not None
+            self._stages = push_stages(self._pushed[0], pose, self._pushed[1], self.config)
+            return
         self._stages = event_stages(kind, pose, self.config)
+
+    def _to_push(self, view: View) -> Tensor | None:
+        """Where the object is [3], if it is not in its place yet and can only be pushed there."""
+        if self._pushed is None or view.closedness < EMPTY_CLOSEDNESS:
+            return None
+        seen = self._seen(view.tokens[0])
+        assert seen is not None
+        apart = to_host(seen[1] - self._pushed[1])
+        rests = abs(apart[2].item()) < RESTS_M
+        return seen[1] if rests and apart[:2].norm().item() > PUSHED_M else None
+
+    def _seen(self, tokens: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Hand state [7] and place of the object [3] in tokens [N, D], robot base frame; None
+        where the readout does not read the object."""
+        readout = self.perception.readout
+        if readout is None or not readout.config.object:
+            return None
+        output = readout(tokens[None].float())
+        states = decode(output).repeat(2, 1)
+        states[1, :3] = object_place(output)[0]
+        hand, there = self.perception.states_to_robot(states)
+        return hand, there[:3]
 
     def _next_event(self, view: View, goal: Tensor) -> tuple[str, Tensor]:
         """Kind and hand pose [7] of the next event; the kind changes only where it is likely."""

@@ -1,13 +1,15 @@
 """Planning with one goal image: the state machine in the real simulator, with true events."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
-from planners.config import AgentConfig, HierarchyConfig
+from planners.config import AgentConfig, HierarchyConfig, PolicyConfig
 from planners.hierarchy import HierarchicalAgent
-from planners.load import planning_parts
-from planners.stages import event_stages
+from planners.load import make_agent, planning_parts
+from planners.stage import event_stages, push_stages
 from robot_data.loop import run_episode
 from sims import tasks
 from sims.mujoco_arm import MujocoArm
@@ -109,3 +111,39 @@ def test_stages_approach_from_above_and_keep_the_gripper_until_the_event():
             assert torch.equal(stage.state[3:6], pose[3:6])
             held = stage.state[6] == 1.0
             assert torch.equal(stage.place, stage.state[:3] if held else pose[:3])
+
+
+def test_a_push_comes_down_behind_the_object_and_goes_through_to_its_place():
+    hand = torch.tensor([0.4, 0.2, 0.2, 3.14, 0.0, -1.57, 1.0])
+    place, goal = torch.tensor([0.5, 0.0, 0.03]), torch.tensor([0.6, 0.05, 0.03])
+    stages = push_stages(hand, place, goal, HierarchyConfig(approach_m=0.1))
+    names = [s.name for s in stages]
+    assert names[:2] == ["push: above", "push: down"]
+    assert names[-2:] == ["push: back", "push: up"]
+    assert all(torch.equal(s.state[3:], hand[3:]) and s.place is None for s in stages)
+    way = (goal - place)[:2] / (goal - place)[:2].norm()
+    along = [float((s.state[:2] - place[:2]) @ way) for s in stages]
+    aside = [float((s.state[:2] - place[:2]) @ torch.tensor([-way[1], way[0]])) for s in stages]
+    assert aside == pytest.approx([0.0] * len(stages), abs=1e-6)
+    assert along[0] == along[1] < -0.05  # behind the object, clear of it
+    pushes = along[1:-2]
+    assert pushes == sorted(pushes)
+    assert max(b - a for a, b in pairwise(pushes)) <= 0.03 + 1e-6  # gently: tall things fall over
+    assert pushes[-1] == pytest.approx(float((goal - place)[:2].norm()) - 0.035, abs=1e-6)
+    assert along[-1] == along[-2] < pushes[-1]  # away from the object before going up
+    assert stages[-1].state[2] == pytest.approx(float(stages[-2].state[2]) + 0.1)
+
+
+@pytest.mark.slow
+def test_an_object_is_pushed_to_its_place_in_a_picture_without_the_hand_there():
+    """The shipped weights; fingers that stay closed leave no other way."""
+    env = MujocoArm(task="push")
+    agent = make_agent(PolicyConfig(goal="single"))
+    stages = Stages()
+    try:
+        result = run_episode(env, agent, 50_000_001, tasks.MAX_STEPS["push"], "single", [stages])
+    finally:
+        env.close()
+    assert result.success
+    assert stages.names[:2] == ["push: above", "push: down"]
+    assert not any(name.startswith("grasp") for name in stages.names)
