@@ -2,8 +2,9 @@
 
 ``worldmodel.goal_conditioned.SubgoalPredictor`` says which gripper event comes next on the way to
 the goal image and where; around it lie an approach and a retreat (``planners.stage``).  Fingers
-that are closed on nothing, now and in the goal image, leave an object that is elsewhere there only
-one way: it is pushed.  Once nothing is left, the last stage is the goal image itself.
+that are closed on nothing, now and in the goal image, away from the object there, leave an object
+that is elsewhere only one way: it is pushed.  Once nothing is left, the last stage is the goal
+image itself.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ EMPTY_CLOSEDNESS = 0.9  # measured closedness of fingers that closed on nothing
 AVERAGED = 3  # predictions averaged before the hand goes down
 MAX_EVENTS = 6  # gripper events towards one goal image; after them only the image is left
 PUSHED_M = 0.03  # an object further than this from its place in the goal image is pushed
+AT_OBJECT_M = 0.06  # a closed hand nearer than this to the object may hold it
 RESTS_M = 0.03  # heights that differ by less are of an object on the same table
 
 
@@ -54,8 +56,10 @@ class EventStages:
         self._begin()
         self._goal = self.subgoals.features(goal_tokens[None].float())
         self._pushed = self._seen(goal_tokens)
-        if self._pushed is not None and to_host(self._pushed[0][6]).item() < 0.5:
-            self._pushed = None
+        if self._pushed is not None:
+            hand, place = to_host(self._pushed[0]), to_host(self._pushed[1])
+            if hand[6].item() < 0.5 or (hand[:3] - place).norm().item() < AT_OBJECT_M:
+                self._pushed = None
 
     @property
     def stage(self) -> Stage:
