@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from importlib.metadata import version
 from signal import Signals
+from typing import Any
 
 from arm_worldmodel.commands import GROUPS, NAMES, module_of
 from arm_worldmodel.ending import interruptible
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(command_help(name))
                 return 0
             command = module_of(name)
-            settings = load(command.Settings, words[len(name.split()):])
+            settings = _load(name, command.Settings, words[len(name.split()):])
             for place in (getattr(settings, key, None) for key in DESTINATIONS):
                 if place and "://" not in place:  # before any work
                     require_writable(place)
@@ -63,6 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 2
     print(f"worldmodel {name}: ended by {Signals(signals[0]).name}", file=sys.stderr)
     return 128 + signals[0]
+
+
+def _load(name: str, kind: type, overrides: Sequence[str]) -> Any:
+    if not name.startswith("robot "):
+        return load(kind, overrides)
+    from robots.cell import load_in_cell
+
+    return load_in_cell(kind, overrides)
 
 
 def unknown(words: Sequence[str]) -> str:

@@ -13,7 +13,8 @@ WIDTH, COLUMN = 100, 40  # of a line, and where the meaning of a setting begins
 GRAMMAR = """\
 Settings are written key=value, in any order: seed=3 agent.cem.samples=300 record=null
 A list is written [a,b], true and false in lower case.
-recipe=FILE.yaml reads settings from a file (docs/train.md); the command line wins over it."""
+recipe=FILE.yaml reads settings from a file (docs/train.md); the command line wins over it.
+cell=FILE.yaml gives robot commands one lab's arm, camera and limits (docs/robot.md)."""
 
 
 def usage() -> str:

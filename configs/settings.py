@@ -13,8 +13,9 @@ import difflib
 import os
 import types
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import dacite
@@ -33,8 +34,11 @@ class SettingsError(ValueError):
     """A setting that does not exist, does not fit or has no effect; the message names it."""
 
 
-def load(kind: type[T], overrides: Sequence[str]) -> T:
-    """``kind`` from its defaults, a recipe and ``overrides``, of which the later wins.
+def load(
+    kind: type[T], overrides: Sequence[str], base: Mapping[str, Any] = MappingProxyType({})
+) -> T:
+    """``kind`` from its defaults, ``base``, a recipe and ``overrides``, of which the later wins.
+    ``base`` has values by dotted key, and may have some that are without effect.
 
     Raises ``SettingsError`` for a name that does not exist, a value that does not fit, a setting
     that is given twice, and one that has no effect beside the others (``idle_settings``).
@@ -49,12 +53,12 @@ def load(kind: type[T], overrides: Sequence[str]) -> T:
             if key in given:
                 raise SettingsError(f"'{key}' is given twice")
             given[key] = leaf
-    settings = _settings(kind, {**recipe, **given})
+    settings = _settings(kind, {**base, **recipe, **given})
     _refuse_idle(settings, given)
     if recipe:  # by itself: what the command line switches off is the user's decision
         needed = {f.name for f in dataclasses.fields(kind) if not _has_default(f)}  # pyright: ignore
         alone = {key: value for key, value in given.items() if key.split(".")[0] in needed}
-        _refuse_idle(_settings(kind, {**alone, **recipe}), recipe)
+        _refuse_idle(_settings(kind, {**base, **alone, **recipe}), recipe)
     return settings
 
 
@@ -91,17 +95,33 @@ def read_recipe(name: Any) -> dict[str, Any]:
     ours = sorted(path.stem for path in RECIPES.glob("*.yaml"))
     path = RECIPES / f"{name}.yaml" if name in ours else Path(str(name))
     told = f"; a recipe is a YAML file or one of ours: {', '.join(ours)}"
+    return read_yaml(path, f"recipe={name}", told)
+
+
+def read_yaml(path: Path, said: str, told: str = "") -> dict[str, Any]:
+    """The settings, by dotted key, of a YAML file.  Raises ``SettingsError``, whose message begins
+    with what the user ``said``; where there is no such file it ends with ``told``."""
     try:
         values = OmegaConf.to_container(OmegaConf.load(path))
     except OSError as error:
-        raise SettingsError(f"recipe={name} cannot be read ({error.strerror}){told}") from None
+        raise SettingsError(f"{said} cannot be read ({error.strerror}){told}") from None
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise SettingsError(f"recipe={name} is not plain YAML: {error}") from None
+        raise SettingsError(f"{said} is not plain YAML: {error}") from None
     if not isinstance(values, dict):
-        raise SettingsError(f"recipe={name} holds no settings; expected lines of 'key: value'")
+        raise SettingsError(f"{said} holds no settings; expected lines of 'key: value'")
     return {
         key: leaf for top, value in values.items() for key, leaf in _leaves(str(top), value)
     }
+
+
+def has(kind: type, key: str) -> bool:
+    """Whether ``kind`` has a setting of that dotted key."""
+    first, _, rest = key.partition(".")
+    hint = typing.get_type_hints(kind).get(first)
+    inner = None if hint is None else nested(hint)
+    if inner is None or not rest:
+        return hint is not None and not rest
+    return has(inner, rest)
 
 
 def idle_settings(settings: Any) -> dict[str, str]:

@@ -119,18 +119,22 @@ FOLLOWED = (
 )
 
 
-def loosened(limits: Limits) -> Iterator[str]:
-    """What is looser than the defaults, for the operator to read at start."""
-    default = Limits()
+def loosened(
+    limits: Limits, than: Limits | None = None, called: str = "default"
+) -> Iterator[str]:
+    """What is looser than the defaults, or than other limits, for the operator to read."""
+    than = than or Limits()
     for field in fields(limits):
-        ours, theirs = getattr(limits, field.name), getattr(default, field.name)
+        ours, theirs = getattr(limits, field.name), getattr(than, field.name)
         if isinstance(ours, float | int) and ours > theirs:
-            yield f"{field.name} = {ours} (default {theirs})"
-    if np.greater(limits.torque_nm, default.torque_nm).any():
-        yield f"torque_nm = {limits.torque_nm} (default {default.torque_nm})"
-    if not np.allclose(limits.pointing, default.pointing):
-        yield f"pointing = {limits.pointing} (default {default.pointing})"
-    if np.less(limits.workspace_low_m, default.workspace_low_m).any():
-        yield f"workspace_low_m = {limits.workspace_low_m} (default {default.workspace_low_m})"
-    if np.greater(limits.workspace_high_m, default.workspace_high_m).any():
-        yield f"workspace_high_m = {limits.workspace_high_m} (default {default.workspace_high_m})"
+            yield f"{field.name} = {ours} ({called} {theirs})"
+    if np.greater(limits.torque_nm, than.torque_nm).any():
+        yield f"torque_nm = {limits.torque_nm} ({called} {than.torque_nm})"
+    if not np.allclose(limits.pointing, than.pointing):
+        yield f"pointing = {limits.pointing} ({called} {than.pointing})"
+    if np.less(limits.workspace_low_m, than.workspace_low_m).any():
+        yield f"workspace_low_m = {limits.workspace_low_m} ({called} {than.workspace_low_m})"
+    if np.greater(limits.workspace_high_m, than.workspace_high_m).any():
+        yield f"workspace_high_m = {limits.workspace_high_m} ({called} {than.workspace_high_m})"
+    if missing := set(than.keep_out) - set(limits.keep_out):
+        yield f"keep_out without {', '.join(f'{b.low_m} to {b.high_m}' for b in missing)}"

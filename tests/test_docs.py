@@ -68,8 +68,11 @@ def problem(words):
     name = next((n for n in (" ".join(words[:2]), words[0]) if n in NAMES), None)
     if name is None:
         return "no such command"
+    given = words[len(name.split()) :]
+    if name.startswith("robot "):  # that file is a test of its own
+        given = [word for word in given if word != "cell=cell.yaml"]
     try:
-        load(module_of(name).Settings, words[len(name.split()) :])
+        load(module_of(name).Settings, given)
     except SettingsError as error:
         return "" if "must be given" in str(error) else str(error)
     return ""
