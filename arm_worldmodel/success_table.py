@@ -49,9 +49,9 @@ Outcomes = Mapping[str, Sequence[Outcome]]  # of every run, by the name of its c
 def run_rows(
     out: Path, rows: Sequence[Row], chosen: Sequence[Row], first_seed: int, planner_seed: int,
     workers: int | None, pool: Pool, record: str | None,
-) -> tuple[list[Row], dict[str, list[Outcome]]]:
-    """Run what ``chosen`` rows miss in ``out``; the rows that have episodes there, and the episodes
-    of each of their cells.
+) -> tuple[list[Row], dict[str, list[Outcome]], str]:
+    """Run what ``chosen`` rows miss in ``out``; the rows that have episodes there, the episodes of
+    each of their cells, and, where Ctrl-C ended the run, ``told_end``.
 
     Raises ``ValueError`` if another run writes into ``out`` or its episodes are of other settings.
     """
@@ -69,12 +69,17 @@ def run_rows(
         with Progress(
             total=total, initial=total - len(missing), desc="table", unit="episode"
         ) as bar:
-            keep = Keep(str(out.resolve() / "failures"), record)
-            for outcome in run_jobs(missing, workers, pool, keep):
-                logs[outcome.cell].append(outcome)
-                bar.update()
-                bar.set_postfix_str(outcome.cell)
-    return shown, {name: log.outcomes for name, log in logs.items()}
+            keep, note = Keep(str(out.resolve() / "failures"), record), ""
+            try:
+                for outcome in run_jobs(missing, workers, pool, keep):
+                    logs[outcome.cell].append(outcome)
+                    bar.update()
+                    bar.set_postfix_str(outcome.cell)
+            except KeyboardInterrupt:
+                if not any(log.outcomes for log in logs.values()):
+                    raise
+                note = told_end(bar.n, total)
+    return shown, {name: log.outcomes for name, log in logs.items()}, note
 
 
 @contextmanager
@@ -121,17 +126,28 @@ def unfinished(out: Path, cell: Cell, planner_seed: int) -> OutcomeLog:
 # -- what is written --------------------------------------------------------------------------
 
 
+def told_end(done: int, asked: int, goes_on: bool = True) -> str:
+    """What to say of a run that was ended after ``done`` of the episodes it was to run."""
+    told = f"Unfinished: ended after {done} of {asked} episodes"
+    return told + ("; the same command runs the others." if goes_on else ".")
+
+
 def write_table(
-    out: Path, rows: Sequence[Row], outcomes: Outcomes, settings: dict[str, Any]
+    out: Path, rows: Sequence[Row], outcomes: Outcomes, settings: dict[str, Any], note: str = ""
 ) -> dict[str, Any]:
     """Of what has been run so far: ``table.md``, ``table.png``, where the rows of the planner
-    fail in ``failures.png``, ``report.json``, and all of it on one page, ``index.html``."""
+    fail in ``failures.png``, ``report.json``, and all of it on one page, ``index.html``.
+
+    ``note``: that the run was ended (``told_end``)."""
     told = told_rows(rows, outcomes)
     versions = versions_of(outcomes)
-    report = {"rows": told, "versions": versions, "settings": settings}
+    report = {
+        "rows": told, "unfinished": bool(note), "versions": versions, "settings": settings
+    }
     path = write_report(out, report)
     parts = (told_versions(versions), overview(told), comparisons(told), markdown(told))
-    (out / "table.md").write_text("\n".join(part for part in parts if part))
+    ended = f"**{note}**\n" if note else ""
+    (out / "table.md").write_text("\n".join(part for part in (ended, *parts) if part))
     write_success(out / "table.png", told)
     episodes = {row.name: _episodes(row, outcomes) for row in rows}
     lost = {
@@ -140,8 +156,8 @@ def write_table(
     }
     plotted = [line for line in told if line["name"] in {r.name for r in rows if r.plans}]
     write_failures(out / "failures.png", plotted, lost, NEAR_M)
-    page = write_page(str(out), "Success table", told, episodes, plotted)
-    print(f"{parts[0]}\n{parts[1]}\n{path}  page: {page}")
+    page = write_page(str(out), "Success table", told, episodes, plotted, note)
+    print(f"{parts[0]}\n{parts[1]}\n{path}  page: {page}" + (f"\n{note}" if note else ""))
     return report
 
 
@@ -214,18 +230,18 @@ def versions_of(outcomes: Outcomes) -> dict[str, list[str]]:
 
 def write_page(
     out: str, title: str, rows: Sequence[dict[str, Any]], outcomes: Outcomes,
-    plotted: Sequence[dict[str, Any]],
+    plotted: Sequence[dict[str, Any]], note: str = "",
 ) -> str:
     """``index.html`` in ``out``, a folder or an fsspec URL, with the failures kept there; where
     it is.  ``outcomes``: by name of row.  ``plotted``: the rows whose failures are plotted by their
-    distance."""
+    distance.  ``note``: said above all else."""
     episodes = {row["name"]: [asdict(o) for o in outcomes[row["name"]]] for row in rows}
     failed: dict[str, set[int]] = {}
     for episode in (e for found in episodes.values() for e in found if not e["success"]):
         failed.setdefault(episode["cell"], set()).add(episode["seed"])
     page = results_page(
         title, ["worldmodel", *sys.argv[1:]], rows, episodes,
-        read_failures(Path(out) / "failures", failed), NEAR_M, plotted,
+        read_failures(Path(out) / "failures", failed), NEAR_M, plotted, note,
     )
     write_text(f"{out}/index.html", page)
     return f"{out}/index.html"

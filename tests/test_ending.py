@@ -20,7 +20,8 @@ from robot_data.episodes import EpisodeStore
 from sims.parallel import run_parallel
 
 pytestmark = pytest.mark.realtime
-GONE_S, START_S = 5.0, 60.0  # on an idle machine
+# On an idle machine: to end, to end with a report, to come to the middle of the work.
+GONE_S, REPORT_S, START_S = 5.0, 15.0, 60.0
 
 
 class Command:
@@ -46,11 +47,11 @@ class Command:
 
         measured().until(f"the middle of {self.process.args}", ready, START_S)
 
-    def send(self, number: int, group: bool = False) -> int:
+    def send(self, number: int, group: bool = False, within_s: float = GONE_S) -> int:
         """Its exit code, once it and all that descend from it are gone."""
         family = self.itself.children(recursive=True)
         (os.killpg if group else os.kill)(self.process.pid, number)
-        until = time.monotonic() + measured().seconds(GONE_S)
+        until = time.monotonic() + measured().seconds(within_s)
         code = self.process.wait(until - time.monotonic())
         while alive := [process for process in family if lives(process)]:
             assert time.monotonic() < until, alive
@@ -118,24 +119,63 @@ EVALUATE = ("evaluate", "task=reach", "policy=random", "episodes=8", "workers=2"
             "arm.image_size=32")
 
 
-def test_evaluate_takes_its_workers_along_and_goes_on(start, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "group", "code"), [(signal.SIGTERM, False, 143), (signal.SIGINT, True, 130)]
+)
+def test_evaluate_reports_what_was_done_and_goes_on(start, tmp_path, number, group, code):
+    out = tmp_path / "out"
+
     def told():
-        lines = [p.read_text().splitlines()[1:] for p in tmp_path.glob("out/unfinished-*.jsonl")]
+        lines = [p.read_text().splitlines()[1:] for p in out.glob("unfinished-*.jsonl")]
         return [json.loads(line) for log in lines for line in log]
 
-    first = start(*EVALUATE, f"out={tmp_path / 'out'}")
+    first = start(*EVALUATE, f"out={out}")
     first.wait_until(lambda: len(told()) >= 2)
-    assert first.send(signal.SIGTERM) == 143
+    assert first.send(number, group, REPORT_S) == code
     assert "Traceback" not in first.said()
     kept = told()
     assert 2 <= len(kept) < 8
-    said = start(*EVALUATE, f"out={tmp_path / 'out'}").finish()
+    half = json.loads((out / "report.json").read_text())
+    assert half["unfinished"]
+    assert half["episodes"] == len(kept)
+    assert half["per_episode"] == sorted(kept, key=lambda e: e["seed"])
+    note = f"Unfinished: ended after {len(kept)} of 8 episodes; the same command runs the others."
+    assert note in first.said()
+    assert f'<p class="note">{note}</p>' in (out / "index.html").read_text()
+    said = start(*EVALUATE, f"out={out}").finish()
     assert f"{len(kept)} episodes are of a run that was ended" in said
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    report = json.loads((out / "report.json").read_text())
     found = {e["seed"]: e for e in report["per_episode"]}
     assert len(report["per_episode"]) == len(found) == 8
     assert all(found[e["seed"]] == e for e in kept)
+    assert not report["unfinished"]
+    assert "Unfinished" not in (out / "index.html").read_text()
     assert not told()  # a run that is done begins anew the next time
+
+
+def test_a_table_that_was_ended_shows_what_was_done_and_goes_on(start, tmp_path):
+    out, log = tmp_path / "out", "episodes/mujoco-box-dense-stand_still-reach.jsonl"
+    words = ("evaluate", "suite=table", "only=*/box/dense/stand_still/reach", "episodes=16",
+             "workers=2", "arm.image_size=32", f"out={out}")
+
+    def done():
+        return len((out / log).read_text().splitlines()) - 1 if (out / log).exists() else 0
+
+    first = start(*words)
+    first.wait_until(lambda: done() >= 2)
+    assert first.send(signal.SIGTERM, within_s=REPORT_S) == 143
+    kept = done()
+    report = json.loads((out / "report.json").read_text())
+    assert report["unfinished"]
+    assert [row["episodes"] for row in report["rows"]] == [kept]
+    note = f"Unfinished: ended after {kept} of 8 episodes"
+    for page in ("table.md", "index.html"):
+        assert note in (out / page).read_text()
+    start(*words).finish()
+    report = json.loads((out / "report.json").read_text())
+    assert not report["unfinished"]
+    assert [row["episodes"] for row in report["rows"]] == [8]
+    assert "Unfinished" not in (out / "table.md").read_text()
 
 
 def test_training_keeps_the_step_it_was_ended_in_and_goes_on(start, tmp_path):

@@ -16,7 +16,8 @@ from sims.parallel import Pool, idle_workers
 class Settings(PolicyConfig):
     """Success over many seeds, of one task or of every row of a suite.
 
-    What was ended goes on where it stopped when started again with the same ``out``.
+    What was ended leaves a report of the episodes that were done, and goes on where it stopped when
+    started again with the same ``out``.
     """
 
     task: str = "pick_and_place"  # of sims.tasks.TASKS, see docs/tasks.md
@@ -90,7 +91,7 @@ def run_cell(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.evaluation import Cell, Keep, Outcome, jobs_of, loadable, run_jobs, summary
     from arm_worldmodel.pictures.failures import forget_failures
     from arm_worldmodel.report import write_report
-    from arm_worldmodel.success_table import unfinished, write_page
+    from arm_worldmodel.success_table import told_end, unfinished, write_page
     from planners.load import make_agent, policy_of
     from worldmodel.progress import Progress
 
@@ -116,36 +117,45 @@ def run_cell(settings: Settings) -> dict[str, Any]:
         else:
             forget_failures(Path(failures), cell.name)
     missing = log.missing(jobs) if log else jobs
+    note = ""
     with Progress(
         total=len(jobs), initial=len(outcomes), desc=f"evaluate {settings.task}", unit="episode"
     ) as bar:
-        for outcome in run_jobs(
-            missing, settings.workers, settings.pool, Keep(failures, settings.record)
-        ):
-            outcomes.append(outcome)
-            if log:
-                log.append(outcome)
-            bar.update()
-            bar.set_postfix(success=f"{np.mean([o.success for o in outcomes]):.0%}")
+        try:
+            for outcome in run_jobs(
+                missing, settings.workers, settings.pool, Keep(failures, settings.record)
+            ):
+                outcomes.append(outcome)
+                if log:
+                    log.append(outcome)
+                bar.update()
+                bar.set_postfix(success=f"{np.mean([o.success for o in outcomes]):.0%}")
+        except KeyboardInterrupt:
+            if not outcomes:
+                raise
+            note = told_end(len(outcomes), len(jobs), goes_on=log is not None)
     outcomes.sort(key=lambda o: o.seed)
     report = {
         "task": settings.task, "goal": settings.goal, "policy": settings.policy,
         "simulator": settings.simulator, "object": settings.arm.scene.object,
-        **summary(outcomes), "first_seed": settings.first_seed,
+        **summary(outcomes), "unfinished": bool(note), "first_seed": settings.first_seed,
         "per_episode": [asdict(o) for o in outcomes], "settings": asdict(settings),
     }
     path = write_report(settings.out, report)
     row = {"name": cell.name, "group": "", "task": cell.task, **summary(outcomes)}
     page = write_page(settings.out, f"worldmodel evaluate: {cell.name}", [row],
-                      {cell.name: outcomes}, [row])
-    if log:
+                      {cell.name: outcomes}, [row], note)
+    if log and not note:
         log.path.unlink(missing_ok=True)
     low, high = report["wilson_95"]
     print(
         f"{cell.name}: {report['successes']}/{len(outcomes)} = {report['success_rate']:.0%} "
         f"[{low:.0%}, {high:.0%}], median distance {100 * report['median_distance_m']:.1f} cm, "
         f"{report['median_plan_seconds']:.2f} s per action -> {path}  page: {page}"
+        + (f"\n{note}" if note else "")
     )
+    if note:
+        raise KeyboardInterrupt
     return report
 
 
@@ -176,11 +186,13 @@ def run_suite(settings: Settings) -> dict[str, Any]:
     chosen = [row for row in rows if fnmatchcase(row.name, pattern)]
     if not chosen:
         raise ValueError(f"only='{settings.only}' matches no row of suite={settings.suite}")
-    shown, outcomes = run_rows(
+    shown, outcomes, note = run_rows(
         out, rows, chosen, settings.first_seed, settings.planner_seed, settings.workers,
         settings.pool, settings.record,
     )
-    report = write_table(out, shown, outcomes, asdict(settings))
+    report = write_table(out, shown, outcomes, asdict(settings), note)
     if settings.suite == "search":
         write_search(out / "search.png", report["rows"])
+    if note:
+        raise KeyboardInterrupt
     return report

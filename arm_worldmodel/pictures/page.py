@@ -30,7 +30,8 @@ CSS = """
 body { margin: 0 auto; max-width: 1120px; padding: 24px 20px 60px; color: var(--ink);
   background: #fff; font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 36px 0 10px; }
-p, .muted { color: var(--muted); } code { font-size: 13px; overflow-wrap: anywhere; }
+p, .muted { color: var(--muted); } p.note { color: var(--bad); font-weight: 600; }
+code { font-size: 13px; overflow-wrap: anywhere; }
 table { border-collapse: separate; border-spacing: 2px; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; padding: 4px 10px; }
 td { padding: 4px 10px; white-space: nowrap; }
@@ -115,13 +116,13 @@ def read_failures(folder: Path, failed: Mapping[str, Collection[int]]) -> list[F
 def results_page(
     title: str, command: Sequence[str], rows: Sequence[Row],
     episodes: Mapping[str, Sequence[Row]], failures: Sequence[Failure],
-    near_m: Mapping[str, float], plotted: Sequence[Row],
+    near_m: Mapping[str, float], plotted: Sequence[Row], note: str = "",
 ) -> str:
     """HTML: table with intervals, where it fails, failures as films with curves, every episode.
 
     ``rows`` as in the report; ``episodes``: by name of row, seed, planner_seed, success,
     distance_m, steps, finished and plan_seconds of each; ``near_m``: see ``failures_figure``, which
-    draws the rows ``plotted``.
+    draws the rows ``plotted``; ``note``: said below the title.
     """
     count = sum(len(found) for found in episodes.values())
     lost = {
@@ -140,6 +141,7 @@ def results_page(
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         f"<title>{escape(title)}</title>", f"<style>{CSS}</style>", "</head>", "<body>",
         f"<h1>{escape(title)}</h1>",
+        *([f'<p class="note">{escape(note)}</p>'] if note else []),
         f"<p>{count - failed} of {count} episodes succeeded, judged by the simulator on the last "
         f"state. <br><code>{escape(' '.join(command))}</code></p>",
         "<h2>Success</h2>", _table(rows),
