@@ -56,6 +56,36 @@ def test_an_export_of_an_episode_that_changed_is_refused(tmp_path, store, kind, 
     assert list(export(store, tmp_path / "other")) == ["ep-0", "ep-1"]
 
 
+@pytest.mark.parametrize("kind", ["npz", "rosbag"])
+def test_an_export_names_its_episodes_that_left_the_store(tmp_path, store, capsys, kind):
+    out = tmp_path / "out"
+    words = ["export", f"format={kind}", f"data={store.url}", f"out={out}"]
+
+    def left():
+        capsys.readouterr()
+        assert main(words) == 0
+        report = json.loads((out / "export-report.json").read_text())
+        return report["not_in_store"], capsys.readouterr().out
+
+    assert left()[0] == []
+    files = {path: path.stat().st_mtime_ns for path in out.glob("ep-0*")}
+    shutil.rmtree(store.root / "ep-0")
+    for number in range(2, 6):
+        store.write(f"ep-{number}", make_episode(8, number))
+    names, said = left()
+    assert names == ["ep-0"]
+    assert f"{out} also holds ep-0, which {store.url} does not" in said
+    assert files == {path: path.stat().st_mtime_ns for path in out.glob("ep-0*")}  # it stays
+    for number in range(1, 5):
+        shutil.rmtree(store.root / f"ep-{number}")
+    names, said = left()
+    assert names == [f"ep-{number}" for number in range(5)]
+    assert "ep-0, ep-1, ep-2 and 2 more, which" in said
+    for path in files:  # what was deleted from the export is not told of
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert left()[0] == [f"ep-{number}" for number in range(1, 5)]
+
+
 def test_an_export_with_other_settings_is_refused(tmp_path, store):
     list(export_lerobot(store, tmp_path / "l", 5.0))
     with pytest.raises(DataError, match="video=none, not h264"):

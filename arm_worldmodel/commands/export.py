@@ -11,10 +11,13 @@ from typing import Any, Literal
 from arm_worldmodel.report import write_report
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.lerobot import Video, export_lerobot
+from robot_data.exporters.made import not_in_store
 from robot_data.exporters.npz import export_npz
 from robot_data.exporters.rosbag import export_rosbag
 from robot_data.schema import DataError
 from worldmodel.progress import Progress
+
+SHOWN = 3  # names of episodes in a message
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,16 @@ def run(settings: Settings) -> dict[str, Any]:
         Progress(writers[settings.format](), total=total, desc="export", unit="episode")
     )
     seconds = time.monotonic() - began
+    others = not_in_store(store, out)
     report = {
-        "episodes": names, "seconds": seconds, "settings": asdict(settings)
+        "episodes": names, "not_in_store": others, "seconds": seconds,
+        "settings": asdict(settings),
     }
     path = write_report(out, report, "export-report.json")
     print(f"{len(names)} of {total} episodes written as {settings.format} in {seconds:.0f} s: "
           f"{out}; report: {path}")
+    if others:
+        more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+        print(f"{out} also holds {', '.join(others[:SHOWN])}{more}, which {store.url} does not: "
+              "they left it, or are of another store; delete them, or choose another out=")
     return report

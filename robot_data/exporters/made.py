@@ -48,6 +48,15 @@ def require_current(then: Mapping[str, Any], now: Mapping[str, Any], path: Path)
         )
 
 
+def not_in_store(store: EpisodeStore, out: Path) -> list[str]:
+    """Episodes that the export in ``out`` holds, by its notes, and ``store`` does not: they left it
+    since, or are of another store."""
+    noted = {path.stem for path in (out / FOLDER).glob("[!.]*.json")} - set(store.names())
+    return sorted(
+        name for name in noted if (out / name).exists() or (out / f"{name}.npz").exists()
+    )
+
+
 class Made:
     """The notes in ``out``, one file an episode.  Exports of earlier versions have none, and
     pass."""
