@@ -36,7 +36,7 @@ from worldmodel.decoder import Decoder
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import GoalConditioned, InverseDynamics, SubgoalPredictor
 from worldmodel.losses import PostTraining
-from worldmodel.models import Models, parts_in
+from worldmodel.models import Models, parts_in, weights_hash
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
 from worldmodel.train import (
@@ -167,8 +167,13 @@ def train_picture_decoder(
     return validate_decoder(decoder, check, validation_batches)
 
 
-def _reader(losses: LossConfig, sources: Sequence[str]) -> Readout:
-    """A readout of the recovery loss: the first in ``sources``."""
+def teachers(recover_with: Sequence[str]) -> dict[str, str]:
+    """Hashes of the weights of the further readouts of the recovery loss, by source; raises
+    ``DataError`` for a source without a readout."""
+    return {s: weights_hash(_with_readout([s]), ["readout"]) for s in recover_with}
+
+
+def _with_readout(sources: Sequence[str]) -> str:
     source = next((s for s in sources if "readout" in parts_in(s)), None)
     if source is None:
         raise DataError(
@@ -176,6 +181,12 @@ def _reader(losses: LossConfig, sources: Sequence[str]) -> Readout:
             f"{' or '.join(sources)}; train parts=[readout,predictor], or set "
             "losses.recovery_weight=0"
         )
+    return source
+
+
+def _reader(losses: LossConfig, sources: Sequence[str]) -> Readout:
+    """A readout of the recovery loss: the first in ``sources``."""
+    source = _with_readout(sources)
     readout = Models.load(source, ["readout"], "cpu").readout
     if losses.object_weight and not readout.config.object:
         raise DataError(

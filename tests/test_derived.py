@@ -1,10 +1,12 @@
 """What is made of episodes knows of which, and is refused by name of what differs."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from arm_worldmodel.cli import main
 from arm_worldmodel.training_inputs import contents, require_same_inputs
@@ -16,6 +18,7 @@ from robot_data.exporters.rosbag import export_rosbag
 from robot_data.importers.lerobot import SIDECAR
 from robot_data.schema import DataError
 from tests.conftest import make_episode
+from worldmodel.models import Models
 
 EXPORTS = {"npz": export_npz, "rosbag": export_rosbag, "lerobot": export_lerobot}
 
@@ -146,6 +149,31 @@ def test_training_goes_on_with_the_same_data_and_settings_only(tmp_path, store, 
     replace_episode(store, "ep-1", lambda e: np.copyto(e.images, 0))
     assert main(here) == 2
     assert "a run with other data of ep-1:" in capsys.readouterr().err
+
+
+def test_a_predictor_goes_on_with_the_same_teachers_only(tmp_path, store, capsys):
+    """The readouts that its imagined frames must satisfy, by their weights."""
+    small = ["device=cpu", "predictor.depth=1", "predictor.predictor_dim=48",
+             "predictor.num_heads=4", "train.batch_size=2", "window=3", "losses.rollout_steps=2"]
+    for teacher in ("one", "other"):
+        Models.load("shipped", ["readout"], "cpu").save(tmp_path / teacher)
+    words = ["train", f"data={store.url}", f"out={tmp_path / 'out'}", "parts=[predictor]",
+             *small]
+    same = f"recover_with=[{tmp_path / 'one'}]"
+    assert main([*words, same, "train.steps=1"]) == 0
+    assert main([*words, same, "train.steps=2"]) == 0
+    for others in (f"[{tmp_path / 'other'}]", f"[{tmp_path / 'one'},{tmp_path / 'other'}]", "[]"):
+        capsys.readouterr()
+        assert main([*words, "train.steps=3", f"recover_with={others}"]) == 2
+        line = capsys.readouterr().err.strip().splitlines()[-1]
+        assert "train_state.pt is of a run with recover_with=[" in line
+    retrained = Models.load("shipped", ["readout"], "cpu")
+    torch.nn.init.zeros_(next(retrained.readout.parameters()))
+    retrained.save(tmp_path / "one")  # another readout in its place
+    capsys.readouterr()
+    assert main([*words, same, "train.steps=3"]) == 2
+    assert re.search(rf"a run with teachers\.{tmp_path}/one=\w+, not \w+: give the same",
+                     capsys.readouterr().err)
 
 
 def test_episodes_that_came_and_went_are_named(tmp_path, store):

@@ -135,6 +135,7 @@ def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.report import write_report
     from arm_worldmodel.training import (
         last_losses,
+        teachers,
         told,
         train_goal_network,
         train_picture_decoder,
@@ -164,8 +165,8 @@ def run(settings: Settings) -> dict[str, Any]:
     report: dict[str, Any] = {"encoder_hash": models.encoder_hash, "settings": given}
     episodes = contents(EpisodeStore(settings.data))
 
-    def require_same(title: str, train: TrainConfig, *names: str) -> None:
-        decisive = {name: given[name] for name in ("start_from", *names)}
+    def require_same(title: str, train: TrainConfig, *names: str, **more: Any) -> None:
+        decisive = {**{name: given[name] for name in ("start_from", *names)}, **more}
         require_same_inputs(settings.out, title, episodes, {
             "encoder": models.encoder_hash, "batch_size": train.batch_size, "seed": train.seed,
             **decisive,
@@ -186,7 +187,8 @@ def run(settings: Settings) -> dict[str, Any]:
             report["readout"] = figures
     if "predictor" in settings.parts:
         require_same("train", settings.train, "predictor", "variants", "window", "strides",
-                     "losses", "recover_with", "frozen_blocks")
+                     "losses", "recover_with", "frozen_blocks",
+                     teachers=teachers(settings.recover_with))
         figures = train_predictor(
             caches, held_out, encoder, settings.predictor, settings.train, settings.out,
             device=settings.device,
