@@ -100,7 +100,7 @@ def _own_words(folder: Path | None) -> list[str]:
 def data_card(
     report: dict[str, Any], findings: Sequence[Finding], repository: str, licence: str
 ) -> str:
-    """Markdown with the hub's metadata; ``report`` is that of ``robot_data.checks.Summary``."""
+    """Markdown with the hub's metadata; ``report`` is that of ``robot_data.summary.Summary``."""
     about = DatasetCardData(
         license=licence or None, task_categories=["robotics"],
         tags=["robotics", "arm-worldmodel"],

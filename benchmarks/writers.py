@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_data.checks import Summary, inspect, repair
+from robot_data.checks import inspect, repair
 from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.lerobot import export_lerobot
@@ -45,6 +45,7 @@ from robot_data.importers.rosbag import RosbagImporter
 from robot_data.importers.run import import_episodes
 from robot_data.latents import LatentCache
 from robot_data.schema import Episode
+from robot_data.summary import Summary
 from sims.arm import ArmConfig
 from sims.collect import Recording, episode_name, record
 from sims.experts import CollectConfig

@@ -1,25 +1,24 @@
-"""What a store holds, what is wrong with it, and what can be mended without losing anything."""
+"""What is wrong with a store, and what can be mended without losing anything."""
 
 from __future__ import annotations
 
 import os
 import uuid
 import zlib
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robot_data.episodes import EpisodeStore, is_episode
 from robot_data.files import writing
-from robot_data.layout import DamagedEpisode
+from robot_data.layout import DamagedEpisode, Outline
 from robot_data.polarity import Consistency
-from robot_data.pose import angle_between, diff
-from robot_data.schema import STATE_FIELDS, DataError, Episode
+from robot_data.pose import angle_between
+from robot_data.schema import DataError, Episode
+from robot_data.summary import Summary
 
 REACH_M = 2.0  # no table-top arm's hand is further from its base
 NEAR_M = 0.02  # nor does one stay as near
@@ -35,73 +34,6 @@ class Finding:
     name: str
     level: Literal["error", "warning"]
     text: str
-
-
-@dataclass
-class Summary:
-    """Running totals over episodes; ``report`` gives plain numbers."""
-
-    episodes: int = 0
-    frames: int = 0
-    seconds: float = 0.0
-    shapes: Counter[str] = field(default_factory=Counter)
-    cameras: Counter[str] = field(default_factory=Counter)
-    sources: Counter[str] = field(default_factory=Counter)
-    licences: Counter[str] = field(default_factory=Counter)
-    rates_hz: list[float] = field(default_factory=list)
-    states: list[NDArray[np.float64]] = field(default_factory=list)
-    actions: list[NDArray[np.float64]] = field(default_factory=list)
-
-    def add(self, episode: Episode) -> None:
-        """Count one episode in."""
-        self.episodes += 1
-        self.frames += len(episode)
-        height, width = episode.images.shape[1:3]
-        self.shapes[f"{height}x{width}"] += 1
-        self.cameras.update([str(episode.meta.get("camera", "exo")), *episode.cameras])
-        imported = episode.meta.get("import", {}).get("format")
-        self.sources[str(imported or episode.meta.get("source", "unknown"))] += 1
-        self.licences[str(episode.meta.get("licence") or "not stated")] += 1
-        rate = rate_hz(episode)
-        if rate:
-            self.rates_hz.append(rate)
-            self.seconds += len(episode) / rate
-        self.states.append(episode.states)
-        self.actions.append(diff(episode.states[:-1], episode.states[1:]))
-
-    def report(self) -> dict[str, Any]:
-        """Counts, and per field the least, mean, deviation and greatest of states and moves."""
-        return {
-            "episodes": self.episodes, "frames": self.frames, "hours": self.seconds / 3600,
-            "rate_hz": _range(self.rates_hz), "image_sizes": dict(self.shapes),
-            "cameras": dict(self.cameras), "sources": dict(self.sources),
-            "licences": dict(self.licences),
-            "state": _statistics(self.states), "move": _statistics(self.actions),
-        }
-
-
-def rate_hz(episode: Episode) -> float | None:
-    """Frames per second by the timestamps' median gap, or as the recorder says; None if
-    neither does."""
-    if episode.timestamps_ns is not None:
-        return 1e9 / float(np.median(np.diff(episode.timestamps_ns)))
-    rate = episode.meta.get("control_hz")
-    return float(rate) if rate else None
-
-
-def _range(values: list[float]) -> list[float]:
-    return [min(values), max(values)] if values else []
-
-
-def _statistics(parts: list[NDArray[np.float64]]) -> dict[str, dict[str, float]]:
-    if not parts:
-        return {}
-    rows = np.concatenate(parts)
-    columns = {"min": rows.min(0), "mean": rows.mean(0), "std": rows.std(0), "max": rows.max(0)}
-    return {
-        name: {key: float(value[i]) for key, value in columns.items()}
-        for i, name in enumerate(STATE_FIELDS)
-    }
 
 
 def inspect(store: EpisodeStore, summary: Summary) -> Iterator[tuple[str, list[Finding]]]:
@@ -120,7 +52,7 @@ def inspect(store: EpisodeStore, summary: Summary) -> Iterator[tuple[str, list[F
         if digest in seen:
             findings.append(Finding(name, "error", f"duplicate of {seen[digest]}"))
         seen.setdefault(digest, name)
-        summary.add(episode)
+        summary.add(Outline.of(episode))
         together.add(episode)
         yield name, findings
     for name, texts in together.findings():

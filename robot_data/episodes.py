@@ -21,7 +21,14 @@ import zarr
 from zarr.storage import FsspecStore, LocalStore
 
 from robot_data.files import remove_leftovers, require_writable, staging, sync, writing
-from robot_data.layout import Codec, DamagedEpisode, read_group, write_group
+from robot_data.layout import (
+    Codec,
+    DamagedEpisode,
+    Outline,
+    read_group,
+    read_outline,
+    write_group,
+)
 from robot_data.schema import DataError, Episode
 
 OUR_ARRAY = "commanded_closedness/zarr.json"  # in every episode, and in no other zarr group
@@ -160,6 +167,11 @@ class EpisodeStore:
     def read(self, name: str) -> Episode:
         """Read and verify one episode; :class:`DamagedEpisode` names what is wrong."""
         return read_group(self.group(name), f"{self.url}/{name}")
+
+    def outline(self, name: str) -> Outline:
+        """Read and verify an episode without its pictures and further arrays; raises
+        ``DamagedEpisode``."""
+        return read_outline(self.group(name), f"{self.url}/{name}")
 
     def frames(self, name: str) -> int:
         """Frames of an episode, from its attributes alone."""

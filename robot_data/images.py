@@ -40,6 +40,12 @@ def decode_jpeg(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[
     ])
 
 
+def jpeg_size(data: NDArray[np.uint8]) -> tuple[int, int]:
+    """Height and width of a JPEG picture, bytes [B], which is not decoded."""
+    height, width, *_ = simplejpeg.decode_jpeg_header(data.data)
+    return int(height), int(width)
+
+
 def fit_square(image: NDArray[np.uint8], side: int | None) -> NDArray[np.uint8]:
     """Scale the shorter edge to ``side``, crop the centre: uint8 [h, w, 3] -> [side, side, 3].
 

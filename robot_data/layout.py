@@ -8,13 +8,14 @@ codec, a CRC-32 of every array and the episode's meta; they are written last.
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from robot_data.images import decode_jpeg, encode_jpeg
+from robot_data.images import decode_jpeg, encode_jpeg, jpeg_size
 from robot_data.schema import SCHEMA_VERSION, DataError, Episode
 
 Codec = Literal["raw", "jpeg"]
@@ -80,21 +81,54 @@ def write_group(
     )
 
 
+@dataclass(frozen=True)
+class Outline:
+    """An episode without its pictures: states [T, 7], times [T] where it has them, height and width
+    of the model's view, names of the further cameras, and the meta."""
+
+    states: NDArray[np.float64]
+    timestamps_ns: NDArray[np.int64] | None
+    height: int
+    width: int
+    cameras: tuple[str, ...]
+    meta: dict[str, Any]
+
+    @classmethod
+    def of(cls, episode: Episode) -> Outline:
+        """That of a whole one."""
+        height, width = episode.images.shape[1:3]
+        return cls(episode.states, episode.timestamps_ns, height, width, tuple(episode.cameras),
+                   episode.meta)
+
+
+def read_outline(group: zarr.Group, where: str) -> Outline:
+    """The verified states and times of the episode at ``where``, and what it says of the rest;
+    :class:`DamagedEpisode` says what is wrong with these."""
+    version, sums = _described(group, where)
+    try:
+        arrays: dict[str, Any] = {
+            k: np.asarray(group[k][...])  # pyright: ignore
+            for k in ("states", "timestamps_ns") if k in sums
+        }
+        height, width = _size(group)
+        cameras = [key.removeprefix("cameras/") for key in sums if key.startswith("cameras/")]
+        meta: dict[str, Any] = dict(group.attrs["meta"])  # pyright: ignore
+    except Exception as error:  # zarr raises many types on torn data
+        raise DamagedEpisode(f"{where} is incomplete: {error}") from error
+    _require_sound(where, version, arrays, sums)
+    return Outline(
+        arrays["states"], arrays.get("timestamps_ns"), height, width, tuple(cameras), meta
+    )
+
+
 def read_group(group: zarr.Group, where: str) -> Episode:
     """The verified episode at ``where``; :class:`DamagedEpisode` says what is wrong with it."""
+    version, sums = _described(group, where)
     try:
-        version = group.attrs["schema_version"]
-        sums: dict[str, int] = dict(group.attrs["crc32"])  # pyright: ignore
         arrays: dict[str, Any] = {k: np.asarray(group[k][...]) for k in sums}  # pyright: ignore
     except Exception as error:  # zarr raises many types on torn data
         raise DamagedEpisode(f"{where} is incomplete: {error}") from error
-    if version not in READABLE_VERSIONS:
-        raise DamagedEpisode(
-            f"{where} has schema {version}; this version reads {READABLE_VERSIONS}"
-        )
-    for key, array in arrays.items():
-        if checksum(array) != sums[key]:
-            raise DamagedEpisode(f"{where}: array '{key}' does not match its checksum")
+    _require_sound(where, version, arrays, sums)
     try:
         if group.attrs.get("codec", "raw") == "jpeg":
             for key in [k for k in arrays if f"offsets/{k}" in arrays]:
@@ -114,6 +148,33 @@ def read_group(group: zarr.Group, where: str) -> Episode:
     except (KeyError, ValueError) as error:
         raise DamagedEpisode(f"{where} breaks the schema: {error}") from error
     return episode
+
+
+def _size(group: zarr.Group) -> tuple[int, int]:
+    images: Any = group["images"]
+    if group.attrs.get("codec", "raw") != "jpeg":
+        return images.shape[1:3]
+    offsets: Any = group["offsets/images"]
+    return jpeg_size(np.asarray(images[: int(offsets[1])]))
+
+
+def _described(group: zarr.Group, where: str) -> tuple[Any, dict[str, int]]:
+    try:
+        return group.attrs["schema_version"], dict(group.attrs["crc32"])  # pyright: ignore
+    except Exception as error:  # zarr raises many types on torn data
+        raise DamagedEpisode(f"{where} is incomplete: {error}") from error
+
+
+def _require_sound(
+    where: str, version: Any, arrays: dict[str, Any], sums: dict[str, int]
+) -> None:
+    if version not in READABLE_VERSIONS:
+        raise DamagedEpisode(
+            f"{where} has schema {version}; this version reads {READABLE_VERSIONS}"
+        )
+    for key, array in arrays.items():
+        if checksum(array) != sums[key]:
+            raise DamagedEpisode(f"{where}: array '{key}' does not match its checksum")
 
 
 def _under(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -6,9 +7,12 @@ from PIL import Image
 from rerun.chunk import RrdReader
 
 from arm_worldmodel.cli import main
-from robot_data.checks import Summary, inspect, is_validation, split
+from robot_data.checks import inspect, is_validation, split
 from robot_data.episodes import EpisodeStore
-from robot_data.schema import DataError
+from robot_data.layout import Outline
+from robot_data.pose import diff
+from robot_data.schema import STATE_FIELDS, DataError
+from robot_data.summary import Summary
 from tests.conftest import make_episode
 
 
@@ -107,6 +111,44 @@ def test_info_tells_rates_sources_and_ranges(tmp_path, capsys):
     assert "CC BY 4.0 (2)" in shown
     assert "droid (2)" in shown
     assert "closedness" in shown
+
+
+@pytest.mark.parametrize("codec", ["raw", "jpeg"])
+def test_info_tells_without_reading_pictures_what_all_of_the_episodes_say(tmp_path, codec):
+    store, whole, light = EpisodeStore(tmp_path, codec), Summary(), Summary()
+    for seed in range(3):
+        store.write(f"e{seed}", make_episode(6 + 3 * seed, seed))
+    episodes = [episode for _, episode in store.episodes()]
+    for episode in episodes:
+        whole.add(Outline.of(episode))
+    for path in list(tmp_path.rglob("c/*")):  # of pictures all but the first chunk, with its header
+        if "images" in str(path) and "offsets" not in str(path) and path.name != "0":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for name in store.names():
+        light.add(store.outline(name))
+    assert light.report() == whole.report()
+    states = np.concatenate([e.states for e in episodes])
+    moves = np.concatenate([diff(e.states[:-1], e.states[1:]) for e in episodes])
+    for kind, rows in (("state", states), ("move", moves)):
+        told = whole.report()[kind]
+        for key, value in (("min", rows.min(0)), ("mean", rows.mean(0)), ("std", rows.std(0)),
+                           ("max", rows.max(0))):
+            np.testing.assert_allclose([told[n][key] for n in STATE_FIELDS], value, atol=1e-12)
+
+
+@pytest.mark.parametrize("hurt", ["zarr.json", "states/c/0/0"])
+def test_info_counts_no_damaged_episode_and_says_so(tmp_path, capsys, hurt):
+    store = EpisodeStore(tmp_path / "store")
+    for seed in range(2):
+        store.write(f"e{seed}", sound_episode(seed))
+    path = store.root / "e1" / hurt
+    path.write_bytes(path.read_bytes()[:-8] + b"\0" * 8)
+    assert main(["data", "info", f"data={store.url}", f"out={tmp_path / 'told'}"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("1 episodes, 12 frames")
+    assert "1 episodes are damaged and not counted, the first of them e1; `worldmodel data" in shown
+    report = json.loads((tmp_path / "told" / "report.json").read_text())
+    assert [f["name"] for f in report["findings"]] == ["e1"]
 
 
 def test_show_draws_episodes_spread_over_the_store_with_every_camera(tmp_path):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from arm_worldmodel.commands.data import check
-from robot_data.checks import Summary, inspect
+from robot_data.checks import inspect
 from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
 from robot_data.polarity import hand_seen, lifts, seen_late, seen_rising, stalls
 from robot_data.schema import Episode
+from robot_data.summary import Summary
 
 SIDE = 64
 

@@ -8,9 +8,10 @@ from PIL import Image
 
 from arm_worldmodel.commands.data import camera as command
 from arm_worldmodel.dataset import Dataset
-from robot_data.checks import Summary, inspect
+from robot_data.checks import inspect
 from robot_data.episodes import EpisodeStore
 from robot_data.schema import DataError
+from robot_data.summary import Summary
 from robot_data.viewpoint import through_camera
 from robot_data.windows import WindowSampler
 from tests.conftest import make_episode, smooth_images

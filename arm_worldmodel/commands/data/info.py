@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from arm_worldmodel.inspection import inspect_store, report_if_asked
+from arm_worldmodel.inspection import report_if_asked, summarise_store
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Episodes, hours, rates, image sizes, sources, licences and ranges of a store."""
+    """Episodes, hours, rates, image sizes, sources, licences and ranges of a store.  Pictures are
+    not read; `worldmodel data check` looks at them too."""
 
     data: str  # store of episodes
     out: str = ""  # folder of a report.json; '': none
@@ -18,9 +19,12 @@ class Settings:
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns the summary of the store."""
-    _, summary, findings = inspect_store(settings.data)
-    report = {**summary.report(), "findings": [asdict(f) for f in findings]}
+    summary, damaged = summarise_store(settings.data)
+    report = {**summary.report(), "findings": [asdict(f) for f in damaged]}
     print(_table(report))
+    if damaged:
+        print(f"{len(damaged)} episodes are damaged and not counted, the first of them "
+              f"{damaged[0].name}; `worldmodel data check data={settings.data}` tells")
     return report_if_asked(settings.out, report)
 
 
