@@ -418,3 +418,15 @@ def test_a_lost_chunk_of_a_replay_buffer_is_named(tmp_path, array, skipped, zipp
     assert f"data/{array}/{lost.name}" in told
     assert hurt.status == ("skipped" if skipped else "imported")
     assert (whole.status, whole.notes) == ("imported", ())
+
+
+def test_every_lost_chunk_of_pictures_and_poses_is_named(tmp_path):
+    root = recordings.write_umi(tmp_path / "replay.zarr")
+    lost = [root / "data/camera0_rgb/1.0.0.0", root / "data/robot0_eef_pos/1.0"]
+    for path in lost:
+        path.unlink()
+    (hurt, whole), _ = bring_in(
+        UmiImporter(root, UMI_HAND), EpisodeStore(tmp_path / "s"), sound=False
+    )
+    assert (hurt.status, whole.status) == ("skipped", "imported")
+    assert all(str(path.relative_to(root)) in hurt.reason for path in lost)

@@ -87,6 +87,7 @@ class UmiImporter:
         arrays: dict[str, NDArray[Any]] = {}
         pictures: dict[str, Any] = {}
         notes: list[str] = []
+        spoiled: list[str] = []  # chunks of pictures and poses that are lost
         held: set[str] = set()
         if self.root.is_file():
             with zipfile.ZipFile(self.root) as file:
@@ -103,12 +104,16 @@ class UmiImporter:
             lost = [path for path in found if path not in held and not (self.root / path).is_file()]
             if lost:
                 notes.append(f"no chunk {', '.join(lost)}: read as zeros")
-                if picture or name in places:
-                    raise DataError(f"{notes[-1]}, which no picture or pose is; copy it anew")
+                spoiled += lost if picture or name in places else []
             if picture:
                 pictures[name] = array
             else:
                 arrays[name] = np.asarray(array[start:stop]).reshape(stop - start, -1)
+        if spoiled:
+            raise DataError(
+                f"no chunk {', '.join(spoiled)}: read as zeros, which no picture or pose is; copy "
+                "it anew"
+            )
         cameras = camera_names({name: [name.removesuffix("_rgb"), name] for name in pictures})
         views = {cameras[name]: _view(array, start, stop) for name, array in pictures.items()}
         return SourceEpisode(
