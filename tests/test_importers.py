@@ -294,6 +294,26 @@ def test_umi_buffers_come_in(tmp_path):
         np.testing.assert_array_equal(episode.images, smooth_images(12, 64, index))
 
 
+def test_a_source_without_timestamps_is_resampled_by_the_rate_that_is_named(tmp_path):
+    root = recordings.write_umi(tmp_path / "replay.zarr", episodes=1, frames=25)
+    outcomes, (episode,) = bring_in(
+        UmiImporter(root, UMI_HAND), EpisodeStore(tmp_path / "s"),
+        FitConfig(image_size=None, hz=5.0, source_hz=60.0),
+    )
+    assert episode.timestamps_ns.tolist() == [0, 200_000_000, 400_000_000]
+    wanted = recordings.hand_path(25)[::12]
+    np.testing.assert_allclose(episode.states[:, :3], wanted[:, :3], atol=1e-6)
+    assert any("fit.source_hz says" in note for note in outcomes[0].notes)
+    droid = DroidImporter(recordings.write_droid(tmp_path / "droid"), OURS)
+    for importer, fit, reason in (
+        (UmiImporter(root, UMI_HAND), FitConfig(hz=5.0), "give its rate, fit.source_hz="),
+        (UmiImporter(root, UMI_HAND), FitConfig(hz=5.0, source_hz=0.0), "a positive rate"),
+        (droid, FitConfig("ext1", source_hz=15.0), "has timestamps; leave fit.source_hz out"),
+    ):
+        outcomes, _ = bring_in(importer, EpisodeStore(tmp_path / "none"), fit, sound=False)
+        assert reason in outcomes[0].reason
+
+
 # -- what all share --------------------------------------------------------------------------
 
 

@@ -74,6 +74,8 @@ class Settings:
             found["kinematics"] = why + "holds poses"
         if self.format not in ("rosbag", "droid"):
             found["fit.max_offset_s"] = why + "matches camera frames by number"
+        if self.format in ("lerobot", "rosbag"):
+            found["fit.source_hz"] = why + "has timestamps"
         return found
 
 

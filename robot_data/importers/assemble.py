@@ -28,6 +28,7 @@ class FitConfig:
     # model; null: left as they are
     image_size: int | None = 128
     hz: float | None = None  # rate to resample to [Hz]; null: the source's
+    source_hz: float | None = None  # rate of a source without timestamps [Hz]; null: not known
     max_offset_s: float = 0.1  # a camera frame further from its state is not used [s]
 
 
@@ -36,12 +37,17 @@ def assemble(source: SourceEpisode, config: FitConfig) -> Episode:
     main = _main_view(source, config.camera)
     rows = np.arange(len(source.states))
     times = source.times_ns
+    if config.source_hz is not None:
+        times = _ticks(source, config.source_hz)
     if times is not None:
         rows = _increasing(times, source.notes)
     rows, picks = _align(source, rows, main, config)
     if config.hz is not None:
         if times is None:
-            raise DataError("the source has no timestamps, so hz= cannot resample it; leave hz out")
+            raise DataError(
+                "the source has no timestamps, so hz= cannot resample it; give its rate, "
+                "fit.source_hz=, or leave hz out"
+            )
         keep = resample(times[rows], config.hz)
         if len(keep) < len(rows):
             source.notes.append(f"resampled {len(rows)} frames to {len(keep)} at {config.hz:g} Hz")
@@ -82,6 +88,16 @@ def _main_view(source: SourceEpisode, wanted: str) -> str:
             f"several cameras; name the model's view: fit.camera=... ({', '.join(colour)})"
         )
     return colour[0]
+
+
+def _ticks(source: SourceEpisode, hz: float) -> NDArray[np.int64]:
+    """Times of the states of a source that has none, from 0 on: [T], ns."""
+    if source.times_ns is not None:
+        raise DataError("the source has timestamps; leave fit.source_hz out")
+    if hz <= 0:
+        raise DataError(f"fit.source_hz={hz:g}; expected a positive rate")
+    source.notes.append(f"no timestamps; one state every 1/{hz:g} s, as fit.source_hz says")
+    return np.round(np.arange(len(source.states)) * 1e9 / hz).astype(np.int64)
 
 
 def _increasing(times: NDArray[np.int64], notes: list[str]) -> NDArray[np.int64]:
