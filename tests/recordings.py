@@ -58,14 +58,17 @@ def write_mp4(path: Path, images: np.ndarray, fps: float = 60.0, codec: str = "l
         container.mux(stream.encode())
 
 
-def write_droid(root: Path, frames: int = 24, short: int = 0, stamps: bool = True) -> Path:
+def write_droid(
+    root: Path, frames: int = 24, short: int = 0, stamps: bool = True, lab: str = "ILIAD",
+    kind: str = "success", seed: int = 0,
+) -> Path:
     """One raw DROID episode at 15 Hz with two cameras; every 8th step is marked as skipped."""
-    folder = root / "ILIAD" / "success" / "2023-07-01" / "Sat_Jul__1_10:00:00_2023"
+    folder = root / lab / kind / "2023-07-01" / f"Sat_Jul__1_10:00:0{seed}_2023"
     folder.mkdir(parents=True)
-    states = hand_path(frames)
+    states = hand_path(frames, seed)
     times = START_MS + (np.arange(frames) * 1000 / 15).astype(np.int64)
     with h5py.File(folder / "trajectory.h5", "w") as file:
-        file.attrs["uuid"] = "ILIAD+1+2023"
+        file.attrs["uuid"] = f"{lab}+1+2023"
         file["observation/robot_state/cartesian_position"] = states[:, :6]
         file["observation/robot_state/gripper_position"] = states[:, 6]
         file["observation/robot_state/joint_positions"] = np.zeros((frames, 7))
@@ -76,11 +79,12 @@ def write_droid(root: Path, frames: int = 24, short: int = 0, stamps: bool = Tru
         for serial in ("111", "222"):
             file[f"observation/timestamp/cameras/{serial}_frame_received"] = times + 20
         file["observation/camera_type/note"] = "text is kept as text"
-    (folder / "metadata_ILIAD+1.json").write_text(
-        json.dumps({"wrist_cam_serial": "111", "ext1_cam_serial": "222",
+    (folder / f"metadata_{lab}+1.json").write_text(
+        json.dumps({"wrist_cam_serial": "111", "ext1_cam_serial": "222", "lab": lab,
+                    "uuid": f"{lab}+{seed}", "success": kind == "success",
                     "current_task": "put the cup away"})
     )
-    images = smooth_images(frames, 64)
+    images = smooth_images(frames, 64, seed)
     for serial in ("111", "222"):
         path = folder / "recordings" / "MP4" / f"{serial}.mp4"
         write_mp4(path, images[: frames - short])

@@ -1,23 +1,17 @@
 """docs/own-arm.md runs as it is written, on a small set of another arm that a simulator made."""
 
 import json
-import re
-import shlex
-import zlib
-from pathlib import Path
 
 import mujoco
 import numpy as np
 import pytest
 
-from arm_worldmodel.cli import main
 from robot_data.episodes import EpisodeStore
 from tests import recordings
+from tests.pages import DOCS, run_page
 
 pytestmark = pytest.mark.slow
 
-PAGE = Path(__file__).parents[1] / "docs" / "own-arm.md"
-QUICK = {"readout_train.steps": 2, "train.steps": 2}  # in place of the page's
 FRAMES, RATE = 72, 30.0
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll")
 ARM = """<mujoco><compiler angle="degree"/><visual><global offwidth="640" offheight="480"/></visual>
@@ -69,24 +63,9 @@ def hands(tmp_path, monkeypatch):
     return [path for _, _, path in made]
 
 
-def half(names):
-    """A share that leaves half of the episodes on either side of a split."""
-    places = sorted(zlib.crc32(f"0/{name}".encode()) / 2**32 for name in names)
-    return sum(places[1:3]) / 2
-
-
 def test_the_page_leads_from_a_data_set_to_a_number(hands, tmp_path):
-    (block,) = re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.S)
-    lines = block.replace("\\\n", " ").strip().splitlines()
-    assert len(lines) == 8
     store = EpisodeStore(tmp_path / "data" / "so5")
-    for line in lines:
-        quick = {**QUICK, "share": half(store.names())}
-        words = [
-            f"{key}={quick[key]}" if (key := word.partition("=")[0]) in quick else word
-            for word in shlex.split(line)[1:]
-        ]
-        assert main(words) == 0, line
+    assert len(run_page("own-arm.md", store)) == 8
     assert len(store) == 4
     for name, episode in store.episodes():
         assert list(episode.cameras) == ["side"]
@@ -96,5 +75,5 @@ def test_the_page_leads_from_a_data_set_to_a_number(hands, tmp_path):
         assert episode.states[:, 6].min() == pytest.approx(0, abs=0.02)  # 100 is open
     for folder in ("so5-before", "so5-after"):
         report = json.loads((tmp_path / "outputs" / folder / "report.json").read_text())
-        assert report["verdict"]["kind"] in PAGE.read_text()
+        assert report["verdict"]["kind"] in (DOCS / "own-arm.md").read_text()
         assert report["verdict"]["text"]
