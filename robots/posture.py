@@ -111,9 +111,9 @@ def _folded(middles: Array) -> str:
     gap = between - RADII[still, None] - RADII[near]
     if gap.min() >= SELF_M:
         return ""
-    link = LINKS[near][gap.min(0).argmin()]
+    what = _called(int(LINKS[near][gap.min(0).argmin()]))
     return (
-        f"{_called(link)} is {max(gap.min(), 0.0):.3f} m from the arm's own base or shoulder, less "
+        f"{what} is {max(gap.min(), 0.0):.3f} m from the arm's own base or shoulder, less "
         f"than {SELF_M}: guide the hand away from the base"
     )
 
@@ -132,7 +132,8 @@ def _touching(middles: Array, tip: Array, limits: Limits) -> str:
         gap = np.linalg.norm(places - nearest, axis=1) - radii
         inside = np.r_[LINKS[moves], FLANGE][gap <= SPARE_M]
         if inside.size:
-            return f"{_called(inside.max())} is in the keep-out box {box.low_m} to {box.high_m}"
+            what = _called(int(inside.max()))
+            return f"{what} is in the keep-out box {box.low_m} to {box.high_m}"
     return ""
 
 

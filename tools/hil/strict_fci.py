@@ -36,6 +36,8 @@ SEVEN_T_EE = [  # between the finger tips of the Franka hand; column-major
 ]
 HOST = "127.0.0.1"
 CONTROL_HZ = 5.0
+# nearer, a tilted hand folds joint 4 to its limit, and the arm is held
+WORKSPACE_LOW_M = (0.38, -0.30, 0.01)
 
 
 def serve(out: Path) -> Processes:
@@ -105,7 +107,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    limits = Limits()
+    limits = Limits(workspace_low_m=WORKSPACE_LOW_M)
     out = Path(tempfile.mkdtemp(prefix="strict-fci-"))
     processes = serve(out)
     result = {"seconds": 0.0, "steps": 0, "fault": "", "moved_m": 0.0}
