@@ -81,7 +81,7 @@ def test_no_action_leaves_the_distance_as_it_is(banks):
 
 
 def test_candidates_are_bounded_and_hold_the_scripted_action_and_none():
-    config, scripted = AgentConfig(), np.array([0.05, 0, -0.02, 0, 0, 0.1, 0])
+    config, scripted = AgentConfig(), np.array([0.05, 0, -0.02, 0, 0, 0.04, 0])
     found = candidates(scripted, config, np.random.default_rng(0))
     assert found.shape == (CANDIDATES, 1, 7)
     assert np.all(np.abs(found[:, 0].numpy()) <= np.array(config.cem.limit) + 1e-6)

@@ -53,7 +53,7 @@ def test_what_actions_do_not_change_is_left_where_it_was():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_it_needs_fewer_samples_than_the_mean_of_elites(seed):
-    best = torch.tensor([0.05, -0.04, 0.03, 0.05, -0.05, 0.1, 0.5])
+    best = torch.tensor([0.05, -0.04, 0.03, 0.03, -0.03, 0.02, 0.5])
     config = CEMConfig(samples=16, iterations=2, elites=4)
     towards = vectors_towards(best)
     solved = CEM(config, seed).plan(towards)
