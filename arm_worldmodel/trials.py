@@ -1,23 +1,58 @@
-"""Trials on the simulated FR3 behind the real protocol: reach, scripted and planned grasp."""
+"""Trials on the simulated FR3 behind the real protocol: reach, scripted and planned grasp, pick and
+place, judged by where hand and cube are."""
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 
-from robot_data.loop import Agent, run_episode
+from robot_data.events import HELD_GAP
+from robot_data.loop import Agent, Decision, Start, Step, run_episode
 from robots.franka_env import FrankaEnv
+from robots.limits import SafetyError
 from robots.ros.bridge import BEST_EFFORT
 from robots.ros.link import RosLink
 
-REACH_M, LIFT_M = 0.04, 0.04  # what counts: hand to goal, object above where it lay
+Array = NDArray[np.float64]
+
+REACH_M, LIFT_M, PLACE_M = 0.04, 0.04, 0.04  # hand to goal; object above table; object to place
 LOW_M, HIGH_M = np.array([0.40, -0.15, 0.08]), np.array([0.60, 0.15, 0.25])
 CUBE_LOW_M, CUBE_HIGH_M, CUBE_M = np.array([0.44, -0.10]), np.array([0.58, 0.10]), 0.04
+APART_M = 0.10  # least way of a hand that reaches, and of a cube that is placed
 ABOVE_M, GRASP_M, HOLD_M = 0.12, 0.022, 0.14  # heights of the hand over the table
+RISEN_M = np.array([0.45, 0.0, 0.25])
+REST_S = 0.3  # until the cube is judged
+TRIES = 4  # to bring a scene about
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What an agent is shown, and how it is judged afterwards: success and the measure [m]."""
+
+    goals: list[NDArray[np.uint8]]
+    names: list[str]
+    judge: Callable[[], tuple[bool, float]]
+
+
+@dataclass
+class Trial:
+    """How one trial went.  ``measured_m``: hand to goal, height of the lifted cube, or cube to its
+    place; NaN where a fault ended it.  ``steps``: sub-goal, cost, hand [7] and cube [3] of each."""
+
+    task: str
+    number: int
+    success: bool = False
+    measured_m: float = float("nan")
+    fault: str = ""
+    steps: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Tabletop:
@@ -45,68 +80,205 @@ class Tabletop:
         raise OSError(f"the cube is at {self.cube}, not at {x:.2f}, {y:.2f}")
 
 
-def hand(xyz: NDArray[np.float64], like: NDArray[np.float64], closed: float) -> Any:
+def hand(xyz: Array, like: Array, closed: float) -> Any:
     """A state [7] at ``xyz``, turned as ``like``."""
     return np.r_[xyz, like[3:6], closed]
 
 
-def reach(env: FrankaEnv, agent: Agent, rng: np.random.Generator, steps: int, seed: int) -> float:
-    """Distance [m] to the goal after a goal-image reach between two random places."""
-    home, _ = env.reset()
-    goal = rng.uniform(LOW_M, HIGH_M)
-    start = goal
-    while np.linalg.norm(start - goal) < 0.10:
-        start = rng.uniform(LOW_M, HIGH_M)
-    shown, _ = env.reset(options={"state": hand(goal, home["state"], 0.0)})
-    env.goals, env.goal_names = [shown["image"]], ["reached"]
-    env.reset(options={"state": hand(start, home["state"], 0.0)})
-    run_episode(env, agent, seed, steps, "subgoals")
-    last, _ = env.reset()
-    return float(np.linalg.norm(last["state"][:3] - shown["state"][:3]))
+class Trials:
+    """Trials of several tasks, one after the other; each is written to ``trials.jsonl`` in ``out``
+    as soon as it is over.  Scenes and the planner's samples are drawn from ``seed``, task and
+    number: the same for every agent."""
+
+    def __init__(
+        self, env: FrankaEnv, table: Tabletop, seed: int, max_steps: int, out: Path
+    ) -> None:
+        self.env, self.table, self.seed, self.max_steps = env, table, seed, max_steps
+        self.log = out / "trials.jsonl"
+        self._home: Array | None = None  # a state that shows how the hand is turned
+
+    def run(self, task: str, count: int, agent: Agent | None) -> list[Trial]:
+        """``count`` trials of a task of ``TASKS``; without an agent the script does it."""
+        done = []
+        for number in range(count):
+            trial = Trial(task, number)
+            drawn = np.random.SeedSequence([self.seed, list(TASKS).index(task), number])
+            try:
+                scene = self._scene(task, np.random.default_rng(drawn))
+                if agent is not None:
+                    self.env.goals, self.env.goal_names = scene.goals, scene.names
+                    watch = _Watch(trial, self.table)
+                    steps = self.max_steps * (1 if task == "reached" else 4)
+                    planner_seed = int(drawn.generate_state(1)[0])
+                    run_episode(
+                        self.env, agent, number, steps, "subgoals", [watch], planner_seed
+                    )
+                if not trial.fault:
+                    trial.success, trial.measured_m = scene.judge()
+            except SafetyError as error:
+                trial.fault = str(error)
+            if trial.fault:
+                self._recover()
+            done.append(trial)
+            with self.log.open("a") as log:
+                log.write(json.dumps(asdict(trial), default=_plain) + "\n")
+        return done
+
+    # -- scenes ------------------------------------------------------------------------------
+
+    def _scene(self, task: str, rng: np.random.Generator) -> Scene:
+        """The first one drawn that the script brings about."""
+        for _ in range(TRIES):
+            self._rise()
+            scene = TASKS[task](self, rng)
+            if scene is not None:
+                return scene
+        raise OSError(f"the script failed {TRIES} times; the cube is at {self.table.cube}")
+
+    def reach(self, rng: np.random.Generator) -> Scene:
+        """The hand somewhere else."""
+        goal = rng.uniform(LOW_M, HIGH_M)
+        start = _apart(rng, LOW_M, HIGH_M, goal)
+        shown = self._go(goal, 0.0)
+        self._go(start, 0.0)
+
+        def judge() -> tuple[bool, float]:
+            last, _ = self.env.reset()
+            away = float(np.linalg.norm(last["state"][:3] - shown["state"][:3]))
+            return away <= REACH_M, away
+
+        return Scene([shown["image"]], ["reached"], judge)
+
+    def scripted(self, rng: np.random.Generator) -> Scene:
+        """The cube, lifted by the script."""
+        return self._lift(rng.uniform(CUBE_LOW_M, CUBE_HIGH_M))
+
+    def grasp(self, rng: np.random.Generator) -> Scene | None:
+        """The same, and all back to where it was."""
+        at = rng.uniform(CUBE_LOW_M, CUBE_HIGH_M)
+        scene = self._lift(at)
+        if not scene.judge()[0]:
+            return None
+        self._rise()
+        self.table.put(*at)
+        return scene
+
+    def place(self, rng: np.random.Generator) -> Scene | None:
+        """The cube somewhere else: the paper's three images, taken while the script does it."""
+        goal = rng.uniform(CUBE_LOW_M, CUBE_HIGH_M)
+        start = _apart(rng, CUBE_LOW_M, CUBE_HIGH_M, goal)
+        seen = self._pick(start)[1:2]  # closed on it
+        seen += [self._go(np.r_[goal, HOLD_M], 1.0)]
+        for height, closed in ((GRASP_M, 1.0), (GRASP_M, 0.0), (HOLD_M, 0.0)):
+            last = self._go(np.r_[goal, height], closed)
+        time.sleep(REST_S)
+        there = self.table.cube.copy()
+        if np.linalg.norm(there[:2] - goal) > PLACE_M / 2:
+            return None
+        self._rise()
+        self.table.put(*start)
+
+        def judge() -> tuple[bool, float]:
+            time.sleep(REST_S)
+            _, info = self.env.reset()
+            away = float(np.linalg.norm(self.table.cube - there))
+            return away <= PLACE_M and info["commanded"][6] < HELD_GAP, away
+
+        names = ["grasped", "above goal", "placed"]
+        return Scene([o["image"] for o in [*seen, last]], names, judge)
+
+    def place_by_one(self, rng: np.random.Generator) -> Scene | None:
+        """The same, of which the last image alone is shown."""
+        scene = self.place(rng)
+        return scene and Scene(scene.goals[-1:], scene.names[-1:], scene.judge)
+
+    # -- the script --------------------------------------------------------------------------
+
+    def _go(self, xyz: Array, closed: float) -> dict[str, NDArray[Any]]:
+        if self._home is None:
+            self._home = self.env.reset()[0]["state"]
+        return self.env.reset(options={"state": hand(xyz, self._home, closed)})[0]
+
+    def _pick(self, at: Array) -> list[dict[str, NDArray[Any]]]:
+        """Above the cube, down, close, lift; the observations after each of the last three."""
+        self.table.put(*at)
+        return [
+            self._go(np.r_[at, height], closed)
+            for height, closed in ((ABOVE_M, 0.0), (GRASP_M, 0.0), (GRASP_M, 1.0), (HOLD_M, 1.0))
+        ][1:]
+
+    def _lift(self, at: Array) -> Scene:
+        images = [o["image"] for o in self._pick(at)]
+
+        def judge() -> tuple[bool, float]:
+            time.sleep(REST_S)
+            height = float(self.table.cube[2] - CUBE_M / 2)
+            return height >= LIFT_M, height
+
+        return Scene(images, ["at object", "closed", "lifted"], judge)
+
+    def _rise(self) -> None:
+        """Open the hand and go up and aside."""
+        now, _ = self.env.reset()
+        for xyz in (now["state"][:3], np.r_[now["state"][:2], RISEN_M[2]], RISEN_M):
+            self._go(xyz, 0.0)
+
+    def _recover(self) -> None:
+        """As an operator would: both steps, once the cause is gone."""
+        link = self.env.link
+        for _ in range(10):
+            time.sleep(1.0)
+            if link.call("recover")[0] and link.call("resume")[0]:
+                time.sleep(1.0)
+                return
+        raise OSError(f"the arm does not recover: {link.inbox.fault}")
 
 
-def scripted_grasp(env: FrankaEnv, table: Tabletop, x: float, y: float) -> list[dict[str, Any]]:
-    """Above, down, close, lift; the observations after each of the last three."""
-    home, _ = env.reset()
-    seen = []
-    for height, closed in ((ABOVE_M, 0.0), (GRASP_M, 0.0), (GRASP_M, 1.0), (HOLD_M, 1.0)):
-        state = hand(np.array([x, y, height]), home["state"], closed)
-        observation, _ = env.reset(options={"state": state})
-        seen.append(observation)
-    return seen[1:]
+Make = Callable[[Trials, np.random.Generator], Scene | None]
+TASKS: dict[str, Make] = {
+    "reached": Trials.reach, "scripted": Trials.scripted, "planned": Trials.grasp,
+    "placed": Trials.place, "placed_by_one_image": Trials.place_by_one,
+}
 
 
-def grasps(
-    env: FrankaEnv, agent: Agent, table: Tabletop, rng: np.random.Generator, count: int,
-    planned: bool, max_steps: int, seed: int,
-) -> list[float]:
-    """Heights [m] by which the cube was lifted, by the script or by the planner towards the
-    pictures of a scripted grasp."""
-    lifted = []
-    for trial in range(count):
-        x, y = rng.uniform(CUBE_LOW_M, CUBE_HIGH_M)
-        rise(env)
-        table.put(x, y)
-        seen = scripted_grasp(env, table, x, y)
-        if planned:
-            rise(env)
-            table.put(x, y)
-            env.goals = [o["image"] for o in seen]
-            env.goal_names = ["at object", "closed", "lifted"]
-            run_episode(env, agent, seed + trial, 3 * max_steps, "subgoals")
-        time.sleep(0.3)
-        lifted.append(float(table.cube[2] - CUBE_M / 2))
-    rise(env)
-    return lifted
+class _Watch:
+    """Keeps what was decided and what came of it."""
+
+    def __init__(self, trial: Trial, table: Tabletop) -> None:
+        self.trial, self.table = trial, table
+
+    def on_start(self, start: Start) -> None:
+        """Nothing yet."""
+
+    def on_step(self, step: Step) -> None:
+        """Keep one line."""
+        decision: Decision = step.decision
+        self.trial.steps.append({
+            "subgoal": decision.subgoal or decision.goal_index, "cost": decision.present_cost,
+            "action": decision.action, "outcome": step.info.get("outcome", ""),
+            "hand": step.following["state"], "cube": self.table.cube.copy(),
+            "seconds": decision.seconds,
+        })
+        self.trial.fault = str(step.info.get("fault", ""))
+
+    def on_end(self) -> None:
+        """Nothing: the trial is written by whoever runs it."""
 
 
-def rise(env: FrankaEnv) -> None:
-    """Open the hand and go up and aside."""
-    now, _ = env.reset()
-    for xyz, closed in (
-        (now["state"][:3], 0.0), (np.r_[now["state"][:2], 0.25], 0.0),
-        (np.array([0.45, 0.0, 0.25]), 0.0),
-    ):
-        env.reset(options={"state": hand(xyz, now["state"], closed)})
+def _apart(rng: np.random.Generator, low: Array, high: Array, other: Array) -> Array:
+    while True:
+        drawn = rng.uniform(low, high)
+        if np.linalg.norm(drawn - other) >= APART_M:
+            return drawn
 
 
+def _plain(value: Any) -> Any:
+    return np.round(np.asarray(value, float), 4).tolist()
+
+
+def told(trials: Sequence[Trial]) -> str:
+    """Successes of trials, and how many ended by a fault."""
+    faults = sum(bool(t.fault) for t in trials)
+    return f"{sum(t.success for t in trials)} of {len(trials)}" + (
+        f" ({faults} by a fault)" if faults else ""
+    )

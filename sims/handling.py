@@ -24,6 +24,9 @@ AROUND = 3  # open poses about the object, before it is gripped and after it is 
 AROUND_M, AROUND_HIGH_M = 0.008, 0.03  # sideways: the fingers leave 15 mm on either side
 AROUND_RAD = 0.08
 YAW_RAD = 0.3
+CLEAR_M, ASIDE_M = 0.10, 0.12  # above what stands there, or beside it: nothing is touched
+FREE_HIGH_M = 0.235
+LOW_SHARE = 0.4  # of the places aside of the object are at the table
 EMPTY = 0.9  # closedness of fingers that met nothing
 TOLERANCE_M = 0.012
 
@@ -34,12 +37,19 @@ class Handling:
     place: where the object stands at first, x, y [m] and the yaw [rad] at which to grip it;
     height_m: of the tool centre point when the fingers are round it; held: the hand holds it
     already.  ``placed`` counts how often it was put down.
+
+    down_rpy: of the hand that points down, fingers closing along y [rad].  free: random hand poses,
+    clear of the object, between putting it down and picking it up.  patience: how many times as
+    many control steps as usual a way may take; more than 1 for an arm that is still moving when
+    the next step begins.
     """
 
     def __init__(
-        self, place: tuple[float, float, float], height_m: float, seed: int, held: bool = False
+        self, place: tuple[float, float, float], height_m: float, seed: int, held: bool = False,
+        down_rpy: tuple[float, float, float] = DOWN_RPY, free: int = 0, patience: float = 1.0,
     ) -> None:
         self.rng = np.random.default_rng(seed)
+        self.down_rpy, self.free, self.patience = down_rpy, free, patience
         self.place, self.height_m = place, height_m
         self.placed = 0
         self._state = np.zeros(7)
@@ -52,7 +62,7 @@ class Handling:
         nothing, and nobody knows where the object is."""
         self._state = state
         if (
-            self._goal is None or self._used >= self._goal.max_steps
+            self._goal is None or self._used >= self.patience * self._goal.max_steps
             or waypoint_reached(self._goal, state, commanded, TOLERANCE_M)
         ):
             self._goal, self._used = next(self._waypoints, None), 0
@@ -83,6 +93,8 @@ class Handling:
             self.place = (*self._state[:2], self.place[2])  # where the hand really let go
             self.placed += 1
             yield from self._around()
+            if self.free:
+                yield from self._clear_of_it()
 
     def _around(self) -> Iterator[Waypoint]:
         x, y, yaw = self.place
@@ -92,6 +104,19 @@ class Handling:
             up = self.rng.uniform(0.0, AROUND_HIGH_M) * (self.rng.random() < 0.6)
             yield Waypoint("around", self._pose((x + dx, y + dy, yaw + turn), up, 0.0), 3)
 
+    def _clear_of_it(self) -> Iterator[Waypoint]:
+        """Poses anywhere, with the fingers open or closed, by ways above the object."""
+        rng, (x, y, _) = self.rng, self.place
+        yield self._over("clear", CLEAR_M, 0.0, 6)
+        for _ in range(self.free):
+            there, closed = self._draw(), float(rng.random() < 0.25)
+            up = rng.uniform(CLEAR_M, FREE_HIGH_M)
+            yield Waypoint("free", self._pose(there, up, closed), 10)
+            if np.hypot(there[0] - x, there[1] - y) > ASIDE_M and rng.random() < LOW_SHARE:
+                low = rng.uniform(0.0, CLEAR_M)
+                yield Waypoint("free", self._pose(there, low, closed), 6)
+                yield Waypoint("free", self._pose(there, up, closed), 6)
+
     def _over(self, name: str, above_m: float, closedness: float, max_steps: int) -> Waypoint:
         return Waypoint(name, self._pose(self.place, above_m, closedness), max_steps)
 
@@ -99,7 +124,7 @@ class Handling:
         self, place: tuple[float, float, float], above_m: float, closedness: float
     ) -> Array:
         x, y, yaw = place
-        upright = np.r_[x, y, self.height_m + above_m, DOWN_RPY, closedness]
+        upright = np.r_[x, y, self.height_m + above_m, self.down_rpy, closedness]
         return pose_math.compose(upright, np.array([0, 0, 0, 0, 0, yaw, 0]))
 
     def _draw(self) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ cube somewhere are ROS 2, as a camera driver and an operator's hands would be.
 """
 
 import argparse
+import os
 import threading
 import time
 import xml.etree.ElementTree as ET
@@ -13,7 +14,10 @@ import xml.etree.ElementTree as ET
 import mujoco
 import numpy as np
 import rclpy
-from franky_sim import SimulationServer
+from franky_sim import SimulationServer, franka_robot_server
+from franky_sim.franka_gripper_protocol import GripperCommandStatus
+from franky_sim.franka_gripper_server import FrankaGripperServer
+from franky_sim.franka_server import BaseCommand
 from franky_sim.mujoco_simulator import MujocoSimulator
 from geometry_msgs.msg import PoseStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -65,6 +69,7 @@ class Camera(threading.Thread):
 
     def run(self) -> None:
         """Render and publish what was copied, until the process ends."""
+        _give_way()
         self.model.vis.global_.fovy = FOVY_DEG
         self.model.vis.quality.shadowsize = self.model.vis.quality.offsamples = 0
         view = mujoco.MjvCamera()
@@ -89,13 +94,37 @@ class Camera(threading.Thread):
             self.wanted.clear()
 
 
+class Hand(FrankaGripperServer):
+    """franky-sim's hand; a motion that is stopped is answered, too, as a real hand does, or its
+    client waits for ever."""
+
+    def stop(self, command_id: int, tcp_socket) -> None:
+        """Stop the fingers."""
+        if self._pending_command_id is not None:
+            BaseCommand.send_response(
+                self._pending_tcp_socket, self._pending_command_type, self._pending_command_id,
+                GripperCommandStatus.kAborted, command_type_struct="H", status_type_struct="H",
+            )
+        super().stop(command_id, tcp_socket)
+
+
+def _give_way() -> None:
+    """Halve this thread's real-time priority, if it has one: on few cores the simulated world must
+    not hold up driver and bridge, nor a picture of 20 ms the physics at 1 kHz."""
+    if os.sched_getscheduler(0) == os.SCHED_FIFO:
+        lower = max(1, os.sched_getparam(0).sched_priority // 2)
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(lower))
+
+
 def main() -> None:
     """Serve the scene until the process ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--side", type=int, default=128)
     side = parser.parse_args().side
+    _give_way()
     rclpy.init()
     node = rclpy.create_node("franky_scene")
+    franka_robot_server.FrankaGripperServer = Hand
     with scene() as sim, SimulationServer(sim) as server:
         camera = Camera(node, sim.model, side)
         placed = []

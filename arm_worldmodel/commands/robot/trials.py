@@ -1,4 +1,4 @@
-"""Reach and grasp on the simulated FR3 of `robot hil`, judged."""
+"""Reach, grasp, pick and place on the simulated FR3 of `robot hil`, judged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from planners.config import PolicyConfig
+from planners.config import SERVO, PolicyConfig
 from robots.connect import open_ros
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.ros.topics import Topics
@@ -14,61 +14,77 @@ from robots.ros.topics import Topics
 
 @dataclass(frozen=True)
 class Settings(PolicyConfig):
-    """Goal-image reaches and grasps on the simulated FR3 of `worldmodel robot hil`, which is
-    started and stopped; through rclpy, the bridge and the Franka control interface."""
+    """Goal-image reaches, grasps, pick-and-place on the simulated FR3 of `worldmodel robot hil`,
+    which is started and stopped; through rclpy, the bridge and the Franka control interface.
 
-    out: str = "outputs/robot/trials"  # folder of the logs and the report
+    Each trial has a cube, goal images and planner samples of its own, drawn from seed.
+    """
+
+    out: str = "outputs/robot/trials"  # folder of the logs, of trials.jsonl and of the report
     reaches: int = 10  # goal-image reaches
     scripted: int = 3  # scripted grasps
-    planned: int = 3  # planned grasps
-    max_steps: int = 15  # most control steps of an episode
+    planned: int = 3  # planned grasps, towards three images: at the object, closed, lifted
+    places: int = 3  # pick-and-place towards three images: grasped, above its place, placed
+    single_places: int = 3  # pick-and-place towards the last of these images alone
+    max_steps: int = 15  # most control steps of a reach; the others have four times as many
     seed: int = 0  # draws starts, goals and the planner's samples
     env: FrankaEnvConfig = field(default_factory=lambda: FrankaEnvConfig(step_timeout_s=10.0))
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        found = super().idle()
+        found.pop("hierarchy", None)  # places have sub-goals
+        found["goal"] = "each kind of trial has its own"
+        return found
 
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns successes and distances of every trial."""
     open_ros("localhost")
-    import numpy as np
 
     from arm_worldmodel.hil import START_S, start_hil
     from arm_worldmodel.report import wilson_95, write_report
-    from arm_worldmodel.trials import LIFT_M, REACH_M, Tabletop, grasps, reach
+    from arm_worldmodel.trials import Tabletop, Trials, told
     from planners.load import image_size, make_agent, policy_of
     from robots.ros.link import RosLink
     from worldmodel.progress import Progress
 
-    agent = make_agent(policy_of(settings))
+    policy = replace(policy_of(settings), goal="subgoals")
+    own = "hierarchical_servo" if policy.policy in SERVO else "hierarchical"
+    kinds = {
+        "reached": (settings.reaches, policy),
+        "scripted": (settings.scripted, None),
+        "planned": (settings.planned, policy),
+        "placed": (settings.places, replace(policy, policy=own)),
+        "placed_by_one_image": (settings.single_places, replace(policy, goal="single")),
+    }
+    agents = {
+        name: make_agent(kind) for name, (count, kind) in kinds.items()
+        if count and kind is not None
+    }
     look = settings.env
     look = replace(look, image_size=look.image_size or image_size(settings))
     out = Path(settings.out)
     processes = start_hil(out)
     try:
         link = RosLink(Topics())
-        env, table = FrankaEnv(link, look), Tabletop(link)
+        env = FrankaEnv(link, look)
+        trials = Trials(env, Tabletop(link), settings.seed, settings.max_steps, out)
         link.inbox.wait("the arm", lambda: link.inbox.latest is not None, START_S)
-        rng = np.random.default_rng(settings.seed)
-        bar = Progress(range(settings.reaches), desc="reach", unit="episode")
-        reached = []
-        for i in bar:
-            reached.append(reach(env, agent, rng, settings.max_steps, settings.seed + i))
-            bar.set_postfix_str(f"{100 * reached[-1]:.1f} cm")
-        scripted = grasps(
-            env, agent, table, rng, settings.scripted, False, settings.max_steps, settings.seed
-        )
-        planned = grasps(
-            env, agent, table, rng, settings.planned, True, settings.max_steps, settings.seed
-        )
+        done = {}
+        bar = Progress(kinds.items(), desc="trials", unit="task")
+        for name, (count, _) in bar:
+            done[name] = trials.run(name, count, agents.get(name))
+            bar.set_postfix_str(f"{name} {told(done[name])}")
         env.close()
     finally:
         processes.stop()
-    report = {
-        "reach_m": reached, "reached": sum(d <= REACH_M for d in reached),
-        "scripted_lift_m": scripted, "scripted": sum(h >= LIFT_M for h in scripted),
-        "planned_lift_m": planned, "planned": sum(h >= LIFT_M for h in planned),
-        "reach_wilson_95": wilson_95(sum(d <= REACH_M for d in reached), max(1, len(reached))),
-    }
+    report: dict[str, Any] = {}
+    for name, of in done.items():
+        report[name] = sum(t.success for t in of)
+        report[f"{name}_m"] = [None if t.fault else t.measured_m for t in of]
+        report[f"{name}_faults"] = [t.fault for t in of if t.fault]
+        report[f"{name}_wilson_95"] = wilson_95(report[name], len(of))
     write_report(out, report)
-    print(f"reach {report['reached']} of {len(reached)}, scripted grasp {report['scripted']} of "
-          f"{len(scripted)}, planned grasp {report['planned']} of {len(planned)}: {out}")
+    print(", ".join(f"{name} {told(of)}" for name, of in done.items()) + f": {out}")
     return report
