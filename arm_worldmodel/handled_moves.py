@@ -24,7 +24,7 @@ PLACE = "object_at"  # of an episode's meta: x, y [m] and yaw [rad]
 Place = tuple[float, float, float]
 
 
-class LostObject(RuntimeError):
+class LostObject(OSError):
     """The hand closed on nothing; nobody knows where the object is."""
 
 

@@ -45,12 +45,12 @@ class Scene:
 @dataclass
 class Trial:
     """How one trial went.  ``measured_m``: hand to goal, height of the lifted cube, or cube to its
-    place; NaN where a fault ended it.  ``steps``: sub-goal, cost, hand [7] and cube [3] of each."""
+    place; None where a fault ended it.  ``steps``: what was decided and what came of it."""
 
     task: str
     number: int
     success: bool = False
-    measured_m: float = float("nan")
+    measured_m: float | None = None
     fault: str = ""
     steps: list[dict[str, Any]] = field(default_factory=list)
 
@@ -253,8 +253,10 @@ class _Watch:
     def on_step(self, step: Step) -> None:
         """Keep one line."""
         decision: Decision = step.decision
+        cost = decision.present_cost
         self.trial.steps.append({
-            "subgoal": decision.subgoal or decision.goal_index, "cost": decision.present_cost,
+            "goal": decision.goal_index, "subgoal": decision.subgoal,
+            "cost": cost if np.isfinite(cost) else None,
             "action": decision.action, "outcome": step.info.get("outcome", ""),
             "hand": step.following["state"], "cube": self.table.cube.copy(),
             "seconds": decision.seconds,

@@ -112,6 +112,7 @@ def test_goal_images_are_reached_and_a_cube_is_grasped_through_rclpy_and_fci(mac
         done = processes.run(
             [*processes.WORLDMODEL, "robot", "trials", f"out={tmp_path}",
              f"readout={ROOT / 'tests/data/fr3_sim'}", "reaches=3", "scripted=1", "planned=0",
+             "places=1", "single_places=0",
              "policy=servo"],  # the shipped predictor has never seen this arm
             machine.seconds(400), env={**os.environ, "ROS_DOMAIN_ID": str(number)},
         )
@@ -119,3 +120,8 @@ def test_goal_images_are_reached_and_a_cube_is_grasped_through_rclpy_and_fci(mac
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["reached"] >= 2, report
     assert report["scripted"] == 1, report
+    # Whether this readout places a cube is not asked; it is put back, tried and judged.
+    assert len(report["placed_m"]) == 1, report
+    *_, placed = map(json.loads, (tmp_path / "trials.jsonl").read_text().splitlines())
+    assert placed["task"] == "placed"
+    assert placed["steps"] or placed["fault"]

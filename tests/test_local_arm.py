@@ -14,7 +14,9 @@ import numpy as np
 import processes
 import pytest
 
+from arm_worldmodel.commands.robot import collect
 from arm_worldmodel.simulated_arm import SIM_HZ, SimulatedArm
+from robot_data.episodes import EpisodeStore
 from robots.fault_log import FaultLog
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits, SafetyError
@@ -242,3 +244,30 @@ def test_faults_are_told_even_if_the_disk_does_not_take_them(tmp_path):
     told = [*told[1:], *log.update(latch)]
     assert "could not be written" in told[0]
     assert list(log.update(latch)) == []
+
+
+@pytest.mark.parametrize("objects", [False, True])
+def test_moves_are_recorded(tmp_path, monkeypatch, machine, objects):
+    opened = partial(open_link, tmp_path)
+    monkeypatch.setattr(collect, "open_link", lambda *_: opened())
+    wait_s = machine.seconds(20)
+    settings = collect.Settings(
+        data=str(tmp_path / "data"), episodes=2, frames=7, execute=True, objects=objects,
+        place=(0.5, 0.1) if objects else None, env=FrankaEnvConfig(128, step_timeout_s=wait_s),
+    )
+    collect.run(settings)
+    store = EpisodeStore(settings.data)
+    assert len(store.names()) == 2
+    for name in store.names():
+        episode = store.read(name)
+        assert len(episode) == 7
+        assert np.abs(np.diff(episode.states[:, :3], axis=0)).max() > 0.005
+        assert ("object_at" in episode.meta) == objects
+
+
+def test_an_object_that_nobody_knows_the_place_of_is_not_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(collect, "open_link", lambda *_: open_link(tmp_path))
+    with pytest.raises(ValueError, match="does not say where the object is"):
+        collect.run(collect.Settings(
+            data=str(tmp_path / "data"), execute=True, objects=True, env=FrankaEnvConfig(128)
+        ))

@@ -82,7 +82,7 @@ def run(settings: Settings) -> dict[str, Any]:
     report: dict[str, Any] = {}
     for name, of in done.items():
         report[name] = sum(t.success for t in of)
-        report[f"{name}_m"] = [None if t.fault else t.measured_m for t in of]
+        report[f"{name}_m"] = [t.measured_m for t in of]
         report[f"{name}_faults"] = [t.fault for t in of if t.fault]
         report[f"{name}_wilson_95"] = wilson_95(report[name], len(of))
     write_report(out, report)

@@ -1,0 +1,89 @@
+"""Recordings that handle an object where nobody simulates the scene."""
+
+import gymnasium
+import numpy as np
+import pytest
+
+from arm_worldmodel.handled_moves import (
+    PLACE,
+    HandledMoves,
+    HandlingWriter,
+    LostObject,
+    holds,
+    last_place,
+)
+from robot_data.episodes import EpisodeStore
+from robot_data.events import object_places
+from robot_data.loop import run_episode
+from sims.mujoco_arm import MujocoArm
+from sims.tasks import grasp_height_m
+
+
+class RealTable(gymnasium.Wrapper):
+    """Nobody puts the scene back between two recordings."""
+
+    def reset(self, *, seed=None, options=None):
+        arm = self.unwrapped
+        return arm.observation(), {"commanded": arm.commanded, "success": False,
+                                   "distance_m": float("nan")}
+
+
+@pytest.fixture(scope="module")
+def table():
+    arm = MujocoArm(task="pick_and_place")
+    arm.observation = lambda: {"image": arm.render(), "state": arm.state}
+    yield RealTable(arm)
+    arm.close()
+
+
+def begin(table, place=None, seed=9_100_001):
+    arm = table.unwrapped
+    arm.reset(seed=seed, options={"goal": False})
+    place = place or (*arm.draw.object_xy_m, arm.draw.object_yaw_rad)
+    return HandledMoves(place, grasp_height_m(arm), 0, arm.state, arm.commanded, settles=True)
+
+
+def record(table, moves, store, name, frames):
+    writer = HandlingWriter(store, name, {}, moves)
+    run_episode(table, moves, 0, frames - 1, "none", [moves, writer])
+
+
+def test_one_recording_begins_where_the_last_one_left_the_object(table, tmp_path):
+    store, moves = EpisodeStore(tmp_path), begin(table)
+    assert last_place(store) is None
+    for name in "ab":
+        record(table, moves, store, name, 70)
+    arm = table.unwrapped
+    episode = store.read("b")
+    assert len(episode) == 70
+    assert last_place(store) == tuple(episode.meta[PLACE]) == moves.place
+    if not holds(arm.state, arm.commanded):
+        assert np.linalg.norm(arm.object_pose[:2] - moves.place[:2]) < 0.02
+        assert arm.object_pose[2] < 0.06
+    known = [object_places(e.states, e.commanded_closedness) for e in map(store.read, "ab")]
+    assert all(np.isfinite(places[:, 0]).mean() > 0.5 for places in known)
+
+
+def test_free_moves_leave_the_object_where_it_was_put(table, tmp_path):
+    moves, arm = begin(table, seed=9_100_002), table.unwrapped
+    placed = {}
+    for _ in range(150):
+        observation, info = table.reset()
+        moves._commanded = info["commanded"]
+        action = moves.act(observation).action
+        if moves._handle._goal.name in ("clear", "free"):
+            placed.setdefault(moves._handle.placed, []).append(arm.object_pose[:2].copy())
+        table.step(action)
+    assert len(placed) >= 2
+    assert all(len(seen) > 3 and np.ptp(seen, axis=0).max() < 0.005 for seen in placed.values())
+
+
+def test_a_lost_object_ends_the_recording_and_what_was_recorded_is_kept(table, tmp_path):
+    store = EpisodeStore(tmp_path)
+    arm = table.unwrapped
+    begin(table)
+    x, y = arm.draw.object_xy_m
+    moves = begin(table, (x, y - 0.2 * np.sign(y), 0.0))
+    with pytest.raises(LostObject, match=r"place=\[x,y\]"):
+        record(table, moves, store, "lost", 60)
+    assert 10 < len(store.read("lost")) < 60
