@@ -55,6 +55,11 @@ class WindowSampler:
                 f"no sound episode in {self._store.url} has {self.span} frames; record longer ones"
             )
 
+    @property
+    def names(self) -> list[str]:
+        """The episodes that windows are drawn from."""
+        return list(self._names)
+
     def with_length(self, length: int, stride: int = 1) -> WindowSampler:
         """A sampler of other windows from the same, already verified, episodes."""
         other = copy.copy(self)
@@ -66,14 +71,18 @@ class WindowSampler:
 
     def sample(self, rng: np.random.Generator) -> Window:
         """One window; the same generator state gives the same window."""
+        reader, _, start = self.place(rng)
+        states = reader.states[start : start + self.span : self.stride]
+        images = reader.images(start, start + self.span, self.stride)
+        return Window(images, states, diff(states[:-1], states[1:]))
+
+    def place(self, rng: np.random.Generator) -> tuple[FrameReader, str, int]:
+        """Where a window begins: its episode, opened and by name, and the first frame."""
         name = self._names[int(rng.integers(len(self._names)))]
         start = int(rng.integers(self._frames[name] - self.span + 1))
         if name not in self._open:
             self._open[name] = FrameReader(self._store.group(name))
-        reader = self._open[name]
-        states = reader.states[start : start + self.span : self.stride]
-        images = reader.images(start, start + self.span, self.stride)
-        return Window(images, states, diff(states[:-1], states[1:]))
+        return self._open[name], name, start
 
 
 class WindowDataset:

@@ -1,9 +1,9 @@
 """Our checkpoint folders: safetensors files, one for each part.
 
 A folder holds ``encoder.safetensors`` and, once trained, ``predictor``, ``readout``,
-``subgoals``, ``inverse_dynamics`` and ``decoder``; each file's metadata has its configuration and
-the hash of the encoder it belongs to.  ``worldmodel.models`` loads them, and weights of other
-layouts.
+``subgoals``, ``inverse_dynamics`` and ``decoder``; or ``lewm``, which has an encoder of its own.
+Each file's metadata has its configuration and the hash of the encoder it belongs to.
+``worldmodel.models`` loads them, and weights of other layouts.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from worldmodel.config import (
     DecoderConfig,
     EncoderConfig,
     GoalConditionedConfig,
+    LeWMConfig,
     PredictorConfig,
     ReadoutConfig,
 )
@@ -31,6 +32,7 @@ from worldmodel.decoder import Decoder
 from worldmodel.encoder import Encoder
 from worldmodel.files import replacing
 from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
+from worldmodel.lewm import LeWorldModel
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
 
@@ -45,6 +47,12 @@ def _goal_config(image: dict[str, Any], **fields: Any) -> GoalConditionedConfig:
     return GoalConditionedConfig(image=ReadoutConfig(**image), **fields)
 
 
+def _lewm_config(
+    action_mean: list[float], action_std: list[float], **fields: Any
+) -> LeWMConfig:
+    return LeWMConfig(**fields, action_mean=tuple(action_mean), action_std=tuple(action_std))
+
+
 PARTS: dict[str, tuple[type[nn.Module], Callable[..., Any]]] = {  # and how configurations are made
     "encoder": (Encoder, EncoderConfig),
     "predictor": (Predictor, PredictorConfig),
@@ -52,6 +60,7 @@ PARTS: dict[str, tuple[type[nn.Module], Callable[..., Any]]] = {  # and how conf
     "subgoals": (SubgoalPredictor, _goal_config),
     "inverse_dynamics": (InverseDynamics, _goal_config),
     "decoder": (Decoder, DecoderConfig),
+    "lewm": (LeWorldModel, _lewm_config),
 }
 UNSEEN = ("image_size", "num_heads", "layer_norm_eps")  # an encoder's sizes that no shape shows
 NAMES = {kind: name for name, (kind, _) in PARTS.items()}
@@ -97,16 +106,17 @@ def part_file(folder: str | Path, part: str) -> Path:
 
 
 def save_part(
-    folder: str | Path, module: nn.Module, encoder: Encoder, dtype: torch.dtype = torch.float16
+    folder: str | Path, module: nn.Module, encoder: Encoder | None,
+    dtype: torch.dtype = torch.float16,
 ) -> Path:
-    """Write one of ``PARTS`` with its configuration and the hash of the encoder it belongs to,
-    replacing the file in one step; returns the file.
+    """Write one of ``PARTS`` with its configuration and the hash of the encoder it belongs to
+    (None: it has one of its own), replacing the file in one step; returns the file.
 
     Raises CheckpointError where a weight is not finite, or not in ``dtype``.
     """
     path = part_file(folder, NAMES[type(module)])
     tensors = {
-        k: v.detach().to("cpu", dtype).contiguous() for k, v in module.state_dict().items()
+        k: _stored(v.detach().cpu(), dtype).contiguous() for k, v in module.state_dict().items()
     }
     bad = [k for k, v in tensors.items() if not torch.isfinite(v).all()]
     if bad:
@@ -115,7 +125,9 @@ def save_part(
             "convert takes dtype=float32, and training that diverged a lower learning rate"
         )
     config: Any = module.config
-    about = {"config": json.dumps(asdict(config)), "encoder_hash": state_hash(encoder)}
+    about = {"config": json.dumps(asdict(config))}
+    if encoder is not None:
+        about["encoder_hash"] = state_hash(encoder)
     with replacing(path) as staged:
         save_file(tensors, staged, about)
     return path
@@ -186,9 +198,14 @@ def filled(
     with torch.device("meta"):
         module = kind(config)
     try:
-        module.load_state_dict({k: v.to(torch.float32) for k, v in tensors.items()}, assign=True)
+        weights = {k: _stored(v, torch.float32) for k, v in tensors.items()}
+        module.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         first = str(error).splitlines()[1:2] or [str(error)]
         raise CheckpointError(f"{where} does not fit the model: {first[0].strip()}") from error
     return module.eval().requires_grad_(False)
 
+
+def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """``value`` in ``dtype``; a count stays a whole number."""
+    return value.to(dtype) if value.is_floating_point() else value

@@ -145,6 +145,64 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class LeWMConfig:
+    """Shape of LeWorldModel, which makes one latent of an image and imagines the next ones."""
+
+    image_size: int = 128  # side of the square images [px]
+    patch_size: int = 16  # side of the square patch that becomes a token of the encoder [px]
+    encoder_dim: int = 128  # width of a token inside the encoder
+    encoder_depth: int = 4  # transformer blocks of the encoder
+    encoder_heads: int = 4  # attention heads of a block of the encoder
+    embed_dim: int = 128  # numbers of a latent, and width of the predictor
+    projector_dim: int = 512  # width of the hidden layers of the two projectors
+    predictor_depth: int = 4  # transformer blocks of the predictor
+    predictor_heads: int = 4  # attention heads of a block of the predictor
+    predictor_head_dim: int = 32  # width of each of these heads
+    predictor_mlp: int = 512  # width of the hidden layer of a block of the predictor
+    dropout: float = 0.1  # share of the predictor's activations that training drops
+    history: int = 3  # frames that the predictor looks back at, the present one included
+    # recorded frames from one frame of the model to the next; the actions between them, all of
+    # them, are the action block that it is conditioned on
+    frame_skip: int = 1
+    residual: bool = False  # add the output to the present latent, as AD-WM does
+    action_size: int = 7  # numbers of an action
+    action_mean: tuple[float, ...] = ()  # of each number of an action in the training data
+    action_std: tuple[float, ...] = ()  # its standard deviation there
+
+    def __post_init__(self) -> None:
+        if self.image_size % self.patch_size:
+            raise ValueError(
+                f"patch_size {self.patch_size} must divide image_size {self.image_size}"
+            )
+        if self.encoder_dim % self.encoder_heads:
+            raise ValueError(
+                f"encoder_heads {self.encoder_heads} must divide encoder_dim {self.encoder_dim}"
+            )
+        if min(self.history, self.frame_skip, self.action_size) < 1:
+            raise ValueError(
+                f"history {self.history}, frame_skip {self.frame_skip} and action_size "
+                f"{self.action_size} must be at least 1"
+            )
+
+    @property
+    def block_size(self) -> int:
+        """Numbers of an action block."""
+        return self.frame_skip * self.action_size
+
+
+@dataclass(frozen=True)
+class LeWMLossConfig:
+    """What LeWorldModel minimises: the squared error of the next latents, SIGReg, and, where its
+    weight is not 0, the recovery of actions."""
+
+    sigreg_weight: float = 0.09  # weight of SIGReg; 0: latents collapse
+    directions: int = 1024  # random directions that SIGReg looks along, new ones in every step
+    # weight of a head, used in training alone, that must tell the action block from two successive
+    # latents
+    recovery_weight: float = 0.0
+
+
+@dataclass(frozen=True)
 class PublishedMaskedConfig:
     """Masked pre-training as V-JEPA 2 does it and, for encoders of 2.1, V-JEPA 2.1."""
 

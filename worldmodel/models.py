@@ -1,7 +1,8 @@
 """The one place that loads a model, whatever its weights are stored as.
 
 A source is ``shipped``; a folder of ours; a Hugging Face ``VJEPA2Model`` folder; Meta's ``.pt``;
-or ``hf://owner/name[@revision]``, a repository that holds one of these.
+or ``hf://owner/name[@revision]``, a repository that holds one of these.  A folder of ours has an
+encoder and parts trained on it, or a LeWorldModel, which needs none.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from worldmodel.decoder import Decoder
 from worldmodel.device import device_named
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
+from worldmodel.lewm import LeWorldModel
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
 from worldmodel.released import (
@@ -32,9 +34,10 @@ from worldmodel.released import (
 )
 
 SHIPPED = "shipped"
+LEWM = "lewm"  # the part that has an encoder of its own
 KINDS = (
-    "shipped; a folder with encoder.safetensors; a Hugging Face VJEPA2Model folder; Meta's .pt "
-    "file; or hf://owner/name[@revision]"
+    "shipped; a folder with encoder.safetensors or lewm.safetensors; a Hugging Face VJEPA2Model "
+    "folder; Meta's .pt file; or hf://owner/name[@revision]"
 )
 
 
@@ -46,18 +49,32 @@ class MissingPart(CheckpointError):
         self, source: str | Path, part: str, has: Iterable[str] = (), otherwise: str = ""
     ) -> None:
         self.source, self.part, self.has = source, part, tuple(has)
-        parts = [part]
-        if part in ("subgoals", "inverse_dynamics") and "readout" not in self.has:
-            parts.insert(0, "readout")  # they start from its trunk
-        super().__init__(
-            f"{source} has no {part} weights; train them: `worldmodel train checkpoint={source} "
-            f"parts=[{','.join(parts)}] data=STORE out=DIR`, and go on with checkpoint=DIR"
-            + (f"; or {otherwise}" if otherwise else "")
-        )
+        if part == LEWM:
+            told = (
+                f"{source} has no LeWorldModel; train one: `worldmodel lewm data=STORE out=DIR`, "
+                "and go on with checkpoint=DIR"
+            )
+        elif part == "encoder":
+            told = (
+                f"{source} has no encoder"
+                + (": it holds a LeWorldModel; plan with world_model=lewm" if LEWM in self.has
+                   else f"; give a source that has one: {KINDS}")
+            )
+        else:
+            parts = [part]
+            if part in ("subgoals", "inverse_dynamics") and "readout" not in self.has:
+                parts.insert(0, "readout")  # they start from its trunk
+            told = (
+                f"{source} has no {part} weights; train them: `worldmodel train checkpoint={source}"
+                f" parts=[{','.join(parts)}] data=STORE out=DIR`, and go on with checkpoint=DIR"
+                + (f"; or {otherwise}" if otherwise else "")
+            )
+        super().__init__(told)
 
 
 class Models:
-    """An encoder and the parts trained on it: float32, frozen, in eval mode, on one device.
+    """An encoder and the parts trained on it, or a LeWorldModel: float32, frozen, in eval mode, on
+    one device.
 
     A part that was not loaded raises MissingPart where it is asked for.
     """
@@ -71,7 +88,8 @@ class Models:
         device: str | torch.device = "auto", readout: str | Path | None = None,
         sizes: Sizes | None = None,
     ) -> Models:
-        """Load ``parts`` (of ``worldmodel.checkpoint.PARTS``; None: all there are) and the encoder.
+        """Load ``parts`` (of ``worldmodel.checkpoint.PARTS``; None: all there are) and the encoder,
+        if there is one.
 
         readout: a source whose readout is taken instead, such as one fine-tuned for another
         camera.  sizes: what the tensors of Meta's files do not say.
@@ -107,8 +125,8 @@ class Models:
     def save(self, folder: str | Path, dtype: torch.dtype = torch.float16) -> list[Path]:
         """Write every part into a folder of ours; returns the files."""
         return [
-            checkpoint.save_part(folder, module, self.encoder, dtype)
-            for module in self.parts.values()
+            checkpoint.save_part(folder, module, None if part == LEWM else self.encoder, dtype)
+            for part, module in self.parts.items()
         ]
 
     @cached_property
@@ -156,15 +174,23 @@ class Models:
         """Makes pictures of latents, to look at."""
         return cast(Decoder, self.part("decoder"))
 
+    @property
+    def lewm(self) -> LeWorldModel:
+        """Sees and imagines, in latents of one token."""
+        return cast(LeWorldModel, self.part(LEWM))
 
-def image_size(source: str | Path) -> int:
-    """Side [pixels] of the images that a source's encoder takes; no weights are read.
 
-    Raises CheckpointError where there are no weights.
+def image_size(source: str | Path, part: str = "encoder") -> int:
+    """Side [pixels] of the images that a source's ``part``, ``encoder`` or ``lewm``, takes; no
+    weights are read.
+
+    Raises CheckpointError where there are no weights, MissingPart where it lacks these.
     """
     kind, where = find(source)
+    if (kind != "ours" and part == LEWM) or (kind == "ours" and part not in parts_in(source)):
+        raise MissingPart(source, part, parts_in(source))
     if kind == "ours":
-        return int(checkpoint.part_config(where, "encoder").get("image_size", 0))
+        return int(checkpoint.part_config(where, part).get("image_size", 0))
     if kind == "huggingface":
         return huggingface_config(where).image_size
     return meta_image_size(where, Sizes())
@@ -203,7 +229,7 @@ def find(source: str | Path) -> tuple[Kind, Path]:
         if where.suffix == ".safetensors":
             raise CheckpointError(f"{where} is one part; give the folder: {where.parent}")
         return "meta", where
-    if checkpoint.part_file(where, "encoder").is_file():
+    if any(checkpoint.part_file(where, part).is_file() for part in ("encoder", LEWM)):
         return "ours", where
     if (where / "config.json").is_file():
         return "huggingface", where
@@ -233,12 +259,20 @@ def _load(source: str | Path, wanted: set[str], sizes: Sizes | None) -> dict[str
         return huggingface_parts(where)
     if kind == "meta":
         return meta_parts(where, wanted, sizes or Sizes())
+    loaded: dict[str, nn.Module] = {}
+    there = parts_in(where)
+    if LEWM in there and LEWM in wanted:
+        loaded[LEWM] = checkpoint.load_part(where, LEWM)
+    if "encoder" not in there:
+        if not loaded:
+            raise MissingPart(source, "encoder", there)
+        return loaded
     encoder = checkpoint.load_part(where, "encoder")
-    there = [p for p in parts_in(where) if p in wanted and p != "encoder"]
     assert isinstance(encoder, Encoder)
+    there = [p for p in there if p in wanted and p not in ("encoder", LEWM)]
     hashes = checkpoint.encoder_hashes(encoder) if there else None
     return {
-        "encoder": encoder, **{p: checkpoint.load_part(where, p, hashes) for p in there}
+        "encoder": encoder, **{p: checkpoint.load_part(where, p, hashes) for p in there}, **loaded
     }
 
 

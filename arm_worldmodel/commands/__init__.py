@@ -19,7 +19,7 @@ SECTIONS = {
         "collect", "import", "export", "data info", "data show", "data check",
         "data repair", "data split", "data camera",
     ),
-    "training": ("pretrain", "encode", "train", "probe", "convert", "push"),
+    "training": ("pretrain", "encode", "train", "lewm", "probe", "convert", "push"),
     "planning": ("plan", "evaluate", "calibrate"),
     "what a model knows": ("diagnose", "replay", "info", "parity"),
     "a real arm": (
@@ -59,6 +59,8 @@ def module_of(name: str) -> ModuleType:
             from arm_worldmodel.commands import encode as found
         case "train":
             from arm_worldmodel.commands import train as found
+        case "lewm":
+            from arm_worldmodel.commands import lewm as found
         case "probe":
             from arm_worldmodel.commands import probe as found
         case "convert":

@@ -46,12 +46,12 @@ def run(settings: Settings) -> dict[str, Any]:
     if part_file(settings.out, "encoder").exists():
         raise CheckpointError(f"{settings.out} has weights already; choose another out=")
     models = Models.load(settings.checkpoint, device="cpu", sizes=sizes)
-    models.save(settings.out, getattr(torch, settings.dtype))
     report = {
         "checkpoint": settings.checkpoint, "encoder_hash": models.encoder_hash,
         "image_size": models.image_size,
         "parts": {name: described(part) for name, part in models.parts.items()},
     }
+    models.save(settings.out, getattr(torch, settings.dtype))
     write_report(settings.out, report)
     print(f"{settings.out}: {', '.join(models.parts)}; encoder {models.encoder_hash}, images "
           f"{models.image_size}x{models.image_size}; use it with checkpoint={settings.out}")

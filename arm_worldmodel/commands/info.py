@@ -26,13 +26,16 @@ def run(settings: Settings) -> dict[str, Any]:
     models = Models.load(settings.checkpoint, device="cpu")
     report: dict[str, Any] = {
         "version": version("arm-worldmodel"), "checkpoint": settings.checkpoint,
-        "encoder_hash": models.encoder_hash, "image_size": models.image_size,
         "parts": {name: described(part) for name, part in models.parts.items()},
         "named_encoders": {k: asdict(v) for k, v in ENCODERS.items()},
         "named_predictors": {k: asdict(v) for k, v in PREDICTORS.items()},
     }
-    print(f"arm-worldmodel {report['version']}, checkpoint {settings.checkpoint}: encoder "
-          f"{models.encoder_hash}, images {models.image_size}x{models.image_size}")
+    told = f"arm-worldmodel {report['version']}, checkpoint {settings.checkpoint}"
+    if models.has("encoder"):  # a LeWorldModel has none
+        report.update(encoder_hash=models.encoder_hash, image_size=models.image_size)
+        told += (f": encoder {models.encoder_hash}, images "
+                 f"{models.image_size}x{models.image_size}")
+    print(told)
     for name, part in report["parts"].items():
         sizes = ", ".join(f"{k}={v}" for k, v in part["config"].items())
         print(f"  {name}: {part['parameters'] / 1e6:.2f} M parameters ({sizes})")
