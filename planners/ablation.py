@@ -65,11 +65,15 @@ class ShuffledOutcomes(ImaginedOutcomes):
 
     def cost(self, cost: Cost, view: View, actions: Tensor) -> Tensor:
         """Costs [S] of actions [S, T, 7], each of another sample where there are several."""
-        costs = super().cost(cost, view, actions)
-        order = torch.randperm(len(costs), generator=self._generator).to(costs.device)
-        shuffled = torch.empty_like(costs)
-        shuffled[order] = costs[order.roll(1)]
-        return shuffled
+        return exchanged(super().cost(cost, view, actions), self._generator)
+
+
+def exchanged(costs: Tensor, generator: torch.Generator) -> Tensor:
+    """Costs [S, ...], each of another sample where there are several."""
+    order = torch.randperm(len(costs), generator=generator).to(costs.device)
+    given = torch.empty_like(costs)
+    given[order] = costs[order.roll(1)]
+    return given
 
 
 def shuffled(outcomes: ImaginedOutcomes) -> ShuffledOutcomes:

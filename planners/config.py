@@ -207,6 +207,7 @@ ENGINE = ("memory_mb", "compile", "int8")  # of AgentConfig: how the predictor c
 BOUNDS = ("max_move_m", "max_turn_rad", "max_grip")  # of CEMConfig
 
 WORLD_MODEL = ("planner", "flat", "hierarchical", "released")  # of Policy
+LATENT = ("planner", "flat")  # of Policy: those that any world model serves
 SERVO = ("servo", "hierarchical_servo")  # of Policy
 Policy = Literal[
     "planner", "flat", "hierarchical", "released", "servo", "hierarchical_servo", "random",
@@ -214,6 +215,7 @@ Policy = Literal[
 ]
 Goal = Literal["subgoals", "single"]
 ImaginedBy = Literal["trained", "random", "shuffled"]
+WorldModel = Literal["vjepa2_ac", "lewm"]
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,9 @@ class PolicyConfig:
     # source of another readout, fine-tuned for another arm or camera; null: the checkpoint's
     readout: str | None = None
     device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
+    # what sees and imagines: encoder and predictor of V-JEPA 2-AC; or the LeWorldModel of
+    # checkpoint= (`worldmodel lewm`), whose cost is the distance of its latents
+    world_model: WorldModel = "vjepa2_ac"
     # what imagines: the trained predictor; one of random weights; or the trained one, but every
     # sample gets the cost of another sample's actions
     predictor: ImaginedBy = "trained"
@@ -250,14 +255,21 @@ class PolicyConfig:
     @property
     def reads(self) -> bool:
         """Whether a readout is loaded."""
-        if self.policy == "released":
+        if self.policy == "released" or self.lewm:
             return False
         embeds = self.agent.objective.distance == "embedding"
         return embeds or self.readout is not None or self.policy in SERVO
 
     @property
+    def lewm(self) -> bool:
+        """Whether the agent plans with a LeWorldModel."""
+        return self.world_model == "lewm" and self.policy in LATENT
+
+    @property
     def sets_subgoals(self) -> bool:
         """Whether the agent sets sub-goals of its own towards each goal image."""
+        if self.lewm:
+            return False
         embeds = self.agent.objective.distance == "embedding"
         alone = self.policy in ("planner", "servo") and self.goal == "single"
         return embeds and (alone or self.policy in ("hierarchical", "hierarchical_servo"))
@@ -265,7 +277,7 @@ class PolicyConfig:
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
         why, cem = f"policy={self.policy}", self.agent.cem
-        found = {}
+        found = {} if self.policy in LATENT else {"world_model": why}
         if self.policy == "released":
             found.update(dict.fromkeys(("calibration", "readout", "hierarchy"), why))
             found.update(idle_but(self.agent, "agent", ("memory_mb",), why))
@@ -292,6 +304,11 @@ class PolicyConfig:
                 found["hierarchy"] = "it belongs to policy=hierarchical_servo, or goal=single"
             return found
         near = ("agent.subgoals.near_cost", "agent.subgoals.near_share")
+        if self.lewm:
+            found.update(dict.fromkeys(
+                ("calibration", "readout", "agent.objective", *near,
+                 *(f"agent.{name}" for name in ENGINE)), "world_model=lewm",
+            ))
         if self.policy in ("inverse_dynamics", "simulator_state"):
             found.update(dict.fromkeys(near, why))
         if self.agent.objective.distance != "embedding":

@@ -11,6 +11,7 @@ from planners.calibration import Calibration, load_calibration
 from planners.config import SERVO, WORLD_MODEL, AgentConfig, PolicyConfig
 from planners.goals import GoalImages
 from planners.hierarchy import HierarchicalAgent
+from planners.lewm import lewm_parts
 from planners.memory import WORTH_TELLING, decision_seconds, require_memory
 from planners.oracle import SimulatedImages, SimulatedStates, Simulator, TrueGoals
 from planners.own_cost import OwnCost, OwnGoals
@@ -40,6 +41,8 @@ def parts_of(config: PolicyConfig) -> list[str]:
     """The weights a policy uses."""
     if config.policy in ("random", "stand_still"):
         return []
+    if config.lewm:
+        return [models.LEWM]
     parts = ["encoder", "readout"] if config.reads else ["encoder"]
     if config.policy in WORLD_MODEL:
         parts.append("predictor")
@@ -67,6 +70,8 @@ def _sighted_agent(config: PolicyConfig, env: Simulator | None) -> Agent:
     if config.policy == "stand_still":
         return StandStill()
     agent, loaded = config.agent, load_models(config)
+    if config.lewm:
+        return PlanningAgent(*lewm_parts(loaded.lewm, agent, config.predictor))
     encoder, readout = loaded.encoder, loaded.readout if loaded.has("readout") else None
     if config.policy == "inverse_dynamics":
         perception = Perception(encoder, readout, bf16=agent.bf16)
@@ -136,7 +141,7 @@ def load_models(config: PolicyConfig) -> Models:
         raise MissingPart(
             missing.source, missing.part, missing.has, OTHERWISE.get(missing.part, "")
         ) from None
-    if config.policy in WORLD_MODEL:
+    if config.policy in WORLD_MODEL and not config.lewm:
         need = require_memory(loaded.encoder, loaded.predictor, config.agent)
         if need.bytes > WORTH_TELLING:
             seconds = decision_seconds(loaded.encoder, loaded.predictor, config.agent)
@@ -147,7 +152,8 @@ def load_models(config: PolicyConfig) -> Models:
 
 def image_size(config: PolicyConfig) -> int | None:
     """Side [pixels] of the images that the policy takes; None where it looks at none."""
-    return models.image_size(config.checkpoint) if parts_of(config) else None
+    parts = parts_of(config)
+    return models.image_size(config.checkpoint, parts[0]) if parts else None
 
 
 def tell_budget(agent: Agent) -> None:

@@ -47,8 +47,8 @@ class Settings(PolicyConfig):
         found = idle_workers(self.pool)
         if self.suite is not None:
             found.update(dict.fromkeys(
-                ("task", "simulator", "policy", "goal", "calibration", "readout", "predictor",
-                 "released", "blind", "max_steps", "arm.task.name", *GOAL_SETTINGS,
+                ("task", "simulator", "policy", "goal", "calibration", "readout", "world_model",
+                 "predictor", "released", "blind", "max_steps", "arm.task.name", *GOAL_SETTINGS,
                  "arm.task.disturbance", "arm.scene.object", "arm.scene.second_object"),
                 f"each row of suite={self.suite} has its own",
             ))
