@@ -4,12 +4,16 @@
     pip install timm einops
     python tools/released_code.py vectors META tests/data/vjepa2_1_small
     python tools/released_code.py compare META vit_giant_2_1 [BLOCKS]
+    git -C META checkout c2963a4
+    python tools/released_code.py landscape META tests/data/released_landscape.safetensors
 
 ``vectors`` writes the reference vectors of V-JEPA 2.1 that the tests read.  ``compare`` prints how
 far our network of that name (``ENCODERS`` and ``PREDICTORS`` of ``worldmodel.config``) is from
 theirs, in float32 and in bfloat16: of an encoder for a video of four frames and for a single frame,
 as high as its images and 128 px wide.  BLOCKS: fewer blocks than it has, where memory or time does
-not suffice; of V-JEPA 2.1 12, 24, 40 or 48.
+not suffice; of V-JEPA 2.1 12, 24, 40 or 48.  ``landscape`` runs the cells of
+``notebooks/energy_landscape_example.ipynb`` that compute the energies, unchanged, with the weights
+of ``vjepa2_ac_small`` on every fourth pixel of its two frames.
 """
 
 from __future__ import annotations
@@ -22,12 +26,14 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from arm_worldmodel.parity import load_golden
 from worldmodel.config import ENCODERS, PREDICTORS, EncoderConfig, PredictorConfig
-from worldmodel.encoder import Encoder
+from worldmodel.encoder import Encoder, normalise_images
 from worldmodel.predictor import Predictor
 
 COMMIT = "204698b45b3712590f06245fbfba32d3be539812"
@@ -156,11 +162,39 @@ def inputs(config: EncoderConfig | PredictorConfig) -> dict[str, list[Tensor]]:
     return {"tokens": [tokens, *moves]}
 
 
+@torch.no_grad()
+def landscape(meta: Path, out: str) -> None:
+    """Write the energies [125] of the notebook's grid of actions."""
+    encoder, predictor, _ = load_golden("tests/data/vjepa2_ac_small")
+    assert predictor is not None
+    theirs = published(encoder.config), published_predictor(predictor.config)
+    for module, ours in zip(theirs, (encoder, predictor), strict=True):
+        module.load_state_dict(ours.state_dict())
+    sys.path.insert(0, str(meta / "notebooks"))
+    recorded = np.load("tests/data/franka_example_traj.npz")
+    frames = torch.from_numpy(recorded["observations"][0][:, ::4, ::4].copy())
+    known = {
+        "torch": torch, "np": np, "F": nn.functional, "encoder": theirs[0], "predictor": theirs[1],
+        "tokens_per_frame": encoder.config.tokens_per_frame,
+        "states": torch.tensor(recorded["states"]),
+        "clips": normalise_images(frames).transpose(0, 1)[None],
+        "compute_new_pose": importlib.import_module("utils.mpc_utils").compute_new_pose,
+    }
+    text = (meta / "notebooks/energy_landscape_example.ipynb").read_text()
+    for cell in json.loads(text)["cells"]:
+        lines = "".join(cell["source"])
+        if lines.startswith(("def forward_target", "# Compute energy")):
+            exec(lines, known)
+    save_file({"energies": torch.tensor(known["loss"])}, out)
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     what, checkout, argument, *rest = sys.argv[1:]
     sys.path.insert(0, checkout)
     if what == "vectors":
         vectors(argument)
+    elif what == "landscape":
+        landscape(Path(checkout), argument)
     else:
         compare(argument, int(rest[0]) if rest else None)

@@ -73,6 +73,13 @@ def landscape_actions(true: Tensor, axes: tuple[int, int], reach: float, side: i
     return grid
 
 
+def translation_grid(reach: float, side: int) -> Tensor:
+    """Translations within +-``reach`` along x, y and z, z the fastest: actions [side**3, 7]."""
+    offsets = torch.linspace(-reach, reach, side, dtype=torch.float64).float()
+    grid = torch.cartesian_prod(offsets, offsets, offsets)
+    return torch.cat([grid, torch.zeros(len(grid), 4)], dim=-1)
+
+
 def rank_among(energy: float, others: Tensor) -> float:
     """Share of ``others`` [C] that beat ``energy``; a tie counts half, so that a model that does
     not listen, for which all are equal, ranks the true action at 0.5 and not at 0."""

@@ -26,6 +26,9 @@ class Settings(DiagnosisConfig):
     checkpoint: str = "shipped"
     ahead: int = 1  # frames between a window's first frame and its goal
     shown: int = 2  # episodes written for rerun
+    # points along each axis of the energy landscape of V-JEPA 2-AC's notebook, drawn of the first
+    # window: there 5; 0: none
+    notebook_side: int = 0
     policy: Literal["planner", "released"] = "planner"  # ours, or that published with V-JEPA 2-AC
     agent: AgentConfig = field(default_factory=AgentConfig)
     released: ReleasedConfig = field(default_factory=ReleasedConfig)
@@ -40,7 +43,10 @@ class Settings(DiagnosisConfig):
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Returns the agreement with what was recorded, and all that ``diagnose`` measures."""
+    """Returns the agreement with what was recorded, and all that ``diagnose`` measures; raises
+    ``ValueError`` for a landscape of one point."""
+    if settings.notebook_side < 0 or settings.notebook_side == 1:
+        raise ValueError(f"notebook_side={settings.notebook_side}; expected 0 (none), or 2 or more")
     import numpy as np
     import torch
     from numpy.typing import NDArray
@@ -48,8 +54,10 @@ def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.diagnosis import Diagnosis, diagnose_episode
     from arm_worldmodel.encoding import fill_cache
     from arm_worldmodel.imagining import painter_of, write_roll_outs
+    from arm_worldmodel.landscape import notebook_energies
     from arm_worldmodel.motion import measure_motion
     from arm_worldmodel.pictures.agreement import write_agreement
+    from arm_worldmodel.pictures.landscape import write_landscape
     from arm_worldmodel.replaying import (
         Planned,
         agreement,
@@ -115,6 +123,20 @@ def run(settings: Settings) -> dict[str, Any]:
             for name, found in windows.items()
         },
     }
+    if settings.notebook_side and windows:
+        name, (window, *_) = next(iter(windows.items()))
+        recording = env.store.read(name)
+        energies = notebook_energies(
+            models, recording.images[[window.frame, window.frame + settings.ahead]],
+            recording.states[window.frame], settings.reach_m, settings.notebook_side,
+        )
+        report["notebook"] = {
+            "episode": name, "frame": window.frame, "energies": energies.tolist()
+        }
+        write_landscape(
+            out / "energy_landscape.png", energies, settings.reach_m, window.recorded,
+            f"frame {window.frame} of {name}",
+        )
     diagnosis.draw(out / "replay.png")
     if painter is not None:
         write_roll_outs(out, painter, settings.data, episodes, settings.horizon)
