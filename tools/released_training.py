@@ -4,8 +4,7 @@
     pip install timm einops pandas h5py torchvision
     python tools/released_training.py ac META tests/data/released_training_ac.safetensors
     python tools/released_training.py masked META tests/data/released_training_masked.safetensors
-    git -C META checkout 204698b
-    python tools/released_training.py dense META tests/data/released_training_dense.safetensors
+    python tools/released_training.py cooldown META tests/data/released_cooldown.safetensors
 
 ``ac``: twelve optimiser steps of ``app/vjepa_droid/train.py`` with the settings of
 ``configs/train/vitg16/droid-256px-8f.yaml``, in float32, with smaller sizes: those of ``SMALL`` and
@@ -19,14 +18,14 @@ first, and the predictor after the first and the last.
 every step, losses and learning rates, the gradients of the first step, the weights after it, and
 the teacher after the last.
 
-``dense``: the same of ``app/vjepa_2_1/train.py`` with ``configs/train_2_1/vitg16``, of the sizes
-``DENSE``, in two processes, of which the first learns from single frames and the second from clips.
-The loop knows the width of three encoders; that of ``vit_large`` is replaced by ours in its text.
-The weight of the loss at visible tokens is constant (``lambda_progressive: false``).
+``cooldown``: four steps more, on longer clips, by ``configs/train/vitg16/cooldown-256px-64f.yaml``
+from what the six of ``masked`` saved; and the frames that ``src/datasets/video_dataset.py`` takes
+of recordings of ``COUNTS`` frames, from the first (``rows.COUNT``).
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 import tempfile
@@ -37,13 +36,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import yaml
 from released_code import randomise
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.multiprocessing import start_processes
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
@@ -55,10 +54,9 @@ SIDE, PATCH, BATCH = 24, 8, 2
 MASKED = {"ipe": 1, "epochs": 6, "warmup": 2}
 MASKED_SIDE, MASKED_FRAMES = 32, 4
 HEIGHT, WIDTH = 27, 48  # of the recorded pictures, as wide as DROID's
-
-
-DENSE = {"embed_dim": 12, "depth": 12, "num_heads": 1}
-DENSE_SIDE, DENSE_PATCH, DENSE_PREDICTOR = 64, 16, {"pred_depth": 4, "pred_embed_dim": 12}
+COOL = {"ipe": 1, "epochs": 4}
+COOL_FRAMES = 8
+COUNTS, CLIP, STRIDE = (1, 3, 10, 21, 40, 41, 47), 8, 5  # recordings, frames of a clip, their step
 
 
 class Sampler:
@@ -172,49 +170,116 @@ def ac(meta: Path) -> dict[str, Tensor]:
 
 def masked(meta: Path) -> dict[str, Tensor]:
     """Vectors of the masked pre-training."""
-    train = importlib.import_module("app.vjepa.train")
-    code = importlib.import_module("src.models.vision_transformer")
-    code.small = partial(small_encoder, code)
-    settings = yaml.safe_load((meta / "configs/train/vitg16/pretrain-256px-16f.yaml").read_text())
+    settings = small_settings(meta, "pretrain-256px-16f", MASKED_FRAMES)
+    settings["meta"]["load_checkpoint"] = False
+    settings["optimization"] |= MASKED
+    with tempfile.TemporaryDirectory() as folder:
+        return without_spare(pre_trained(settings, folder, MASKED_FRAMES, MASKED["epochs"]))
+
+
+def small_settings(meta: Path, name: str, frames: int) -> dict[str, Any]:
+    """A published pre-training of V-JEPA 2, made small."""
+    settings = yaml.safe_load((meta / f"configs/train/vitg16/{name}.yaml").read_text())
     settings["model"] |= {
         "model_name": "small", "pred_depth": SMALL["depth"], "pred_embed_dim": SMALL["embed_dim"],
         "pred_num_heads": SMALL["num_heads"], "use_activation_checkpointing": False,
     }
     settings["data"] |= {
         "crop_size": MASKED_SIDE, "patch_size": PATCH, "batch_size": BATCH,
-        "dataset_fpcs": [MASKED_FRAMES] * 3,
+        "dataset_fpcs": [frames] * 3,
     }
-    settings["meta"] |= {"dtype": "float32", "load_checkpoint": False}
-    settings["optimization"] |= MASKED
+    settings["meta"]["dtype"] = "float32"
+    return settings
 
-    generator = torch.Generator().manual_seed(2)
-    shape = (BATCH, 3, MASKED_FRAMES, MASKED_SIDE, MASKED_SIDE)
-    clips = torch.randn(shape, generator=generator)
+
+def pre_trained(
+    settings: dict[str, Any], folder: str, frames: int, steps: int
+) -> dict[str, Tensor]:
+    """Vectors of a run of ``app/vjepa/train.py``, which leaves ``latest.pt`` in ``folder``."""
+    train = importlib.import_module("app.vjepa.train")
+    code = importlib.import_module("src.models.vision_transformer")
+    code.small = partial(small_encoder, code)
+    shape = (BATCH, 3, frames, MASKED_SIDE, MASKED_SIDE)
+    clips = torch.randn(shape, generator=torch.Generator().manual_seed(2))
     found = {"clips": clips}
+    feed(train, clips, found, steps)
+    train.main({**settings, "folder": folder})
+    saved = torch.load(f"{folder}/latest.pt", weights_only=True)["target_encoder"]
+    return found | {f"teacher.{k.removeprefix('module.backbone.')}": v for k, v in saved.items()}
 
-    feed(train, clips, found)
+
+def cooldown(meta: Path) -> dict[str, Tensor]:
+    """Vectors of the cool-down, and rows of recordings."""
+    settings = small_settings(meta, "cooldown-256px-64f", COOL_FRAMES)
+    before = small_settings(meta, "pretrain-256px-16f", MASKED_FRAMES)
+    before["meta"]["load_checkpoint"] = False
+    before["optimization"] |= MASKED
     with tempfile.TemporaryDirectory() as folder:
-        train.main({**settings, "folder": folder})
-        saved = torch.load(f"{folder}/latest.pt", weights_only=True)["target_encoder"]
-    found |= {f"teacher.{k.removeprefix('module.backbone.')}": v for k, v in saved.items()}
-    return without_spare(found)
+        pre_trained(before, folder, MASKED_FRAMES, MASKED["epochs"])
+        settings["optimization"] |= COOL | {"anneal_ckpt": f"{folder}/latest.pt"}
+        own = f"{folder}/cool"
+        Path(own).mkdir()
+        found = pre_trained(settings, own, COOL_FRAMES, COOL["epochs"])
+    kept = ("clips", "visible", "hidden", "figures", "weight_decays", "teacher")
+    rows = {f"rows.{count}": published_rows(meta, count) for count in COUNTS}
+    return {k: v for k, v in found.items() if k.startswith(kept)} | rows
+
+
+def published_rows(meta: Path, count: int) -> Tensor:
+    """The rows that their loader takes of a recording, from its first where it is longer than a
+    clip.  Their module needs decord; of its text only the method runs."""
+    text = (meta / "src/datasets/video_dataset.py").read_text()
+    method = next(node for node in ast.walk(ast.parse(text))
+                  if isinstance(node, ast.FunctionDef) and node.name == "loadvideo_decord")
+
+    class Reader:
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+        def __len__(self) -> int:
+            return count
+
+        def seek(self, row: int) -> None: ...
+
+        def get_batch(self, rows: list[int]) -> Any:
+            return types.SimpleNamespace(asnumpy=lambda: np.array(rows))
+
+    class First:  # instead of their random start
+        random = types.SimpleNamespace(randint=lambda low, high: low)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(np, name)
+
+    always = types.SimpleNamespace(exists=lambda path: True, getsize=lambda path: 0)
+    known: dict[str, Any] = {
+        "VideoReader": Reader, "cpu": int, "np": First(), "warnings": warnings,
+        "os": types.SimpleNamespace(path=always),
+    }
+    exec(compile(ast.Module([method], []), "video_dataset.py", "exec"), known)
+    loader = types.SimpleNamespace(
+        frame_step=STRIDE, duration=None, fps=None, filter_long_videos=1, filter_short_videos=False,
+        num_clips=1, random_clip_sampling=True, allow_clip_overlap=False,
+    )
+    rows, _ = known["loadvideo_decord"](loader, "recording", CLIP)
+    return torch.from_numpy(rows)
 
 
 def without_spare(found: dict[str, Tensor]) -> dict[str, Tensor]:
     """Without mask tokens that are never used, and the weights after the last step."""
-    spare = tuple(f"mask_tokens.{i}" for i in range(1, 6))
+    spare = tuple(f"mask_tokens.{i}" for i in range(1, 8))
     return {k: v for k, v in found.items()
             if not k.endswith(spare) and not k.startswith("last.")}
 
 
-def feed(train: types.ModuleType, clips: Tensor, found: dict[str, Tensor]) -> None:
-    """Give ``train.main`` random weights and the same clips in every step, with masks drawn from
-    the seed 3; record all of it in ``found``, and what is computed."""
+def feed(
+    train: types.ModuleType, clips: Tensor, found: dict[str, Tensor], steps: int
+) -> None:
+    """Give ``train.main`` random weights and the same clips in each of its ``steps``, with masks
+    drawn from the seed 3; record all of it in ``found``, and what is computed."""
 
     def loader(collator: Callable[..., Any], **_: Any) -> tuple[list[Any], Sampler]:
         torch.manual_seed(3)
         samples = [([clip], 0, [torch.arange(clip.shape[1])]) for clip in clips]
-        drawn = [collator(samples) for _ in range(MASKED["epochs"])]
+        drawn = [collator(samples) for _ in range(steps)]
         for step, ((_, visible, hidden),) in enumerate(drawn):
             for kind, both in enumerate(zip(visible, hidden, strict=True)):
                 found[f"visible.{step}.{kind}"], found[f"hidden.{step}.{kind}"] = both
@@ -234,57 +299,11 @@ def feed(train: types.ModuleType, clips: Tensor, found: dict[str, Tensor]) -> No
     watch(train, ("encoder", "predictor"), found)
 
 
-def dense_of(rank: int, meta: str, folder: str) -> None:
-    """One of the two processes of ``dense``; its vectors go into a file of ``folder``."""
-    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
-    text = (Path(meta) / "app/vjepa_2_1/train.py").read_text()
-    known = "embed_dim_encoder = 1024"
-    assert text.count(known) == 1
-    train = types.ModuleType("train")
-    exec(text.replace(known, f"embed_dim_encoder = {DENSE['embed_dim']}"), train.__dict__)
-    code = importlib.import_module("app.vjepa_2_1.models.vision_transformer")
-    code.vit_large = partial(small_encoder, code, DENSE)
-    file = Path(meta) / "configs/train_2_1/vitg16/pretrain-256px-16f.yaml"
-    settings = yaml.safe_load(file.read_text())
-    settings["model"] |= {
-        "model_name": "vit_large", **DENSE_PREDICTOR, "pred_num_heads": DENSE["num_heads"],
-        "use_activation_checkpointing": False, "lambda_progressive": False,
-    }
-    settings["data"] |= {"crop_size": DENSE_SIDE, "batch_size": BATCH,
-                         "dataset_fpcs": [MASKED_FRAMES] * 3}
-    settings["img_data"] |= {"crop_size": DENSE_SIDE, "batch_size": BATCH}
-    settings["meta"] |= {"dtype": "float32", "load_checkpoint": False}
-    settings["optimization"] |= MASKED
-    shape = (BATCH, 3, MASKED_FRAMES if rank else 1, DENSE_SIDE, DENSE_SIDE)
-    values = torch.randint(-3, 4, shape, generator=torch.Generator().manual_seed(rank))
-    found: dict[str, Tensor] = {"clips": values.to(torch.int8)}
-    feed(train, values.float(), found)
-    own = f"{folder}/{rank}"
-    Path(own).mkdir()
-    train.main({**settings, "folder": own})
-    if rank == 0:
-        saved = torch.load(f"{own}/latest.pth.tar", weights_only=True)["target_encoder"]
-        found |= {f"teacher.{k.removeprefix('module.backbone.')}": v for k, v in saved.items()}
-    kinds = ("clips", "visible", "hidden", "figures")
-    vectors = {f"{k}.{rank}" if k.startswith(kinds) else k: v
-               for k, v in without_spare(found).items() if rank == 0 or k.startswith(kinds)}
-    save_file({k: v.contiguous() for k, v in vectors.items()}, f"{own}.safetensors")
-
-
-def dense(meta: Path) -> dict[str, Tensor]:
-    """Vectors of the pre-training of V-JEPA 2.1: names of what the process of single frames saw
-    end in .0, of what that of clips saw in .1."""
-    with tempfile.TemporaryDirectory() as folder:
-        start_processes(dense_of, (str(meta), folder), nprocs=2, start_method="fork")
-        return load_file(f"{folder}/0.safetensors") | load_file(f"{folder}/1.safetensors")
-
-
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     what, checkout, out = sys.argv[1:]
     sys.path.insert(0, checkout)
     torch.set_num_threads(1)
-    if what != "dense":
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    vectors = {"ac": ac, "masked": masked, "dense": dense}[what](Path(checkout))
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    vectors = {"ac": ac, "masked": masked, "cooldown": cooldown}[what](Path(checkout))
     save_file({name: value.contiguous() for name, value in vectors.items()}, out)

@@ -9,6 +9,7 @@ Parallel = Literal["ddp", "fsdp"]
 Architecture = Literal["vjepa2", "vjepa2.1"]
 Schedule = Literal["cosine", "wsd"]
 PictureCrop = Literal["square", "wide"]
+Spacing = Literal["even", "spread"]
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,10 @@ class PublishedMaskedConfig:
     # frames in every second batch
     frames: int = 16
     stride: int = 1  # recorded frames from one frame of a clip to the next
+    # even: exactly so; recordings that hold no whole clip are left out.  spread: as published, the
+    # frames of a clip are spread over frames * stride recorded ones, and recordings that are no
+    # longer than that are taken as a whole, their last frame repeated
+    spacing: Spacing = "even"
     crop_area: tuple[float, float] = (0.3, 1.0)  # area of a random crop over the picture's
     crop_aspect: tuple[float, float] = (0.75, 1.35)  # width of a random crop over its height
     flip: bool = True  # mirror every second clip
@@ -221,11 +226,14 @@ class PublishedMaskedConfig:
     image_areas: tuple[tuple[float, float], ...] = ((0.15, 0.15),)  # areas of these
     block_aspect: tuple[float, float] = (0.75, 1.5)  # height of a rectangle over its width
     image_batch_size: int = 72  # single frames in a batch of V-JEPA 2.1
+    image_size: int | None = None  # side of these single frames [px]; null: as of clips
     momentum: float = 0.99925  # share of the teacher that stays in every step
     visible_weight: float = 0.5  # weight of V-JEPA 2.1's loss at visible tokens of clips
     visible_weight_image: float = 0.5  # the same of single frames
     # both rise in a line from 0 at the first of these steps to their weight at the second
     visible_steps: tuple[int, int] = (15000, 30000)
+    # divide it by the root of the distance to the nearest hidden token, as before the cool-down
+    visible_by_distance: bool = True
     predictor_dim: int = 384  # width of a token inside the predictor
     predictor_depth: int = 12  # transformer blocks of the predictor
     predictor_heads: int = 12  # attention heads of a block of the predictor

@@ -60,8 +60,10 @@ class Run:
 
     def __init__(
         self, module: nn.Module, config: TrainConfig, out: str | Path, title: str,
-        device: str = "auto",
+        device: str = "auto", go_on_from: Path | None = None,
     ) -> None:
+        """``go_on_from``: the state of an earlier run, whose weights and moments this one begins
+        with, from its own first step and with its own settings."""
         self.module, self.config, self.title = module, config, title
         self.out = Path(out)
         self.out.mkdir(parents=True, exist_ok=True)
@@ -82,34 +84,44 @@ class Run:
         )
         self.state_file = self.out / f"{title}_state.pt"
         self.recent: deque[dict[str, float]] = deque(maxlen=config.log_every)  # figures of steps
-        self.first = self._resume()
+        self.first = self._resume(go_on_from)
 
-    def _resume(self) -> int:
-        if not self.state_file.exists():
-            return 0
-        state = self._state()
+    def _resume(self, go_on_from: Path | None) -> int:
+        if self.state_file.exists():
+            return self._load(self.state_file, "delete it or choose another out=")
+        if go_on_from is not None:
+            decays = [group["weight_decay"] for group in self.optimiser.param_groups]
+            self._load(go_on_from, "give the sizes that it was trained with, or another one")
+            for group, decay in zip(self.optimiser.param_groups, decays, strict=True):
+                group["betas"], group["weight_decay"] = self.config.betas, decay
+        return 0
+
+    def _load(self, path: Path, advice: str) -> int:
+        """Load weights and moments; the steps that they are of."""
+        state = self._state(path)
         try:
             distributed.load_state(self.model, self.optimiser, state)
             return int(state["step"])
         except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise TrainingError(
-                f"{self.state_file} is of another run ({str(error).splitlines()[0]}); "
-                "delete it or choose another out="
+                f"{path} is of another run ({str(error).splitlines()[0]}); {advice}"
             ) from error
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self, path: Path) -> dict[str, Any]:
         try:
-            with ZipFile(self.state_file) as archive:  # torch does not compare its checksums
+            with ZipFile(path) as archive:  # torch does not compare its checksums
                 if archive.testzip() is not None:
                     raise BadZipFile("its bytes have changed since it was written")
-            return torch.load(self.state_file, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
         except PermissionError:
             raise
         except Exception as error:  # of every type, by what is damaged
             why = str(error).strip().split("\n", 1)[0][:120] or type(error).__name__
+            mine = path == self.state_file
             raise TrainingError(
-                f"{self.state_file} is damaged or no state of a training run ({why}); delete it "
-                "to start anew, or choose another out="
+                f"{path} is damaged or no state of a training run ({why}); "
+                + ("delete it to start anew, or choose another out=" if mine
+                   else "go on from another one, or start anew")
             ) from error
 
     def save(self, step: int) -> None:
@@ -127,7 +139,7 @@ class Run:
 
     def weights(self) -> dict[str, Tensor]:
         """Of the whole model, once it is trained."""
-        return self._state()["module"]
+        return self._state(self.state_file)["module"]
 
     def steps(
         self, batch: Callable[[int], Any]

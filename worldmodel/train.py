@@ -29,16 +29,17 @@ from worldmodel.run import Run, TrainingError
 
 def pretrain(
     encoder: Encoder, clips: Callable[[int], Tensor], config: TrainConfig, out: str | Path,
-    device: str = "auto",
+    device: str = "auto", go_on_from: Path | None = None,
 ) -> Encoder:
     """Masked latent pre-training; returns the teacher, the encoder to freeze and ship.
 
-    ``clips(step)``: uint8 [B, T, H, W, 3], T a multiple of the tubelet size.
+    ``clips(step)``: uint8 [B, T, H, W, 3], T a multiple of the tubelet size.  ``go_on_from``: the
+    state of an earlier pre-training, which goes on as another run.
     """
     if config.parallel != "ddp":
         raise TrainingError("pre-training takes parallel=ddp: the teacher is needed as a whole")
     model = MaskedPretraining(encoder)
-    run = Run(model, config, out, "pretrain", device)
+    run = Run(model, config, out, "pretrain", device, go_on_from)
     spread = torch.zeros((), device=run.device)
     for number, video, update in run.steps(clips):
         video = normalise_images(video.to(run.device)).transpose(1, 2)  # [B, 3, T, H, W]
@@ -58,17 +59,23 @@ def pretrain(
 
 def pretrain_published(
     encoder: Encoder, clips: Callable[[int], Tensor], masked: PublishedMaskedConfig,
-    config: TrainConfig, out: str | Path, device: str = "auto",
+    config: TrainConfig, out: str | Path, device: str = "auto", *, teacher: Encoder | None = None,
+    go_on_from: Path | None = None, checkpoint_activations: bool = False,
 ) -> Encoder:
-    """Masked pre-training as V-JEPA 2 and, for its encoders, V-JEPA 2.1 do it; returns the teacher.
+    """Masked pre-training as V-JEPA 2 and, for its encoders, V-JEPA 2.1 do it; returns the moving
+    average of ``encoder``, to freeze and ship.
 
     ``clips(number)``: [B, T, H, W, 3] in 0..255, of V-JEPA 2.1 single frames (T = 1) for every
-    even number.  Raises TrainingError where a step of V-JEPA 2.1 would not see both.
+    even number.  ``teacher``: a larger encoder to distil.  ``go_on_from``: the state of an earlier
+    pre-training, which goes on as another run: the cool-down.  ``checkpoint_activations``:
+    recompute them, to save memory.  Raises TrainingError where a step of V-JEPA 2.1 would not see
+    both single frames and clips.
     """
     if config.parallel != "ddp":
         raise TrainingError("pre-training takes parallel=ddp: the teacher is needed as a whole")
-    model = PublishedPretraining(encoder, masked)
-    run = Run(model, config, out, "pretrain", device)
+    model = PublishedPretraining(encoder, masked, teacher)
+    model.checkpoint_activations = checkpoint_activations
+    run = Run(model, config, out, "pretrain", device, go_on_from)
     if encoder.newer and (config.accumulate % 2 or run.processes > 1):
         raise TrainingError(
             "V-JEPA 2.1 learns from single frames and clips in every step: give an even "
@@ -80,13 +87,13 @@ def pretrain_published(
         places = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
         image = masked.frames == 1 or video.shape[2] == 1
         time = 1 if image else video.shape[2] // encoder.config.tubelet_size
+        grid = video.shape[-1] // encoder.config.patch_size
         masks = []
         for blocks, area in masked.masks(image):
             # As published: every kind of mask starts from the same seed, one for each batch.
             sizes = torch.Generator().manual_seed(number // run.processes)
             drawn = draw_masks(
-                len(video), time, encoder.config.grid, blocks, area, masked.block_aspect, sizes,
-                places,
+                len(video), time, grid, blocks, area, masked.block_aspect, sizes, places
             )
             masks.append((drawn[0].to(run.device), drawn[1].to(run.device)))
         step = number // (config.accumulate * run.processes)
@@ -96,10 +103,10 @@ def pretrain_published(
         with run.autocast():
             loss, figures = run.model(video, masks, weight)
         if step % config.log_every == 0:
-            spread = feature_spread(model.teacher.encode_frames(video[:, :, 0]))
+            spread = feature_spread(model.averaged.encode_frames(video[:, :, 0]))
         if update(loss, {**figures, "spread": spread}):
             model.update_teacher(masked.momentum)
-    return model.teacher.eval()
+    return model.averaged.eval()
 
 
 def post_train(
