@@ -20,11 +20,13 @@ from planners.hierarchy import HierarchicalAgent
 from planners.load import planning_parts
 from planners.objective import l1
 from planners.perception import Perception
-from worldmodel import device, diagnostics, probes, run, train
+from worldmodel import device, diagnostics, lewm_training, probes, run, train
 from worldmodel.config import (
     DecoderConfig,
     EncoderConfig,
     GoalConditionedConfig,
+    LeWMConfig,
+    LeWMLossConfig,
     PredictorConfig,
     PublishedMaskedConfig,
     ReadoutConfig,
@@ -35,6 +37,7 @@ from worldmodel.device import device_named
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
 from worldmodel.imagination import Imagination
+from worldmodel.lewm import LeWorldModel
 from worldmodel.losses import PostTraining
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout, read_states
@@ -72,7 +75,7 @@ def read_back(monkeypatch):
 
     for module in (
         device, run, train, diagnostics, probes, planning_agent, baselines, goals,
-        perception, search, stages,
+        lewm_training, perception, search, stages,
     ):
         monkeypatch.setattr(module, "to_host", zeros)
     return reads
@@ -154,6 +157,18 @@ def test_a_step_of_post_training_and_its_validation(tmp_path, read_back):
     with pytest.raises(Enough):
         train.post_train(PostTraining(predictor), batches(window), TRAIN, tmp_path, device="meta")
     train.validate(predictor, lambda step: window(), 2)
+    assert set(read_back) == {"meta"}
+
+
+def test_a_step_of_a_leworldmodel_and_its_validation(tmp_path, read_back):
+    def window():
+        return torch.zeros(2, 4, 32, 32, 3, dtype=torch.uint8), torch.zeros(2, 3, 7)
+
+    model = LeWorldModel(LeWMConfig(32, 16, action_mean=(0.0,) * 7, action_std=(1.0,) * 7))
+    losses = lewm_training.LeWMTraining(model, LeWMLossConfig(recovery_weight=1.0))
+    with pytest.raises(Enough):
+        lewm_training.train_lewm(losses, batches(window), TRAIN, tmp_path, "meta")
+    lewm_training.validate_lewm(model.eval(), lambda number: window(), 2)
     assert set(read_back) == {"meta"}
 
 

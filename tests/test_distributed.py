@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from worldmodel.config import PredictorConfig, TrainConfig
+from worldmodel.config import LeWMConfig, LeWMLossConfig, PredictorConfig, TrainConfig
+from worldmodel.lewm import LeWorldModel
+from worldmodel.lewm_training import LeWMTraining, train_lewm
 from worldmodel.losses import PostTraining
 from worldmodel.models import Models
 from worldmodel.predictor import Predictor
@@ -34,11 +36,26 @@ def train(out, **changes):
     return post_train(PostTraining(Predictor(AC)), batch, replace(CONFIG, **changes), out)
 
 
+def small_lewm(out, **changes):
+    def windows(number):
+        g = torch.Generator().manual_seed(number)
+        images = torch.randint(0, 256, (8, 4, 16, 16, 3), generator=g, dtype=torch.uint8)
+        return images, torch.randn(8, 3, 2, generator=g)
+
+    torch.manual_seed(0)
+    config = LeWMConfig(16, 8, 16, 1, 2, 8, 16, 1, 2, 4, 16, action_size=2)
+    model = LeWMTraining(LeWorldModel(config), LeWMLossConfig(directions=16))
+    return train_lewm(model, windows, replace(CONFIG, **changes), out)
+
+
 def worker():
     """What each process of torchrun runs: tests/test_distributed.py OUT PARALLEL STEPS."""
     out, parallel, steps = sys.argv[1:]
     torch.set_num_threads(1)
-    trained = train(out, parallel=parallel, steps=int(steps))
+    if parallel == "lewm":
+        trained = small_lewm(out, steps=int(steps))
+    else:
+        trained = train(out, parallel=parallel, steps=int(steps))
     torch.save(trained.state_dict(), f"{out}/trained-{torch.distributed.get_rank()}.pt")
 
 
@@ -110,6 +127,14 @@ def test_the_train_command_runs_in_two_processes(tmp_path, parallel):
         "readout.dim=32", "readout.depth=1", "readout.num_heads=2",
     )
     Models.load(tmp_path / "out", ["predictor", "readout"], "cpu")
+
+
+@pytest.mark.slow
+def test_a_leworldmodel_is_trained_in_two_processes_as_with_twice_the_accumulation(tmp_path):
+    alone = small_lewm(tmp_path / "one", accumulate=2)
+    learnt = dict(alone.named_parameters())  # the running means of BatchNorm are a process's own
+    for trained in launch(tmp_path / "two", "lewm", CONFIG.steps):
+        assert_same({name: trained[name] for name in learnt}, learnt)
 
 
 def test_accumulated_batches_are_one_large_batch(tmp_path):
