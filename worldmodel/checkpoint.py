@@ -60,10 +60,14 @@ PARTS: dict[str, tuple[type[nn.Module], Callable[..., Any]]] = {  # and how conf
     "subgoals": (SubgoalPredictor, _goal_config),
     "inverse_dynamics": (InverseDynamics, _goal_config),
     "decoder": (Decoder, DecoderConfig),
-    "lewm": (LeWorldModel, _lewm_config),
 }
+# models with an encoder of their own, which belong to no other part
+ALONE: dict[str, tuple[type[nn.Module], Callable[..., Any]]] = {
+    "lewm": (LeWorldModel, _lewm_config)
+}
+ALL = {**PARTS, **ALONE}
 UNSEEN = ("image_size", "num_heads", "layer_norm_eps")  # an encoder's sizes that no shape shows
-NAMES = {kind: name for name, (kind, _) in PARTS.items()}
+NAMES = {kind: name for name, (kind, _) in ALL.items()}
 
 
 def state_hash(encoder: Encoder) -> str:
@@ -100,7 +104,7 @@ def files_hash(files: Mapping[str, Path]) -> str:
 
 
 def part_file(folder: str | Path, part: str) -> Path:
-    """Where a checkpoint folder keeps one of ``PARTS``, whether it is there or not."""
+    """Where a checkpoint folder keeps one of ``ALL``, whether it is there or not."""
     """Where a part's weights are in a folder of ours."""
     return Path(folder) / f"{part}.safetensors"
 
@@ -109,7 +113,7 @@ def save_part(
     folder: str | Path, module: nn.Module, encoder: Encoder | None,
     dtype: torch.dtype = torch.float16,
 ) -> Path:
-    """Write one of ``PARTS`` with its configuration and the hash of the encoder it belongs to
+    """Write one of ``ALL`` with its configuration and the hash of the encoder it belongs to
     (None: it has one of its own), replacing the file in one step; returns the file.
 
     Raises CheckpointError where a weight is not finite, or not in ``dtype``.
@@ -136,7 +140,7 @@ def save_part(
 def load_part(
     folder: str | Path, part: str, hashes: tuple[str, ...] | None = None
 ) -> nn.Module:
-    """One of ``PARTS`` on the CPU, in float32; with ``hashes``, the ``encoder_hashes`` of an
+    """One of ``ALL`` on the CPU, in float32; with ``hashes``, the ``encoder_hashes`` of an
     encoder, only if it was trained on that encoder.
 
     Raises CheckpointError where the file is missing, unreadable, not ours, of other shapes than
@@ -149,7 +153,7 @@ def load_part(
             f"{path} was trained on encoder {trained_on}, but the encoder here is "
             f"{hashes[0]}; use the encoder beside it or train again with `worldmodel train`"
         )
-    kind, config = PARTS[part]
+    kind, config = ALL[part]
     try:
         made = config(**fields)
     except TypeError as error:
@@ -158,7 +162,7 @@ def load_part(
 
 
 def described(module: nn.Module) -> dict[str, Any]:
-    """How many parameters one of ``PARTS`` has, and its configuration."""
+    """How many parameters one of ``ALL`` has, and its configuration."""
     config: Any = module.config
     return {"parameters": sum(p.numel() for p in module.parameters()), "config": asdict(config)}
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from worldmodel import checkpoint, hub
-from worldmodel.checkpoint import PARTS, CheckpointError
+from worldmodel.checkpoint import ALL, CheckpointError
 from worldmodel.decoder import Decoder
 from worldmodel.device import device_named
 from worldmodel.encoder import Encoder
@@ -88,7 +88,7 @@ class Models:
         device: str | torch.device = "auto", readout: str | Path | None = None,
         sizes: Sizes | None = None,
     ) -> Models:
-        """Load ``parts`` (of ``worldmodel.checkpoint.PARTS``; None: all there are) and the encoder,
+        """Load ``parts`` (of ``worldmodel.checkpoint.ALL``; None: all there are) and the encoder,
         if there is one.
 
         readout: a source whose readout is taken instead, such as one fine-tuned for another
@@ -98,10 +98,10 @@ class Models:
         cannot be read or do not belong together, ValueError for a device that does not exist.
         """
         place = device_named(device) if isinstance(device, str) else device
-        unknown = set(parts or ()) - set(PARTS)
+        unknown = set(parts or ()) - set(ALL)
         if unknown:
-            raise ValueError(f"unknown parts {sorted(unknown)}; valid: {', '.join(PARTS)}")
-        wanted = set(PARTS if parts is None else parts)
+            raise ValueError(f"unknown parts {sorted(unknown)}; valid: {', '.join(ALL)}")
+        wanted = set(ALL if parts is None else parts)
         models = cls(source, _load(source, wanted - ({"readout"} if readout else set()), sizes))
         if readout is not None:
             models.parts["readout"] = _readout(readout, models.encoder)
@@ -112,12 +112,12 @@ class Models:
         return models
 
     def has(self, part: str) -> bool:
-        """Whether one of ``worldmodel.checkpoint.PARTS`` was loaded."""
+        """Whether one of ``worldmodel.checkpoint.ALL`` was loaded."""
         """Whether a part was loaded."""
         return part in self.parts
 
     def part(self, part: str) -> nn.Module:
-        """One of ``worldmodel.checkpoint.PARTS`` by its name; raises MissingPart."""
+        """One of ``worldmodel.checkpoint.ALL`` by its name; raises MissingPart."""
         if part not in self.parts:
             raise MissingPart(self.source, part, self.parts)
         return self.parts[part]
@@ -197,13 +197,13 @@ def image_size(source: str | Path, part: str = "encoder") -> int:
 
 
 def parts_in(source: str | Path) -> list[str]:
-    """The parts that a source has, of ``worldmodel.checkpoint.PARTS``; no weights are read.
+    """The parts that a source has, of ``worldmodel.checkpoint.ALL``; no weights are read.
 
     Raises CheckpointError where there are no weights.
     """
     kind, where = find(source)
     if kind == "ours":
-        return [part for part in PARTS if checkpoint.part_file(where, part).is_file()]
+        return [part for part in ALL if checkpoint.part_file(where, part).is_file()]
     return ["encoder"] if kind == "huggingface" else meta_part_names(where)
 
 
