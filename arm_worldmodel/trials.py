@@ -117,11 +117,11 @@ class Trials:
                     trial.success, trial.measured_m = scene.judge()
             except SafetyError as error:
                 trial.fault = str(error)
-            if trial.fault:
-                self._recover()
             done.append(trial)
             with self.log.open("a") as log:
                 log.write(json.dumps(asdict(trial), default=_plain) + "\n")
+            if trial.fault:
+                self._recover()
         return done
 
     # -- scenes ------------------------------------------------------------------------------
@@ -225,13 +225,17 @@ class Trials:
 
     def _recover(self) -> None:
         """As an operator would: both steps, once the cause is gone."""
-        link = self.env.link
+        why = ""
         for _ in range(10):
             time.sleep(1.0)
-            if link.call("recover")[0] and link.call("resume")[0]:
+            for service in ("recover", "resume"):
+                done, why = self.env.link.call(service)
+                if not done:
+                    break
+            else:
                 time.sleep(1.0)
                 return
-        raise OSError(f"the arm does not recover: {link.inbox.fault}")
+        raise OSError(f"the arm does not recover: {why}")
 
 
 Make = Callable[[Trials, np.random.Generator], Scene | None]
