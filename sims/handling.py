@@ -26,6 +26,8 @@ AROUND_RAD = 0.08
 YAW_RAD = 0.3
 CLEAR_M, ASIDE_M = 0.10, 0.12  # above what stands there, or beside it: nothing is touched
 FREE_HIGH_M = 0.235
+BESIDE_M = (0.055, 0.10)  # from the object's middle, across the way the fingers close
+BESIDE_X_M = (0.36, 0.64)  # where there is room for the hand
 LOW_SHARE = 0.4  # of the places aside of the object are at the table
 EMPTY = 0.9  # closedness of fingers that met nothing
 TOLERANCE_M = 0.012
@@ -108,6 +110,7 @@ class Handling:
         """Poses anywhere, with the fingers open or closed, by ways above the object."""
         rng, (x, y, _) = self.rng, self.place
         yield self._over("clear", CLEAR_M, 0.0, 6)
+        yield from self._beside_it()
         for _ in range(self.free):
             there, closed = self._draw(), float(rng.random() < 0.25)
             up = rng.uniform(CLEAR_M, FREE_HIGH_M)
@@ -116,6 +119,19 @@ class Handling:
                 low = rng.uniform(0.0, CLEAR_M)
                 yield Waypoint("free", self._pose(there, low, closed), 6)
                 yield Waypoint("free", self._pose(there, up, closed), 6)
+
+    def _beside_it(self) -> Iterator[Waypoint]:
+        """Down beside the object and up again: a hand that is only ever seen low where the object
+        is would be read there whenever it is low."""
+        rng, (x, y, yaw) = self.rng, self.place
+        away, along = rng.uniform(*BESIDE_M), rng.uniform(-0.02, 0.02)
+        if not BESIDE_X_M[0] < x - away or (x + away < BESIDE_X_M[1] and rng.random() < 0.5):
+            away = -away
+        there = (x - away * np.cos(yaw) - along * np.sin(yaw),
+                 y - away * np.sin(yaw) + along * np.cos(yaw), yaw)
+        closed = float(rng.random() < 0.25)
+        for above in (CLEAR_M, rng.uniform(0.0, AROUND_HIGH_M), CLEAR_M):
+            yield Waypoint("beside", self._pose(there, above, closed), 6)
 
     def _over(self, name: str, above_m: float, closedness: float, max_steps: int) -> Waypoint:
         return Waypoint(name, self._pose(self.place, above_m, closedness), max_steps)
