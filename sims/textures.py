@@ -8,20 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-COUNT = 24
+COUNT = 72
 SIDE = 128
 
 
 def table_textures() -> list[NDArray[np.uint8]]:
-    """``COUNT`` tileable images [SIDE, SIDE, 3]: stripes, grain, clouds and blotches in two
-    colours each, from faint to strong contrast.  No checkers: those test generalisation."""
+    """``COUNT`` tileable images [SIDE, SIDE, 3] in two colours each, from faint to strong contrast:
+    stripes, grain, clouds and blotches; of two thirds also plaids, mosaics, bricks and dots, whose
+    edges are hard.  No checkers: those test generalisation."""
     rng = np.random.default_rng(20261122)
-    patterns = (_stripes, _grain, _clouds, _blotches)
+    soft, hard = (_stripes, _grain, _clouds, _blotches), (_plaid, _mosaic, _bricks, _dots)
     images = []
     for number in range(COUNT):
+        patterns, least = (soft, 0.2) if number < COUNT // 3 else (hard, 0.4)
         share = patterns[number % len(patterns)](rng)[:, :, None]  # [SIDE, SIDE, 1] in [0, 1]
         one, other = _colour(rng), _colour(rng)
-        share = 0.5 + (share - 0.5) * rng.uniform(0.2, 1.0)
+        share = 0.5 + (share - 0.5) * rng.uniform(least, 1.0)
         images.append((255 * (share * one + (1 - share) * other)).astype(np.uint8))
     return images
 
@@ -66,3 +68,44 @@ def _clouds(rng: np.random.Generator) -> NDArray[np.float64]:
 def _blotches(rng: np.random.Generator) -> NDArray[np.float64]:
     noise = gaussian_filter(rng.normal(size=(SIDE, SIDE)), rng.uniform(3.0, 9.0), mode="wrap")
     return _spread(np.tanh(8 * noise / noise.std()))
+
+
+def _plaid(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Bands of even colour along both axes; where two cross, their mean."""
+    bands = []
+    for _ in range(2):
+        edges = np.sort(rng.choice(np.arange(1, SIDE), rng.integers(3, 10), replace=False))
+        levels = rng.random(len(edges))
+        # The band before the first edge goes on after the last, so that it tiles.
+        bands.append(levels[np.searchsorted(edges, np.arange(SIDE), "right") % len(edges)])
+    return _spread(bands[0][:, None] + bands[1])
+
+
+def _mosaic(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Cells of even colour around scattered points."""
+    points, y_x = rng.uniform(0, SIDE, (rng.integers(8, 60), 2)), np.indices((SIDE, SIDE))
+    away = np.abs(y_x.transpose(1, 2, 0)[:, :, None] - points)
+    nearest = np.square(np.minimum(away, SIDE - away)).sum(-1).argmin(-1)  # [SIDE, SIDE]
+    return _spread(rng.random(len(points))[nearest])
+
+
+def _bricks(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Rows of bricks with joints between them, each row shifted against the one before."""
+    rows, columns = 2 * int(rng.integers(1, 6)), int(rng.integers(1, 6))
+    joint, shift = rng.uniform(0.03, 0.25), rng.uniform(0.2, 0.8)
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+    row = np.floor(y * rows)
+    column = x * columns + shift * (row % 2)
+    level = 0.5 + 0.5 * rng.random((rows, columns))
+    brick = level[row.astype(int), np.floor(column).astype(int) % columns]
+    inside = (y * rows % 1 > joint) & (column % 1 > joint * columns / rows)
+    return _spread(np.where(inside, brick, 0.0))
+
+
+def _dots(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Discs on a grid, every other row shifted by half."""
+    across, radius = int(rng.integers(1, 7)), rng.uniform(0.15, 0.42)
+    y, x = np.mgrid[:SIDE, :SIDE] * (2 * across / SIDE)
+    x = (x + np.floor(y) % 2) / 2
+    away = np.hypot((x % 1 - 0.5) * 2, y % 1 - 0.5)
+    return _spread((away < radius * 1.2).astype(np.float64))
