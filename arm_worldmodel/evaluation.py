@@ -36,6 +36,8 @@ from sims.make import Simulator, arm_for, make_env
 from sims.parallel import Pool, run_parallel
 from sims.tasks import max_steps
 
+COVERED = 0.8  # of the episodes are acted in, by an agent that abstains where it is least sure
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -158,6 +160,7 @@ def run_job(job: Job, keep: Keep) -> Outcome:
     return Outcome(
         cell.name, job.seed, job.planner_seed, result.success, result.distance_m, result.steps,
         result.finished, float(np.median(result.plan_seconds)),
+        unsure_m=None if np.isnan(result.unsure_m) else result.unsure_m,
     )
 
 
@@ -183,4 +186,15 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "median_distance_m": float(np.median([o.distance_m for o in outcomes])),
         "median_plan_seconds": float(np.median([o.plan_seconds for o in outcomes])),
         "median_steps": float(np.median([o.steps for o in outcomes])),
+        "surest_success_rate": surest(outcomes),
     }
+
+
+def surest(outcomes: Sequence[Outcome]) -> float | None:
+    """Success rate of the ``COVERED`` of the episodes of whose goal images the readout is surest;
+    None where it does not say of every one."""
+    told = [(o.unsure_m, o.success) for o in outcomes if o.unsure_m is not None]
+    if len(told) < len(outcomes) or not told:
+        return None
+    kept = sorted(told, key=lambda x: x[0])[: max(1, round(COVERED * len(told)))]
+    return float(np.mean([success for _, success in kept]))

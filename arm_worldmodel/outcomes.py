@@ -42,6 +42,8 @@ class Outcome:
     finished: bool
     plan_seconds: float  # median
     code: str = ""  # version of the code that ran it
+    # how far off what was read from the goal images may be, by the readout [m]; null: not told
+    unsure_m: float | None = None
 
 
 class OutcomeLog:

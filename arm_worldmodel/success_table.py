@@ -28,7 +28,7 @@ from arm_worldmodel.pictures.page import read_failures, results_page
 from arm_worldmodel.pictures.success import write_failures, write_success
 from arm_worldmodel.report import write_report, write_text
 from arm_worldmodel.table_rows import Row
-from arm_worldmodel.table_text import comparisons, markdown, overview, told_versions
+from arm_worldmodel.table_text import abstaining, comparisons, markdown, overview, told_versions
 from planners.load import image_size, parts_of
 from sims.make import arm_for
 from sims.parallel import Pool
@@ -145,7 +145,11 @@ def write_table(
         "rows": told, "unfinished": bool(note), "versions": versions, "settings": settings
     }
     path = write_report(out, report)
-    parts = (told_versions(versions), overview(told), comparisons(told), markdown(told))
+    plotted = [line for line in told if line["name"] in {r.name for r in rows if r.plans}]
+    parts = (
+        told_versions(versions), overview(told), comparisons(told), abstaining(plotted),
+        markdown(told),
+    )
     ended = f"**{note}**\n" if note else ""
     (out / "table.md").write_text("\n".join(part for part in (ended, *parts) if part))
     write_success(out / "table.png", told)
@@ -154,7 +158,6 @@ def write_table(
         name: [(o.distance_m, o.finished) for o in found if not o.success]
         for name, found in episodes.items()
     }
-    plotted = [line for line in told if line["name"] in {r.name for r in rows if r.plans}]
     write_failures(out / "failures.png", plotted, lost, NEAR_M)
     page = write_page(str(out), "Success table", told, episodes, plotted, note)
     print(f"{parts[0]}\n{parts[1]}\n{path}  page: {page}" + (f"\n{note}" if note else ""))

@@ -57,6 +57,22 @@ def comparisons(rows: Sequence[Told]) -> str:
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
+def abstaining(rows: Sequence[Told]) -> str:
+    """Failures of the rows that fail at least a tenth of their episodes, in all episodes and in the
+    surest four fifths; empty where there is none."""
+    lines = [
+        "| row | episodes | failures, % | of the surest four fifths |", "| --- | --- | --- | --- |"
+    ]
+    for row in rows:
+        kept = row.get("surest_success_rate")
+        if kept is not None and row["success_rate"] <= 0.9:
+            lines.append(
+                f"| {row['name']} | {row['episodes']} | {100 * (1 - row['success_rate']):.0f} | "
+                f"{100 * (1 - kept):.0f} |"
+            )
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
+
+
 def probability(p: float) -> str:
     """A p-value for reading."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from planners.goals import Goals, partly
+from planners.goals import Goals, partly, unknown_picture
 from planners.perception import Perception
 from planners.search import Search, candidates
 from robot_data.loop import Decision
@@ -43,6 +43,10 @@ class PlanningAgent:
         ``ValueError`` where costs are not finite.
         """
         began = time.monotonic()
+        unsure_m = self.goals.unsure_m
+        unknown = unknown_picture(unsure_m, self.search.config)
+        if unknown is not None:
+            return unknown
         view = self.perception.view(observation)
         cost, present = self.goals.advance(view)
         plan = self.search.plan(cost, view, began)
@@ -57,4 +61,5 @@ class PlanningAgent:
             candidates=candidates(plan, view.state),
             goal_state=None if state is None else to_host(state).double().numpy(),
             finished=self.goals.sequence.finished,
+            unsure_m=unsure_m,
         )

@@ -195,6 +195,9 @@ class AgentConfig:
     cem: CEMConfig = field(default_factory=CEMConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     subgoals: SubgoalConfig = field(default_factory=SubgoalConfig)
+    # do nothing and say so where the places of hand and object that are read from a goal image are
+    # expected to be further off than this together, an axis [m]; null: always act
+    most_unsure_m: float | None = None
     bf16: bool = True  # compute in bfloat16; false: float32
     # most memory that imagining takes at once [MiB]; null: chosen by the device
     memory_mb: float | None = None
@@ -310,11 +313,12 @@ class PolicyConfig:
                  *(f"agent.{name}" for name in ENGINE)), "world_model=lewm",
             ))
         if self.policy in ("inverse_dynamics", "simulator_state"):
-            found.update(dict.fromkeys(near, why))
+            found.update(dict.fromkeys((*near, "agent.most_unsure_m"), why))
         if self.agent.objective.distance != "embedding":
             found.update(dict.fromkeys(
                 ("agent.cem.refit", *near), "it belongs to agent.objective.distance=embedding"
             ))
+            found["agent.most_unsure_m"] = "it belongs to agent.objective.distance=embedding"
         elif cem.refit == "least_squares":
             found.update(dict.fromkeys(
                 ("agent.cem.momentum_mean", "agent.cem.momentum_std"), "refit=least_squares"

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from planners.config import EmbeddingConfig
+from worldmodel.device import to_host
 from worldmodel.readout import (
     POSITION_CENTRE_M,
     POSITION_SCALE_M,
@@ -36,10 +37,13 @@ _said: set[str] = set()
 @dataclass(frozen=True)
 class Target:
     """What to bring about: ``point`` [K] of the embedding [m], and the weights [K] of its numbers,
-    the less the less sure the readout is of them."""
+    the less the less sure the readout is of them.  ``unsure_m``: how far off the places of hand
+    and object, read from the goal image, are expected to be together, an axis [m]; NaN where the
+    readout does not say or nothing was read."""
 
     point: Tensor
     weights: Tensor
+    unsure_m: float = float("nan")
 
 
 class Embedding:
@@ -63,12 +67,13 @@ class Embedding:
         """The tokens [N, D] of a goal image as a target."""
         output = self.readout(tokens[None].to(self.dtype)).float()
         c = self.config
-        weights = output.new_ones(1, 13)
+        weights, unsure_m = output.new_ones(1, 13), float("nan")
         if self.readout.config.object:
             unsure_object, unsure_hand = error_scales(output)
+            unsure_m = to_host(unsure_object + unsure_hand).item()
             weights[:, HAND] = sureness(unsure_hand, c.unsure_m)[:, None]
             weights[:, OBJECT] = c.object_weight * sureness(unsure_object, c.unsure_m)[:, None]
-        return Target(self._point(output)[0], weights[0])
+        return Target(self._point(output)[0], weights[0], unsure_m)
 
     def offset(self, tokens: Tensor, target: Target) -> Tensor:
         """From a target to tokens [S, N, D], weighted [m] -> [S, K]; its length is the distance."""

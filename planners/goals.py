@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +15,10 @@ from planners.embedding import Embedding, Target
 from planners.objective import DISTANCES, Cost, VectorCost
 from planners.perception import Perception, View
 from planners.subgoals import SubgoalSequence
+from robot_data.loop import Decision
 from worldmodel.device import to_host
+
+UNKNOWN = "I do not know this picture"
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,11 @@ class Goals(Protocol):
 
     def share(self, present: float) -> float:
         """The share of a move to make where the cost is ``present``."""
+        ...
+
+    @property
+    def unsure_m(self) -> float:
+        """How far off what was read from the goals may be [m]; NaN where nobody knows."""
         ...
 
 
@@ -91,6 +100,11 @@ class GoalImages:
         return self._goals[index]
 
     @property
+    def unsure_m(self) -> float:
+        """``planners.embedding.Target.unsure_m`` of the goal image of which it is largest."""
+        return max((g.target.unsure_m for g in self._goals if g.target), default=float("nan"))
+
+    @property
     def state(self) -> Tensor | None:
         """The hand state [7] read from the goal image in force."""
         return self[self.sequence.index].state
@@ -126,6 +140,14 @@ class GoalImages:
 def partly(action: Tensor, share: float) -> Tensor:
     """``share`` of the move of an action [7] (m, rad), and the whole change of the gripper."""
     return torch.cat([share * action[:6], action[6:]])
+
+
+def unknown_picture(unsure_m: float, config: AgentConfig) -> Decision | None:
+    """To stay where one is and be done, where ``unsure_m`` of the goals is more than the agent is
+    to act on."""
+    if config.most_unsure_m is None or not unsure_m > config.most_unsure_m:
+        return None
+    return Decision(np.zeros(7), finished=True, subgoal=UNKNOWN, unsure_m=unsure_m)
 
 
 def present_cost(cost: Cost, view: View) -> float:

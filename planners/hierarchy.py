@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from planners.config import HierarchyConfig
 from planners.embedding import OBJECT, Target
-from planners.goals import Goal, GoalImages, partly, present_cost
+from planners.goals import Goal, GoalImages, partly, present_cost, unknown_picture
 from planners.perception import Perception
 from planners.search import Search, candidates
 from planners.stages import EventStages
@@ -72,6 +72,9 @@ class HierarchicalAgent:
         Raises as ``planners.agent.PlanningAgent.act`` does.
         """
         began = time.monotonic()
+        unknown = unknown_picture(self.goals.unsure_m, self.config)
+        if unknown is not None:
+            return unknown
         view = self.perception.view(observation)
         self.stages.decide(view)
         cost = self.goals.towards(self._goal())
@@ -98,6 +101,7 @@ class HierarchicalAgent:
             candidates=candidates(plan, view.state),
             finished=self.stages.finished,
             subgoal=self.stages.stage.name,
+            unsure_m=self.goals.unsure_m,
         )
 
     def _goal(self) -> Goal:

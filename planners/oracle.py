@@ -86,6 +86,7 @@ class TrueGoals:
 
     def __init__(self, simulator: Simulator, config: AgentConfig) -> None:
         self.simulator, self.config = simulator, config
+        self.unsure_m = float("nan")
         self.sequence = SubgoalSequence(config.subgoals, 1)
         self._states: list[Tensor] = []
 

@@ -39,6 +39,7 @@ class Decision:
     subgoal: str = ""  # what the agent set itself, where it sets its own sub-goals
     candidates: Candidates | None = None  # of the last iteration, where the agent searches
     goal_state: NDArray[np.float64] | None = None  # [7], read from the goal image
+    unsure_m: float = float("nan")  # how far off what was read from the goal images may be
 
 
 class Agent(Protocol):
@@ -107,6 +108,7 @@ class EpisodeResult:
     plan_seconds: tuple[float, ...]
     finished: bool  # the agent says it is done; not a claim of success
     goal_reached: bool = True  # whether the goal images show the goal (see ``sims.arm``)
+    unsure_m: float = float("nan")  # of the last decision
 
 
 def run_episode(
@@ -142,10 +144,10 @@ def run_episode(
             ends.callback(watcher.on_end)
         for watcher in subscribers:
             watcher.on_start(Start(seed, observation, info, images, names, max_steps))
-        finished = ended = False
+        finished, ended, unsure_m = False, False, float("nan")
         while len(seconds) < max_steps and not ended:
             decision = agent.act(observation)
-            finished = decision.finished
+            finished, unsure_m = decision.finished, decision.unsure_m
             seconds.append(decision.seconds)
             following, _, terminated, truncated, info = env.step(decision.action)
             _judgement(info)
@@ -156,7 +158,8 @@ def run_episode(
             ended = finished or terminated or truncated
         success, distance_m = _judgement(info)
         return EpisodeResult(
-            seed, success, distance_m, len(seconds), tuple(seconds), finished, goal_reached
+            seed, success, distance_m, len(seconds), tuple(seconds), finished, goal_reached,
+            unsure_m,
         )
 
 

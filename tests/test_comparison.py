@@ -7,11 +7,12 @@ import pytest
 from scipy.stats import binomtest
 
 from arm_worldmodel.comparison import compared, holm, training_seeds_95
+from arm_worldmodel.evaluation import summary
 from arm_worldmodel.outcomes import Outcome
 from arm_worldmodel.report import wilson_95
 from arm_worldmodel.success_table import told_rows, versions_of
 from arm_worldmodel.table_rows import OFF, table_rows, world_model_off
-from arm_worldmodel.table_text import comparisons, markdown, overview, told_versions
+from arm_worldmodel.table_text import abstaining, comparisons, markdown, overview, told_versions
 from arm_worldmodel.task_rows import task_rows
 from planners.config import PolicyConfig
 from sims.arm import ArmConfig
@@ -188,3 +189,16 @@ def test_only_the_planners_core_rows_take_every_training_seed():
         assert {cell.episodes for cell in row.runs} == {50}
     with pytest.raises(ValueError, match="must differ"):
         table_rows(PolicyConfig(), ArmConfig(), 100, ["a/x", "b/x"])
+
+
+def test_the_surest_episodes_are_told_of_rows_that_fail():
+    wins = [True] * 7 + [False] * 3
+    found = [
+        replace(outcome("a", seed, success), unsure_m=0.02 if success else 0.05)
+        for seed, success in enumerate(wins)
+    ]
+    row = {"name": "here/reach", **summary(found)}
+    assert row["surest_success_rate"] == 7 / 8
+    assert "| here/reach | 10 | 30 | 12 |" in abstaining([row])
+    assert summary([outcome("a", 0, True), *found])["surest_success_rate"] is None
+    assert abstaining([{**row, "success_rate": 0.95}]) == ""

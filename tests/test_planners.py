@@ -301,6 +301,28 @@ def test_moves_are_shortened_near_the_last_image_only(nets, goals, near, share):
     assert actions[0][6] == actions[1][6]
 
 
+def test_an_agent_that_does_not_know_the_picture_stays_and_says_so(nets):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    observation = {"image": image, "state": np.array([0.5, 0, 0.2, 3.1, 0, -1.5, 0.2])}
+
+    def decision(most_unsure_m):
+        config = AgentConfig(
+            CEMConfig(samples=16, iterations=2, elites=4), most_unsure_m=most_unsure_m
+        )
+        made = PlanningAgent(*planning_parts(*nets, config))
+        made.reset([image], seed=0)
+        return made.act(observation)
+
+    acted = decision(None)
+    assert 0 < acted.unsure_m < 1
+    assert acted.action.any()
+    assert decision(1.1 * acted.unsure_m).action.any()
+    refused = decision(0.9 * acted.unsure_m)
+    assert refused.finished
+    assert not refused.action.any()
+    assert refused.subgoal == "I do not know this picture"
+
+
 def test_agent_is_deterministic_and_bounded(agent):
     rng = np.random.default_rng(0)
     goals = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(2)]
