@@ -178,10 +178,10 @@ class StepPainter:
         if decision.candidates is not None and decision.candidates.rejected is not None:
             moves["rejected"] = decision.candidates.rejected[0]
         view = perception.view(step.observation)
-        state = perception.states_to_model(view.state[None])[0]
+        state = perception.predictor_states(view.state[None])[0]
         actions = torch.from_numpy(np.stack(list(moves.values()))).to(state)
         after = self.painter.after(
-            view.tokens[0], state, perception.actions_to_model(actions)[:, None]
+            view.tokens[0], state, perception.predictor_actions(actions)[:, None]
         )
         return dict(zip(moves, after[:, -1], strict=True))
 

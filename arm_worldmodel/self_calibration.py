@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from planners.calibration import Calibration, fit_calibration
+from planners.calibration import Calibration, Views, fit_calibration
 from robot_data.episodes import EpisodeStore
+from robot_data.events import object_places
 from robot_data.images import fit_pictures
 from robot_data.loop import Decision, Start, Step, run_episode
 from robot_data.random_moves import RandomMoves
@@ -22,11 +23,21 @@ from sims.tasks import grasp_height_m
 from worldmodel.device import device_of, to_host
 from worldmodel.encoder import Encoder
 from worldmodel.progress import Progress
-from worldmodel.readout import Readout, read_states
+from worldmodel.readout import Readout, decode, object_place, read_views
 
 MOVES = 240  # of a calibration: 48 s at 5 Hz
 READ_AT_ONCE = 8  # images, each of them in nine shifts
 HANDLED_SHARE = 1 / 3  # of the moves have an object in or between the fingers
+
+
+class Moves(NamedTuple):
+    """What a calibration is made of: images [K, H, W, 3]; states [K, 7], the measured pose and the
+    commanded closedness; places of the object [K, 3] (m; NaN where the gripper's events do not
+    tell, ``robot_data.events.object_places``)."""
+
+    images: NDArray[np.uint8]
+    states: NDArray[np.float64]
+    places: NDArray[np.float64]
 
 
 class ShownMoves:
@@ -38,10 +49,20 @@ class ShownMoves:
     """
 
     def __init__(self, env: Arm, moves: int, step_m: float, bar: Progress) -> None:
-        self.env, self.moves, self.step_m, self.bar = env, moves, step_m, bar
+        self.env, self.count, self.step_m, self.bar = env, moves, step_m, bar
         self.images: list[NDArray[np.uint8]] = []
-        self.states: list[NDArray[np.float64]] = []
+        self._states: list[NDArray[np.float64]] = []  # after every move, measured
+        self._commanded: list[float] = []  # closedness, in every move
+        self._kept: list[int] = []  # of these
         self._keep = False
+
+    @property
+    def moves(self) -> Moves:
+        """What was kept."""
+        states, commanded = np.stack(self._states), np.array(self._commanded)
+        places = object_places(states, commanded)
+        shown = np.c_[states[:, :6], commanded]
+        return Moves(np.stack(self.images), shown[self._kept], places[self._kept])
 
     def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
         """Begin in the scene that the environment was reset to."""
@@ -56,10 +77,10 @@ class ShownMoves:
     def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
         """The next move; finished with the last that is kept."""
         state, action = observation["state"], None
-        if len(self.images) < HANDLED_SHARE * self.moves:
+        if len(self.images) < HANDLED_SHARE * self.count:
             action = self._handle(state, self.env.commanded)  # None once the object is lost
         self._keep = action is None or self._handle.placed > 0
-        last = self._keep and len(self.images) + 1 == self.moves
+        last = self._keep and len(self.images) + 1 == self.count
         return Decision(self._free(state) if action is None else action, finished=last)
 
     def on_start(self, start: Start) -> None:
@@ -67,39 +88,42 @@ class ShownMoves:
 
     def on_step(self, step: Step) -> None:
         """Keep the image, and the measured pose with the commanded closedness."""
+        self._states.append(step.following["state"])
+        self._commanded.append(step.info["commanded"][6])
         if self._keep:
-            state = np.r_[step.following["state"][:6], step.info["commanded"][6]]
+            self._kept.append(len(self._states) - 1)
             self.images.append(step.following["image"])
-            self.states.append(state)
             self.bar.update()
 
     def on_end(self) -> None:
         """Nothing: what was kept stays."""
 
 
-def show_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = False):
-    """Images [K, H, W, 3] and states [K, 7], the measured pose and the commanded closedness,
-    after each of K moves (``ShownMoves``), in the scene that ``reset(seed=seed)`` draws."""
+def show_moves(env: Arm, moves: int, step_m: float, seed: int, quiet: bool = False) -> Moves:
+    """What was seen after each of ``moves`` (``ShownMoves``), in the scene that
+    ``reset(seed=seed)`` draws."""
     with Progress(total=moves, desc="calibrate", unit="move", disable=quiet) as bar:
         shown = ShownMoves(env, moves, step_m, bar)
         run_episode(env, shown, seed, sys.maxsize, "none", [shown], options={"goal": False})
-    return np.stack(shown.images), np.stack(shown.states)
+    return shown.moves
 
 
-def recorded_moves(data: str, moves: int):
+def recorded_moves(data: str, moves: int) -> Moves:
     """As ``show_moves``, of at most ``moves`` frames spread evenly over recordings."""
     store = EpisodeStore(data)
     lengths = store.sound()
     starts = np.cumsum([0, *lengths.values()])
     chosen = np.linspace(0, starts[-1] - 1, min(moves, starts[-1])).round().astype(int)
-    images, states = [], []
+    images, states, places = [], [], []
     for name, start, end in zip(lengths, starts, starts[1:], strict=False):
         rows = chosen[(chosen >= start) & (chosen < end)] - start
         if len(rows):
             episode = store.read(name)
             images.append(episode.images[rows])
-            states.append(np.c_[episode.states[rows, :6], episode.commanded_closedness[rows]])
-    return np.concatenate(images), np.concatenate(states)
+            closedness = episode.commanded_closedness
+            states.append(np.c_[episode.states[rows, :6], closedness[rows]])
+            places.append(object_places(episode.states, closedness)[rows])
+    return Moves(np.concatenate(images), np.concatenate(states), np.concatenate(places))
 
 
 def calibrate(
@@ -107,26 +131,32 @@ def calibrate(
     quiet: bool = False,
 ) -> Calibration:
     """In the scene that ``reset(seed=seed)`` draws."""
-    return calibrate_by(*show_moves(env, moves, step_m, seed, quiet), encoder, readout, quiet)
+    return calibrate_by(show_moves(env, moves, step_m, seed, quiet), encoder, readout, quiet)
 
 
 def calibrate_by(
-    images: NDArray[np.uint8], measured: NDArray[np.float64], encoder: Encoder, readout: Readout,
-    quiet: bool = False,
+    moves: Moves, encoder: Encoder, readout: Readout, quiet: bool = False
 ) -> Calibration:
-    """Images [K, H, W, 3] and states [K, 7] as ``show_moves`` gives them."""
-    images = fit_pictures(images, encoder.config.image_size)
+    """From what ``show_moves`` or ``recorded_moves`` give."""
+    images = fit_pictures(moves.images, encoder.config.image_size)
     shift_px = encoder.config.patch_size // 4
-    read = []  # states and features of one image after the other: reading takes longest
+    read = []  # outputs and features of one image after the other: reading takes longest
     with (
         torch.inference_mode(),
         Progress(total=len(images), desc="read", unit="image", disable=quiet) as bar,
     ):
         for batch in torch.from_numpy(images).split(READ_AT_ONCE):
             seen = batch.to(device_of(encoder))
-            read.append([to_host(x) for x in read_states(encoder, readout, seen, shift_px)])
+            read.append([to_host(x) for x in read_views(encoder, readout, seen, shift_px)])
             bar.update(len(batch))
-    inferred, features = (torch.cat(parts) for parts in zip(*read, strict=True))
-    return fit_calibration(inferred.double().numpy(), measured, features.numpy(), shift_px)
-
-
+    outputs, features = (torch.cat(parts, 1) for parts in zip(*read, strict=True))  # [V, K, ...]
+    each = decode(outputs.flatten(0, 1)).double().unflatten(0, outputs.shape[:2]).numpy()
+    places = None
+    if readout.config.object:
+        places = object_place(outputs.flatten(0, 1)).double().unflatten(0, outputs.shape[:2])
+    views = Views(
+        features.numpy(), each[..., :3], each[..., 6],
+        None if places is None else places.numpy(), moves.places,
+    )
+    inferred = decode(outputs.mean(0)).double().numpy()
+    return fit_calibration(inferred, moves.states, views, shift_px)

@@ -167,4 +167,4 @@ def embedding_of(perception: Perception, config: AgentConfig) -> Embedding | Non
             "readout; train one with `worldmodel train`, or set agent.objective.distance=l1"
         )
     dtype = torch.bfloat16 if config.bf16 else torch.float32
-    return Embedding(perception.readout, c.embedding, dtype)
+    return Embedding(perception.readout, c.embedding, dtype, lambda: perception.calibration)

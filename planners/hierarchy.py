@@ -105,15 +105,12 @@ class HierarchicalAgent:
         )
 
     def _goal(self) -> Goal:
-        """What the stage in force brings about, in the frame that the model sees."""
+        """What the stage in force brings about."""
         stage, image = self.stages.stage, self.goals[self._index]
         if stage.state is None:
             return image
-        at = stage.state.clone()
-        if stage.place is not None:
-            at[:3] = stage.place
-        seen = self.perception.states_to_model(torch.stack([stage.state, at]))
-        point = self.embedding.of_state(seen[0], seen[1, :3])
+        at = stage.state[:3] if stage.place is None else stage.place
+        point = self.embedding.of_state(stage.state, at)
         weights = torch.ones_like(point)
         if stage.place is None:
             weights[OBJECT] = 0.0

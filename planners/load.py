@@ -120,7 +120,8 @@ def planning_parts(
     and where planning needs more memory than is free.
     """
     require_memory(encoder, predictor, config)
-    perception = Perception(encoder, readout, calibration, config.bf16)
+    embeds = cost is None and config.objective.distance == "embedding"
+    perception = Perception(encoder, readout, calibration, config.bf16, embeds)
     imagination = imagination_of(predictor, config)
     goals = GoalImages(perception, config) if cost is None else OwnGoals(perception, config, cost)
     search = Search(ImaginedOutcomes(imagination, perception, config.cem), config)

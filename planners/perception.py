@@ -19,7 +19,7 @@ from robot_data.images import fit_picture
 from robot_data.schema import DataError, check_state
 from worldmodel.device import copied, device_of, to_host
 from worldmodel.encoder import Encoder
-from worldmodel.readout import Readout, read_states
+from worldmodel.readout import Readout, decode, read_views
 
 OBSERVATION = {
     "image": "uint8 [H, W, 3] RGB",
@@ -51,8 +51,11 @@ class Perception:
 
     def __init__(
         self, encoder: Encoder, readout: Readout | None = None,
-        calibration: Calibration | None = None, bf16: bool = True,
+        calibration: Calibration | None = None, bf16: bool = True, embeds: bool = False,
     ) -> None:
+        """embeds: costs are of an embedding, which is calibrated itself; the predictor is given
+        what was measured."""
+        self.embeds = embeds
         self.encoder = copied(encoder, torch.bfloat16 if bf16 else torch.float32)
         self.readout = readout
         self.calibration = calibration
@@ -98,8 +101,8 @@ class Perception:
         if self.calibration is None:
             return self.readout.state(tokens.float())
         shift = self.calibration.shift_px
-        states, features = read_states(self.encoder, self.readout, images, shift)
-        return self.calibration.to_robot(states, features)
+        outputs, features = read_views(self.encoder, self.readout, images, shift)
+        return self.calibration.to_robot(decode(outputs.mean(0)), features)
 
     def view(self, observation: dict[str, NDArray[Any]]) -> View:
         """An observation {"image": uint8 [H, W, 3], "state": [7]} encoded.
@@ -123,8 +126,13 @@ class Perception:
         """States [B, 7] that a model predicts, in the robot base frame."""
         return states if self.calibration is None else self.calibration.to_robot(states)
 
-    def actions_to_model(self, actions: Tensor) -> Tensor:
-        """Actions [..., 7] of the robot as the models see them."""
-        if self.calibration is None:
+    def predictor_states(self, states: Tensor) -> Tensor:
+        """States [B, 7] of the robot base frame as the predictor is given them."""
+        return states if self.embeds else self.states_to_model(states)
+
+    def predictor_actions(self, actions: Tensor) -> Tensor:
+        """Actions [..., 7] of the robot as the predictor is given them: where costs compare tokens,
+        turned with the camera (V-JEPA 2, appendix B.4)."""
+        if self.calibration is None or self.embeds:
             return actions
         return self.calibration.actions_to_model(actions)

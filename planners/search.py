@@ -60,12 +60,13 @@ class ImaginedOutcomes:
             begin += len(tokens)
             return cost(tokens, part)
 
-        seen = self.perception.states_to_model(view.state[None])
+        seen = self.perception.predictor_states(view.state[None])
         context = self.imagination.context(view.tokens, seen)
         if not self._prepared:
             self.imagination.prepare(context, spread_actions(self.cem))
             self._prepared = True
-        return self.imagination.score(context, self.perception.actions_to_model(actions), judged)
+        given = self.perception.predictor_actions(actions)
+        return self.imagination.score(context, given, judged)
 
 
 class Solver(Protocol):

@@ -107,14 +107,16 @@ class EventStages:
     def _seen(self, tokens: Tensor) -> tuple[Tensor, Tensor] | None:
         """Hand state [7] and place of the object [3] in tokens [N, D], robot base frame; None
         where the readout does not read the object."""
-        readout = self.perception.readout
+        readout, calibration = self.perception.readout, self.perception.calibration
         if readout is None or not readout.config.object:
             return None
-        output = readout(tokens[None].float())
-        states = decode(output).repeat(2, 1)
-        states[1, :3] = object_place(output)[0]
-        hand, there = self.perception.states_to_robot(states)
-        return hand, there[:3]
+        features = readout.features(tokens[None].float())
+        output = readout.head(features)
+        hand, place = decode(output), object_place(output)
+        if calibration is not None:
+            hand = calibration.to_robot(hand, features)
+            place = calibration.place_to_robot(place, features)
+        return hand[0], place[0]
 
     def _next_event(self, view: View, goal: Tensor) -> tuple[str, Tensor]:
         """Kind and hand pose [7] of the next event; the kind changes only where it is likely."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from arm_worldmodel.self_calibration import show_moves
-from planners.calibration import CalibrationError, fit_calibration, load_calibration
+from planners.calibration import CalibrationError, Views, fit_calibration, load_calibration
 from robot_data.random_moves import HIGH_M, LOW_M, YAW_RAD, RandomMoves
 from sims.handling import Handling
 from sims.mujoco_arm import MujocoArm
@@ -30,6 +30,10 @@ def seen_from(measured, yaw_rad, scale, shift):
     xyz = scale * turn.apply(measured[:, :3] - centre) + centre + shift
     euler = (turn * Rotation.from_euler("xyz", measured[:, 3:6])).as_euler("xyz")
     return np.c_[xyz, euler, measured[:, 6]]
+
+
+def one_view(features, inferred):
+    return Views(features[None], inferred[None, :, :3], inferred[None, :, 6])
 
 
 @settings(deadline=None, max_examples=30)
@@ -90,7 +94,7 @@ def test_what_an_affine_map_leaves_is_learned_from_features():
     inferred = seen_from(measured, 0.2, 1.0, np.zeros(3))
     inferred[:, 0] += 0.02 * np.sin(25 * measured[:, 1])  # no affine map undoes this
     plain = fit_calibration(inferred, measured)
-    found = fit_calibration(inferred, measured, features)
+    found = fit_calibration(inferred, measured, one_view(features, inferred))
     assert found.error_after_m < 0.5 * plain.error_after_m
     there = found.to_robot(torch.from_numpy(inferred), torch.from_numpy(features).double())
     assert np.median(np.linalg.norm(there[:, :3].numpy() - measured[:, :3], axis=1)) < 0.005
@@ -110,7 +114,9 @@ def test_a_gripper_read_as_half_as_closed_as_it_is_is_learned_too():
     ].astype(np.float32)
     inferred = seen_from(measured, 0.2, 1.0, np.zeros(3))
     inferred[:, 6] = 0.3 * measured[:, 6]
-    found = fit_calibration(inferred[40:], measured[40:], features[40:])
+    found = fit_calibration(
+        inferred[40:], measured[40:], one_view(features[40:], inferred[40:])
+    )
     seen = torch.from_numpy(features[:40]).double()  # not among what it was fitted to
     there = found.to_robot(torch.from_numpy(inferred[:40]), seen).numpy()
     np.testing.assert_allclose(there[:, 6], measured[:40, 6], atol=0.1)
@@ -129,7 +135,8 @@ def test_a_hand_that_stays_three_centimetres_wrong_is_refused():
 def test_calibrations_written_before_the_gripper_was_part_of_them_leave_it_as_read(tmp_path):
     measured = poses()
     features = np.random.default_rng(0).normal(0, 1, (40, 6)).astype(np.float32)
-    found = fit_calibration(seen_from(measured, 0.3, 1.1, np.zeros(3)), measured, features)
+    inferred = seen_from(measured, 0.3, 1.1, np.zeros(3))
+    found = fit_calibration(inferred, measured, one_view(features, inferred))
     old = replace(found, residual=replace(found.residual, dual=found.residual.dual[:, :3]))
     old.save(tmp_path / "old.safetensors")
     state, seen = torch.from_numpy(measured), torch.from_numpy(features).double()
@@ -141,7 +148,8 @@ def test_calibrations_written_before_the_gripper_was_part_of_them_leave_it_as_re
 def test_calibration_files_round_trip_and_broken_ones_say_so(tmp_path):
     measured = poses()
     features = np.random.default_rng(0).normal(0, 1, (40, 6)).astype(np.float32)
-    found = fit_calibration(seen_from(measured, 0.3, 1.1, np.zeros(3)), measured, features)
+    inferred = seen_from(measured, 0.3, 1.1, np.zeros(3))
+    found = fit_calibration(inferred, measured, one_view(features, inferred))
     path = tmp_path / "calibration.safetensors"
     found.save(path)
     again = load_calibration(path)
@@ -245,11 +253,42 @@ def test_calibration_does_not_learn_the_place_where_the_episode_begins(env, monk
         return result
 
     monkeypatch.setattr(env, "step", watched)
-    images, states = show_moves(env, 100, 0.075, 9_000_003, quiet=True)
+    images, states, places = show_moves(env, 100, 0.075, 9_000_003, quiet=True)
     assert images.shape == (100, 128, 128, 3)
     assert states.shape == (100, 7)
     assert set(states[:, 6]) == {0.0, 1.0}  # as commanded, not as the object stops them
     assert 0.1 < states[:, 6].mean() < 0.9
     kept = seen[-100:]
+    known = np.isfinite(places[:, 0])
+    assert known.mean() > 0.25
+    away = places[known, :2] - np.array([place for _, place in kept])[known]
+    assert np.median(np.linalg.norm(away, axis=1)) < 0.01  # told by the gripper alone
     np.testing.assert_array_equal(images[-1], kept[-1][0])
     assert all(np.linalg.norm(place - begins) > 0.01 for _, place in kept[:50])
+
+
+def test_where_the_object_is_is_learned_from_the_frames_that_tell():
+    rng = np.random.default_rng(3)
+    measured, true = poses(200, 3), rng.uniform([0.4, -0.15, 0.02], [0.6, 0.15, 0.2], (200, 3))
+    features = np.c_[measured[:, :3] * 10, true * 10].astype(np.float32)
+    inferred = seen_from(measured, 0.2, 1.0, np.zeros(3))
+    read = true * 0.4 + np.array([0.3, 0.05, 0.1])  # not as the hand is read
+    known = np.where(np.arange(200)[:, None] % 3, true, np.nan)
+    views = Views(features[None], inferred[None, :, :3], inferred[None, :, 6], read[None], known)
+    found = fit_calibration(inferred[40:], measured[40:], views.of(np.arange(200) >= 40))
+    seen, place = torch.from_numpy(features[:40]).double(), torch.from_numpy(read[:40])
+    off = np.linalg.norm(found.place_to_robot(place, seen).numpy() - true[:40], axis=1)
+    affine = np.linalg.norm(found.place_to_robot(place).numpy() - true[:40], axis=1)
+    assert np.median(off) < 0.015
+    assert np.median(off) < 0.3 * np.median(affine)
+
+
+def test_of_a_picture_seen_several_times_the_mean_residual_counts():
+    measured = poses()
+    features = np.random.default_rng(0).normal(0, 1, (3, 40, 6)).astype(np.float32)
+    inferred = seen_from(measured, 0.3, 1.1, np.zeros(3))
+    views = Views(features, np.stack([inferred[:, :3]] * 3), np.stack([inferred[:, 6]] * 3))
+    found = fit_calibration(inferred, measured, views)
+    state, seen = torch.from_numpy(measured), torch.from_numpy(features).double()
+    each = torch.stack([found.to_robot(state, view)[:, :3] for view in seen])
+    torch.testing.assert_close(found.to_robot(state, seen)[:, :3], each.mean(0))

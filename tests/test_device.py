@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from planners import agent as planning_agent
-from planners import baselines, goals, perception, search, stages
+from planners import baselines, embedding, goals, perception, search, stages
 from planners.agent import PlanningAgent
 from planners.baselines import InverseDynamicsAgent
 from planners.calibration import Calibration
@@ -40,7 +40,7 @@ from worldmodel.imagination import Imagination
 from worldmodel.lewm import LeWorldModel
 from worldmodel.losses import PostTraining
 from worldmodel.predictor import Predictor
-from worldmodel.readout import Readout, read_states
+from worldmodel.readout import Readout, read_views
 
 META = torch.device("meta")
 ENCODER = EncoderConfig(32, 48, 2, 4)
@@ -75,7 +75,7 @@ def read_back(monkeypatch):
 
     for module in (
         device, run, train, diagnostics, probes, planning_agent, baselines, goals,
-        lewm_training, perception, search, stages,
+        embedding, lewm_training, perception, search, stages,
     ):
         monkeypatch.setattr(module, "to_host", zeros)
     return reads
@@ -95,10 +95,10 @@ def test_frames_are_encoded_where_the_encoder_is():
 
 def test_states_are_read_where_the_encoder_is():
     images = torch.zeros(2, 32, 32, 3, dtype=torch.uint8, device=META)
-    states, features = read_states(
+    outputs, features = read_views(
         Encoder(ENCODER).to(META), Readout(READOUT).to(META), images, shift_px=4
     )
-    assert (states.device, states.shape) == (META, (2, 7))
+    assert (outputs.device, outputs.shape[:2]) == (META, (9, 2))
     assert features.device == META
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from worldmodel.config import EncoderConfig, ReadoutConfig
 from worldmodel.encoder import Encoder
-from worldmodel.readout import Readout, read_states, shifted
+from worldmodel.readout import Readout, decode, read_views, shifted
 
 
 @given(st.integers(1, 7), st.integers(0, 2**16))
@@ -34,22 +34,23 @@ def eyes():
     return Encoder(config).eval(), Readout(ReadoutConfig(24, 4, 16, 1, 2, 2)).eval()
 
 
-def test_without_a_shift_states_are_the_readouts(eyes):
+def test_without_a_shift_what_is_read_is_the_readouts(eyes):
     encoder, readout = eyes
     images = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        states, features = read_states(encoder, readout, images, 0)
-        assert torch.equal(states, readout.state(encoder.encode_frames(images)))
-        assert features.shape == (3, 2 * 16)
+        outputs, features = read_views(encoder, readout, images, 0)
+        assert torch.equal(decode(outputs[0]), readout.state(encoder.encode_frames(images)))
+        assert features.shape == (1, 3, 2 * 16)
 
 
-def test_features_are_the_mean_over_the_shifts(eyes):
+def test_every_shift_is_read_by_itself(eyes):
     encoder, readout = eyes
     images = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        states, features = read_states(encoder, readout, images, 4)
-        each = [read_states(encoder, readout, view, 0)[1] for view in shifted(images, 4)]
-    torch.testing.assert_close(features, sum(each) / 9)
-    assert torch.isfinite(states).all()
-    assert (states[:, 6] > 0).all()
-    assert (states[:, 6] < 1).all()
+        outputs, features = read_views(encoder, readout, images, 4)
+        each = [read_views(encoder, readout, view, 0)[1][0] for view in shifted(images, 4)]
+        torch.testing.assert_close(features, torch.stack(each))
+        torch.testing.assert_close(outputs.mean(0), readout.head(features.mean(0)))
+    closedness = decode(outputs.mean(0))[:, 6]
+    assert (closedness > 0).all()
+    assert (closedness < 1).all()

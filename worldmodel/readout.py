@@ -169,19 +169,18 @@ def shifted(images: Tensor, shift_px: int) -> list[Tensor]:
     return [wide[:, y : y + height, x : x + width] for y, x in product(steps, steps)]
 
 
-def read_states(
+def read_views(
     encoder: Encoder, readout: Readout, images: Tensor, shift_px: int
 ) -> tuple[Tensor, Tensor]:
-    """Test-time augmentation (Krizhevsky et al. 2012, section 4.1): the mean over shifted images.
+    """Images, uint8 [B, H, W, 3], read as they are and shifted (``shifted``): raw outputs
+    [V, B, outputs] and the features [V, B, F] they were read from.
 
-    A patch encoder divides a shifted image into other patches, so the readout errs otherwise; over
+    Test-time augmentation (Krizhevsky et al. 2012, section 4.1) takes the mean of the V views.  A
+    patch encoder divides a shifted image into other patches, so the readout errs otherwise; over
     a symmetric set of shifts the hand's motion in the image cancels to first order.
-
-    Images, uint8 [B, H, W, 3] -> commanded states [B, 7] in the model frame, and the features
-    [B, F] they were read from, both of the mean over the shifts.
     """
     features = torch.stack([
         readout.features(encoder.encode_frames(view.contiguous()).float())
         for view in shifted(images, shift_px)
-    ]).mean(0)
-    return decode(readout.head(features)), features
+    ])
+    return readout.head(features), features

@@ -64,7 +64,7 @@ def run(settings: Settings) -> dict[str, Any]:
             shown = show_moves(env, settings.moves, settings.step_m, settings.seed)
         finally:
             env.close()
-    found = calibrate_by(*shown, models.encoder, models.readout)
+    found = calibrate_by(shown, models.encoder, models.readout)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     found.save(out / "calibration.safetensors")
