@@ -125,6 +125,16 @@ def test_a_damaged_record_of_an_export_is_named(tmp_path, store):
         list(export_npz(store, tmp_path / "n"))
 
 
+@pytest.mark.parametrize("kind", ["npz", "rosbag"])
+def test_what_a_killed_export_left_beside_its_notes_goes(tmp_path, store, kind):
+    notes = tmp_path / kind / FOLDER
+    notes.mkdir(parents=True)
+    (notes / ".tmp-0123456789abcdef.json").write_text('{"episode": ')
+    list(EXPORTS[kind](store, tmp_path / kind))
+    assert not list(notes.glob(".tmp-*"))
+    assert len(list(notes.glob("ep-*.json"))) == len(store.names())
+
+
 PRETRAIN = (
     "encoder.image_size=32", "encoder.embed_dim=48", "encoder.depth=1", "encoder.num_heads=4",
     "train.batch_size=4", "device=cpu",

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from arm_worldmodel.batches import CroppedClips
 from arm_worldmodel.cli import main
+from arm_worldmodel.clips import CroppedClips
 from robot_data.episodes import EpisodeStore
 from robot_data.schema import DataError, Episode
 from robot_data.windows import MixedSampler, WindowSampler, spread_rows

@@ -12,7 +12,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from arm_worldmodel.batches import CroppedClips
+from arm_worldmodel.clips import CroppedClips
 from arm_worldmodel.commands import pretrain, train
 from arm_worldmodel.encoding import wide
 from configs.settings import load

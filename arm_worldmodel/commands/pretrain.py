@@ -72,7 +72,7 @@ def run(settings: Settings) -> dict[str, Any]:
     """
     import torch
 
-    from arm_worldmodel.batches import ClipFeed, CroppedClips
+    from arm_worldmodel.clips import ClipFeed, CroppedClips
     from arm_worldmodel.encoding import once
     from arm_worldmodel.pretraining import STATE, begun_with, recordings, sources
     from arm_worldmodel.report import write_report

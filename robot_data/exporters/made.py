@@ -14,7 +14,7 @@ from typing import Any
 
 from robot_data.differences import differences
 from robot_data.episodes import EpisodeStore
-from robot_data.files import replacing
+from robot_data.files import remove_leftovers, replacing
 from robot_data.schema import DataError
 
 FOLDER = "made_of"
@@ -63,6 +63,7 @@ class Made:
 
     def __init__(self, store: EpisodeStore, out: Path, settings: Mapping[str, Any]) -> None:
         self.store, self.out, self.settings = store, out, settings
+        remove_leftovers(out / FOLDER)
 
     def holds(self, name: str, path: Path) -> bool:
         """Whether ``path`` is there already; raises ``DataError`` where it is out of date."""
