@@ -144,8 +144,8 @@ def partly(action: Tensor, share: float) -> Tensor:
 
 def unknown_picture(unsure_m: float, config: AgentConfig) -> Decision | None:
     """To stay where one is and be done, where ``unsure_m`` of the goals is more than the agent is
-    to act on."""
-    if config.most_unsure_m is None or not unsure_m > config.most_unsure_m:
+    to act on, or NaN."""
+    if config.most_unsure_m is None or unsure_m <= config.most_unsure_m:
         return None
     return Decision(np.zeros(7), finished=True, subgoal=UNKNOWN, unsure_m=unsure_m)
 

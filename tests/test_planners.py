@@ -17,7 +17,7 @@ from planners.config import (
     SubgoalConfig,
 )
 from planners.embedding import Embedding
-from planners.goals import GoalImages
+from planners.goals import GoalImages, unknown_picture
 from planners.load import planning_parts
 from planners.objective import DISTANCES, pose_parts
 from planners.perception import Perception
@@ -321,6 +321,7 @@ def test_an_agent_that_does_not_know_the_picture_stays_and_says_so(nets):
     assert refused.finished
     assert not refused.action.any()
     assert refused.subgoal == "I do not know this picture"
+    assert unknown_picture(float("nan"), AgentConfig(most_unsure_m=1.0)) is not None
 
 
 def test_agent_is_deterministic_and_bounded(agent):
