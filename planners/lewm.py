@@ -5,6 +5,8 @@ Letters: S samples, T horizon, D width of a latent.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -122,8 +124,8 @@ def lewm_parts(
     model = copied(model, torch.bfloat16 if config.bf16 else torch.float32)
     perception = LatentPerception(model)
     outcomes = ShuffledLatents(model) if imagined_by == "shuffled" else LatentOutcomes(model)
-    tokens = AgentConfig(
-        config.cem, ObjectiveConfig(distance="squared"), config.subgoals, config.bf16
+    tokens = replace(
+        config, objective=ObjectiveConfig(distance="squared"), most_unsure_m=None, memory_mb=None
     )
     goals, search = LatentGoals(perception, tokens), Search(outcomes, tokens)
     if config.cem.deadline_s is not None:
