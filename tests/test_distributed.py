@@ -1,5 +1,6 @@
 """Two processes learn what one with twice the accumulation would, whole or sharded."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from arm_worldmodel.cli import main
+from robot_data.episodes import EpisodeStore
+from worldmodel import distributed
 from worldmodel.config import LeWMConfig, LeWMLossConfig, PredictorConfig, TrainConfig
 from worldmodel.lewm import LeWorldModel
 from worldmodel.lewm_training import LeWMTraining, train_lewm
@@ -48,30 +52,61 @@ def small_lewm(out, **changes):
     return train_lewm(model, windows, replace(CONFIG, **changes), out)
 
 
+def small_command(data, out, parallel):
+    code = main([
+        "train", f"data={data}", f"out={out}",
+        "parts=[predictor,readout]", "train.steps=2", "train.batch_size=2",
+        f"train.parallel={parallel}", "readout_train.steps=2", "readout_train.batch_size=4",
+        "predictor.predictor_dim=32", "predictor.depth=2", "predictor.num_heads=2",
+        "readout.dim=32", "readout.depth=1", "readout.num_heads=2",
+    ])
+    assert code == 0
+
+
 def worker():
-    """What each process of torchrun runs: tests/test_distributed.py OUT PARALLEL STEPS."""
-    out, parallel, steps = sys.argv[1:]
+    """What each process of torchrun runs: tests/test_distributed.py ROOT, with a store in
+    ROOT/data.  One start for all: the processes take far longer to begin than to learn."""
+    root = Path(sys.argv[1])
     torch.set_num_threads(1)
-    if parallel == "lewm":
-        trained = small_lewm(out, steps=int(steps))
-    else:
-        trained = train(out, parallel=parallel, steps=int(steps))
-    torch.save(trained.state_dict(), f"{out}/trained-{torch.distributed.get_rank()}.pt")
+    rank, _ = distributed.world()
+
+    def keep(trained, folder):
+        torch.save(trained.state_dict(), folder / f"trained-{rank}.pt")
+
+    for parallel in ("ddp", "fsdp"):
+        whole, two, one = (root / f"{parallel}-{name}" for name in ("whole", "two", "one"))
+        keep(train(whole, parallel=parallel), whole)
+        train(two, parallel=parallel, steps=8)
+        with distributed.first_alone() as first:
+            if first:
+                one.mkdir()
+                shutil.copy(two / "train_state.pt", one)
+        keep(train(two, parallel=parallel), two)
+        small_command(root / "data", root / f"{parallel}-command", parallel)
+    keep(small_lewm(root / "lewm"), root / "lewm")
 
 
-def torchrun(*what):
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    """The folder of what two processes learnt."""
+    from conftest import make_episode  # which the two processes do without
+
+    root = tmp_path_factory.mktemp("two-processes")
+    store = EpisodeStore(root / "data")
+    for seed in range(2):
+        store.write(f"episode-{seed}", make_episode(12, seed, side=128))
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         *map(str, what)],
-        capture_output=True, text=True, timeout=300, cwd=TESTS.parent,
+         __file__, str(root)],
+        capture_output=True, text=True, timeout=600, cwd=TESTS.parent,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    return root
 
 
-def launch(out, parallel, steps):
-    out.mkdir(exist_ok=True)
-    torchrun(TESTS / "test_distributed.py", out, parallel, steps)
-    return [torch.load(out / f"trained-{rank}.pt", weights_only=True) for rank in (0, 1)]
+def learnt(folder):
+    """The weights that each of the two processes has."""
+    return [torch.load(folder / f"trained-{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
 def assert_same(a, b):
@@ -87,8 +122,10 @@ def alone(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_learn_what_one_with_twice_the_accumulation_does(tmp_path, parallel, alone):
-    first, second = launch(tmp_path / "whole", parallel, 12)
+def test_two_processes_learn_what_one_with_twice_the_accumulation_does(
+    tmp_path, parallel, alone, two_processes
+):
+    first, second = learnt(two_processes / f"{parallel}-whole")
     assert_same(first, second)
     assert_same(first, alone)
     untrained = train(tmp_path / "short", steps=1).state_dict()
@@ -98,43 +135,30 @@ def test_two_processes_learn_what_one_with_twice_the_accumulation_does(tmp_path,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_a_run_of_two_processes_is_resumed_and_by_another_number_too(tmp_path, parallel, alone):
+def test_a_run_of_two_processes_is_resumed_and_by_another_number_too(parallel, two_processes):
     # Eight steps by two processes; the rest by two again, and by one with twice the accumulation.
-    launch(tmp_path / "two", parallel, 8)
-    state = (tmp_path / "two/train_state.pt").read_bytes()
-    (tmp_path / "one").mkdir()
-    (tmp_path / "one/train_state.pt").write_bytes(state)
-    resumed, _ = launch(tmp_path / "two", parallel, 12)
-    by_one = train(tmp_path / "one", accumulate=2).state_dict()
+    resumed, _ = learnt(two_processes / f"{parallel}-two")
+    one = two_processes / f"{parallel}-one"
+    assert torch.load(one / "train_state.pt", weights_only=True)["step"] == 8
+    by_one = train(one, accumulate=2).state_dict()
     # The cosine of eight steps and of twelve differ: compare the two ways of going on.
     assert_same(resumed, by_one)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_the_train_command_runs_in_two_processes(tmp_path, parallel):
-    from robot_data.episodes import EpisodeStore
-    from tests.conftest import make_episode
-
-    store = EpisodeStore(tmp_path / "data")
-    for seed in range(2):
-        store.write(f"episode-{seed}", make_episode(12, seed, side=128))
-    torchrun(
-        "-m", "arm_worldmodel", "train", f"data={tmp_path / 'data'}", f"out={tmp_path / 'out'}",
-        "parts=[predictor,readout]", "train.steps=2", "train.batch_size=2",
-        f"train.parallel={parallel}", "readout_train.steps=2", "readout_train.batch_size=4",
-        "predictor.predictor_dim=32", "predictor.depth=2", "predictor.num_heads=2",
-        "readout.dim=32", "readout.depth=1", "readout.num_heads=2",
-    )
-    Models.load(tmp_path / "out", ["predictor", "readout"], "cpu")
+def test_the_train_command_runs_in_two_processes(parallel, two_processes):
+    Models.load(two_processes / f"{parallel}-command", ["predictor", "readout"], "cpu")
 
 
 @pytest.mark.slow
-def test_a_leworldmodel_is_trained_in_two_processes_as_with_twice_the_accumulation(tmp_path):
+def test_a_leworldmodel_is_trained_in_two_processes_as_with_twice_the_accumulation(
+    tmp_path, two_processes
+):
     alone = small_lewm(tmp_path / "one", accumulate=2)
-    learnt = dict(alone.named_parameters())  # the running means of BatchNorm are a process's own
-    for trained in launch(tmp_path / "two", "lewm", CONFIG.steps):
-        assert_same({name: trained[name] for name in learnt}, learnt)
+    own = dict(alone.named_parameters())  # the running means of BatchNorm are a process's own
+    for trained in learnt(two_processes / "lewm"):
+        assert_same({name: trained[name] for name in own}, own)
 
 
 def test_accumulated_batches_are_one_large_batch(tmp_path):
