@@ -24,6 +24,7 @@ from scipy.spatial.transform import Rotation
 from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.lerobot import export_lerobot
+from robot_data.exporters.video import ordinary_priority
 from robot_data.images import encode_jpeg
 from robot_data.importers.droid import DroidImporter
 from robot_data.importers.lerobot import LeRobotImporter
@@ -53,6 +54,8 @@ def write_mp4(path: Path, images: np.ndarray, fps: float = 60.0, codec: str = "l
         stream = container.add_stream(codec, Fraction(fps).limit_denominator(1000))
         stream.width, stream.height, stream.pix_fmt = images.shape[2], images.shape[1], "yuv420p"
         stream.options = {"crf": "12"}
+        with ordinary_priority():
+            stream.codec_context.open()
         for image in images:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())

@@ -1,9 +1,11 @@
 """Recordings of every format come in without losing meaning, and go out again."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin
@@ -14,6 +16,7 @@ from robot_data.episodes import EpisodeStore
 from robot_data.exporters.lerobot import export_lerobot
 from robot_data.exporters.npz import export_npz
 from robot_data.exporters.rosbag import export_rosbag
+from robot_data.exporters.video import ordinary_priority
 from robot_data.importers.assemble import FitConfig, resample
 from robot_data.importers.columns import ColumnConfig
 from robot_data.importers.droid import DroidImporter
@@ -86,6 +89,7 @@ def test_lerobot_video_keeps_numbers_exactly_and_pictures_closely(tmp_path, vide
         episode.meta["control_hz"] = 5.0
         store.write(f"ep-{seed}", episode)
     list(export_lerobot(store, tmp_path / "out", video=video))
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
     _, back = bring_in(LeRobotImporter(tmp_path / "out", OURS), EpisodeStore(tmp_path / "back"))
     for seed, read in enumerate(back):
         episode = store.read(f"ep-{seed}")
@@ -95,6 +99,21 @@ def test_lerobot_video_keeps_numbers_exactly_and_pictures_closely(tmp_path, vide
         for t in range(10):  # the right frame, not its neighbour
             others = [psnr(read.images[t], episode.images[u]) for u in range(10)]
             assert int(np.argmax(others)) == t
+
+
+def test_the_av1_encoder_of_root_has_no_priority(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libsvtav1", 10)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        with ordinary_priority():
+            stream.codec_context.open()
+        for image in smooth_images(4, 64):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        policies = {os.sched_getscheduler(int(task)) for task in os.listdir("/proc/self/task")}
+        container.mux(stream.encode())
+    assert os.SCHED_FIFO not in policies
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_an_interrupted_export_goes_on(tmp_path):

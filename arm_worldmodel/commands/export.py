@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from arm_worldmodel.report import write_report
 from robot_data.episodes import EpisodeStore
-from robot_data.exporters.lerobot import Video, export_lerobot
+from robot_data.exporters.lerobot import export_lerobot
 from robot_data.exporters.made import not_in_store
 from robot_data.exporters.npz import export_npz
 from robot_data.exporters.rosbag import export_rosbag
+from robot_data.exporters.video import Video
 from robot_data.schema import DataError
 from worldmodel.progress import Progress
 

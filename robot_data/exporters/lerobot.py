@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,13 +23,11 @@ from PIL import Image
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.made import made_of, require_current
 from robot_data.exporters.npz import leftovers, save_whole
+from robot_data.exporters.video import Video, write_video
 from robot_data.files import STAGING_PREFIX, remove_leftovers, replacing
 from robot_data.importers.lerobot import SIDECAR
 from robot_data.schema import STATE_FIELDS, DataError, Episode
 
-Video = Literal["none", "h264", "av1"]
-ENCODERS = {"h264": ("libx264", {"crf": "18"}), "av1": ("libsvtav1", {"crf": "24"})}
-os.environ.setdefault("SVT_LOG", "1")  # errors only; the AV1 encoder is talkative
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 CHUNK = 1000
@@ -163,7 +158,7 @@ def _write_episode(
             )
         else:
             path = out / VIDEO_PATH.format(video_key=name, **place)
-            features[name]["info"] = _write_video(path, images, fps, video)
+            features[name]["info"] = write_video(path, images, fps, video)
     path = out / DATA_PATH.format(**place)
     with replacing(path) as staged:
         pq.write_table(pa.table(columns), staged)
@@ -189,23 +184,6 @@ def _png(image: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
-
-
-def _write_video(path: Path, images: NDArray[np.uint8], fps: float, video: Video) -> dict[str, Any]:
-    codec, options = ENCODERS[video]
-    height, width = images.shape[1:3]
-    with replacing(path) as staged, av.open(str(staged), "w") as container:
-        stream: Any = container.add_stream(codec, Fraction(fps).limit_denominator(1000))
-        stream.options = {**options, "g": "2"}
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
-    return {
-        "video.height": height, "video.width": width, "video.channels": 3, "video.fps": fps,
-        "video.codec": video, "video.pix_fmt": "yuv420p", "video.is_depth_map": False,
-        "has_audio": False,
-    }
 
 
 # -- statistics: sums that add up over episodes ----------------------------------------------
