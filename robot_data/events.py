@@ -80,6 +80,7 @@ def object_places(
     begin, grasped = 0, None  # since the last event; where the object was grasped before it
     for event in gripper_events(states, commanded_closedness):
         place = event.pose[:3]
+        places[event.frame :] = np.nan  # where it was put down earlier says nothing of now
         if event.kind == "grasp":
             first = event.frame - _left_alone(states[event.frame - 1 :: -1, :3], place)
             still = slice(max(begin, first), event.frame)

@@ -188,6 +188,18 @@ def test_a_dropped_object_and_one_the_hand_came_back_to_are_not_known():
     assert np.isnan(places[18:]).all()
 
 
+def test_where_an_object_was_put_down_earlier_says_nothing_of_where_it_is_now():
+    states, told = episode(grasp=3, release=8, frames=40)
+    states[21:28, 6], told[21:28] = 0.4, 1.0  # gripped again, the hand having stayed near till then
+    states[8:21, :3] = states[7, :3]
+    states[[21, 27], 2] = 0.02
+    states[30:, :3] = states[27, :3] + [0.2, 0.0, 0.0]
+    states[36:, :3] = states[27, :3]  # back where it was put down last, and it may be pushed
+    places = object_places(states, told)
+    assert np.allclose(places[28:36], states[27, :3])
+    assert np.isnan(places[36:]).all()
+
+
 def test_where_an_object_was_before_the_hand_last_came_near_is_not_known():
     states, told = episode(grasp=15, release=19)
     states[4, :3] = states[15, :3]  # the hand may have pushed it there
