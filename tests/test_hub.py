@@ -1,5 +1,6 @@
 """Weights and stores on a hub: a server on the loopback that speaks its API, and its cache."""
 
+import json
 import os
 import subprocess
 import sys
@@ -21,10 +22,23 @@ ENCODER = EncoderConfig(64, 128, 2, 2)
 PREDICTOR = PredictorConfig(64, 16, 128, 128, 1, 2)
 SHOW = """
 import sys
+from worldmodel.checkpoint import CheckpointError
 from worldmodel.models import Models
 for source in sys.argv[1:]:
-    models = Models.load(source, device="cpu")
-    print(models.encoder_hash, *models.parts, models.image_size)
+    try:
+        models = Models.load(source, device="cpu")
+        print(models.encoder_hash, *models.parts, models.image_size)
+    except CheckpointError as error:
+        print("CheckpointError:", " ".join(str(error).split()))
+"""
+COMMANDS = """
+import contextlib, io, json, sys
+from arm_worldmodel.cli import main
+for command in json.loads(sys.argv[1]):
+    said, told = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
+        code = main(command)
+    print(json.dumps([code, said.getvalue(), told.getvalue()]))
 """
 
 
@@ -52,12 +66,17 @@ def python(tmp_path):
 
 @pytest.fixture
 def worldmodel(python, server, tmp_path):
-    """Runs a command against the server."""
+    """Runs commands against the server, in one process: the exit code, output and messages of
+    each."""
 
-    def run(*arguments: str, **environment: str):
-        out = [f"out={tmp_path / 'out'}"] if arguments[0] != "data" else []
-        script = "import sys; from arm_worldmodel.cli import main; sys.exit(main(sys.argv[1:]))"
-        return python(script, *arguments, *out, url=server.url, **environment)
+    def run(*commands: tuple[str, ...], **environment: str) -> list[tuple[int, str, str]]:
+        words = [
+            [*command, *([f"out={tmp_path / 'out'}"] if command[0] != "data" else [])]
+            for command in commands
+        ]
+        done = python(COMMANDS, json.dumps(words), url=server.url, **environment)
+        assert done.returncode == 0, done.stderr
+        return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
     return run
 
@@ -81,13 +100,11 @@ def test_weights_come_from_the_hub_once_and_then_from_its_cache(server, python, 
     repository.refs["v1"] = repository.refs["main"]
     server.put("lab/arm", {"README.md": b"moved away"})
     expected = f"{key} encoder predictor 64"
-    found = python(SHOW, "hf://lab/arm@v1", url=server.url)
-    assert found.stdout.strip() == expected, found.stderr
-    fetched = [line for line in server.asked if line.startswith("GET /lab/arm/resolve")]
-    assert len(fetched) == 2
-    again = python(SHOW, "hf://lab/arm@v1", url=server.url)
-    assert again.stdout.strip() == expected, again.stderr
-    assert [line for line in server.asked if line.startswith("GET /lab/arm/res")] == fetched
+    for _ in range(2):  # the second time from the cache
+        found = python(SHOW, "hf://lab/arm@v1", url=server.url)
+        assert found.stdout.strip() == expected, found.stderr
+        fetched = [line for line in server.asked if line.startswith("GET /lab/arm/resolve")]
+        assert len(fetched) == 2
     offline = python(SHOW, "hf://lab/arm@v1", url="http://127.0.0.1:9", HF_HUB_OFFLINE="1")
     assert offline.stdout.strip() == expected, offline.stderr
     unreachable = python(SHOW, "hf://lab/arm@v1", url="http://127.0.0.1:9")
@@ -114,17 +131,20 @@ def test_every_layout_may_lie_in_a_repository(server, python, tmp_path):
 
 
 def test_what_cannot_be_had_is_an_error_that_says_why(server, python):
-    for source, environment, message in (
-        ("hf://lab/nothing", {}, "cannot get hf://lab/nothing: RepositoryNotFoundError"),
-        ("hf://lab/arm@never", {}, "RevisionNotFoundError"),
-        ("hf://lab/elsewhere", {"HF_HUB_OFFLINE": "1"}, "LocalEntryNotFoundError"),
-        ("hf://lab", {}, "expected hf://owner/name"),
+    server.put("lab/arm", {"README.md": b"moved away"})
+    for messages, environment in (
+        ({
+            "hf://lab/nothing": "cannot get hf://lab/nothing: RepositoryNotFoundError",
+            "hf://lab/arm@never": "RevisionNotFoundError",
+            "hf://lab": "expected hf://owner/name",
+        }, {}),
+        ({"hf://lab/elsewhere": "LocalEntryNotFoundError"}, {"HF_HUB_OFFLINE": "1"}),
     ):
-        server.put("lab/arm", {"README.md": b"moved away"})
-        found = python(SHOW, source, url=server.url, **environment)
-        last = found.stderr.splitlines()[-1]
-        assert "CheckpointError" in last
-        assert message in last
+        found = python(SHOW, *messages, url=server.url, **environment)
+        assert found.returncode == 0, found.stderr
+        for message, line in zip(messages.values(), found.stdout.splitlines(), strict=True):
+            assert line.startswith("CheckpointError: ")
+            assert message in line
 
 
 def test_pushed_weights_come_back_as_they_were_with_a_card(server, worldmodel, ours):
@@ -134,8 +154,10 @@ def test_pushed_weights_come_back_as_they_were_with_a_card(server, worldmodel, o
     (folder / "README.md").write_text("---\nlicense: x\n---\n\nTrained in our kitchen.\n")
     (folder / "report.json").write_text('{"validation": {"rollout": 0.1894, "steps": null}}')
     push = ("push", f"checkpoint={folder}", "to=lab/pushed", "licence=mit")
-    found = worldmodel(*push, HF_TOKEN=hub_server.TOKEN)
-    assert "use it with checkpoint=hf://lab/pushed" in found.stdout, found.stderr
+    pushed, shown = worldmodel(
+        push, ("info", "checkpoint=hf://lab/pushed"), HF_TOKEN=hub_server.TOKEN
+    )
+    assert "use it with checkpoint=hf://lab/pushed" in pushed[1], pushed
     there = server.repositories["models", "lab/pushed"].files
     assert set(there) == {"encoder.safetensors", "predictor.safetensors", "README.md"}
     assert there["encoder.safetensors"] == (folder / "encoder.safetensors").read_bytes()
@@ -144,20 +166,19 @@ def test_pushed_weights_come_back_as_they_were_with_a_card(server, worldmodel, o
     for text in (key, "64x64", "| predictor | rollout | 0.1894 |", "Trained in our kitchen."):
         assert text in card
     assert "license: x" not in card
-    shown = worldmodel("info", "checkpoint=hf://lab/pushed")
-    assert key in shown.stdout, shown.stderr
-    refused = worldmodel(*push, HF_TOKEN="wrong")
-    assert refused.returncode == 2
-    assert "HF_TOKEN" in refused.stderr
+    assert key in shown[1], shown
+    (refused,) = worldmodel(push, HF_TOKEN="wrong")
+    assert refused[0] == 2
+    assert "HF_TOKEN" in refused[2]
 
 
 def test_released_weights_are_pushed_as_a_folder_of_ours(server, worldmodel, tmp_path):
     encoder = Encoder(EncoderConfig(256, 128, 1, 2))
     torch.save({"target_encoder": encoder.state_dict()}, tmp_path / "vit.pt")
-    found = worldmodel(
-        "push", f"checkpoint={tmp_path}/vit.pt", "to=lab/small", HF_TOKEN=hub_server.TOKEN
+    (found,) = worldmodel(
+        ("push", f"checkpoint={tmp_path}/vit.pt", "to=lab/small"), HF_TOKEN=hub_server.TOKEN
     )
-    assert found.returncode == 0, found.stderr
+    assert found[0] == 0, found
     assert set(server.repositories["models", "lab/small"].files) == {
         "encoder.safetensors", "README.md"
     }
@@ -169,10 +190,11 @@ def test_a_pushed_store_can_be_read_where_it_is(server, worldmodel, tmp_path):
     store.write("first", episode)
     (tmp_path / "lab" / ".latents").mkdir()
     (tmp_path / "lab" / ".latents" / "a").write_bytes(b"can be made again")
-    found = worldmodel(
-        "push", f"data={tmp_path}/lab", "to=lab/moves", HF_TOKEN=hub_server.TOKEN
+    pushed, read = worldmodel(
+        ("push", f"data={tmp_path}/lab", "to=lab/moves"),
+        ("data", "info", "data=hf://datasets/lab/moves"), HF_TOKEN=hub_server.TOKEN,
     )
-    assert "use it with data=hf://datasets/lab/moves" in found.stdout, found.stderr
+    assert "use it with data=hf://datasets/lab/moves" in pushed[1], pushed
     there = server.repositories["datasets", "lab/moves"].files
     card = there.pop("README.md").decode()
     assert f"1 episodes of a robot arm, {len(episode)} frames" in card
@@ -182,20 +204,20 @@ def test_a_pushed_store_can_be_read_where_it_is(server, worldmodel, tmp_path):
         for path in (tmp_path / "lab" / "first").rglob("*") if path.is_file()
     }
     assert there == here
-    read = worldmodel("data", "info", "data=hf://datasets/lab/moves")
-    assert read.stdout.startswith(f"1 episodes, {len(episode)} frames"), read.stderr
+    assert read[1].startswith(f"1 episodes, {len(episode)} frames"), read
 
 
 def test_what_cannot_be_pushed_is_said_before_anything_is_sent(server, worldmodel):
     before = list(server.asked)
-    for arguments, message in (
-        ((), "one of checkpoint="), (("checkpoint=shipped", "data=x"), "one of checkpoint="),
-        (("data=s3://bucket/lab",), "not on this machine"),
-        (("data=nowhere",), "nowhere"), (("checkpoint=nowhere",), "no weights at nowhere"),
-    ):
-        found = worldmodel("push", "to=lab/never", *arguments)
-        assert found.returncode == 2
-        assert message in found.stderr
+    messages = {
+        (): "one of checkpoint=", ("checkpoint=shipped", "data=x"): "one of checkpoint=",
+        ("data=s3://bucket/lab",): "not on this machine",
+        ("data=nowhere",): "nowhere", ("checkpoint=nowhere",): "no weights at nowhere",
+    }
+    found = worldmodel(*(("push", "to=lab/never", *arguments) for arguments in messages))
+    for (code, _, told), message in zip(found, messages.values(), strict=True):
+        assert code == 2
+        assert message in told
     assert server.asked == before
 
 
