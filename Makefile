@@ -36,9 +36,10 @@ docs: setup
 	$(BIN)/ruff check --quiet .
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -m mkdocs build --strict
 
-test: lint docs hil .bench/ready
+test: setup
 	@sh tools/system-packages.sh tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not realtime"
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint docs hil .bench/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not realtime"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m realtime  # one after another
 
 bench: setup

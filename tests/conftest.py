@@ -3,7 +3,9 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import contextlib
+import multiprocessing
 import warnings
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +28,12 @@ from sims.mujoco_arm import MujocoArm
 torch.set_num_threads(1)
 
 DATA = Path(__file__).parent / "data"
+LONGEST = ("test_shipped", "test_writers")  # first: so the processes of xdist end together
 FAILED = pytest.StashKey[bool]()  # of an item: whether its test failed
 
 
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
     for item in items:
         if item.get_closest_marker("realtime"):
             item.add_marker(pytest.mark.flaky(reruns=3, condition=this_machine.was_late))
@@ -49,6 +53,17 @@ def pytest_terminal_summary(terminalreporter):
 
 def pytest_unconfigure():
     this_machine.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pools():
+    """Workers of every pool have torch and MuJoCo from the process they fork from: what that one
+    imports, the first pool decides, and the workers of the others would import it one by one."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        multiprocessing.get_context("forkserver").set_forkserver_preload(
+            ["planners.load", "sims.collect"]
+        )
+        forkserver.ensure_running()
 
 
 @pytest.fixture(scope="session")
