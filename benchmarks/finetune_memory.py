@@ -75,7 +75,6 @@ def arithmetic(config: PredictorConfig, setup: Setup) -> dict[str, float]:
 def step(name: str, setup: Setup) -> float:
     """Peak bytes of three training steps, beyond those before the model was made."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(2)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     config = MODELS[name]
     predictor = Predictor(config).to(device)

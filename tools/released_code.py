@@ -125,11 +125,11 @@ def compare(name: str, blocks: int | None) -> None:
         config = replace(full, depth=blocks or full.depth)
         theirs = published_predictor(config)
     randomise(theirs)
-    with torch.device("meta"):
-        ours = Encoder(config) if isinstance(config, EncoderConfig) else Predictor(config)
     given = inputs(config)
     exact: dict[str, Tensor] = {}
     for dtype in (torch.float32, torch.bfloat16):
+        with torch.device("meta"):  # made anew, so that no float32 copy is kept for bfloat16
+            ours = Encoder(config) if isinstance(config, EncoderConfig) else Predictor(config)
         theirs.to(dtype)
         ours.load_state_dict(theirs.state_dict(), assign=True)  # one copy in memory
         for what, values in given.items():
