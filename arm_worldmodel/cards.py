@@ -131,5 +131,23 @@ def data_card(
     return _card(about.to_yaml(), lines)
 
 
+def lerobot_card(info: dict[str, Any], repository: str, licence: str) -> str:
+    """Markdown with the hub's metadata; ``info`` is that of ``meta/info.json``."""
+    about = DatasetCardData(
+        license=licence or None, task_categories=["robotics"], tags=["LeRobot", "arm-worldmodel"],
+        configs=[{"config_name": "default", "data_files": "data/*/*.parquet"}],
+    )
+    lines = [
+        f"# {repository}", "",
+        f"{info['total_episodes']} episodes of a robot arm, {info['total_frames']} frames at "
+        f"{info['fps']:g} Hz, in the layout {info['codebase_version']} of LeRobot. States are x, "
+        "y, z [m], roll, pitch, yaw [rad, extrinsic xyz] of the hand in the base frame, and "
+        "closedness of the gripper (0 open, 1 closed).", "",
+        "```bash", "pip install arm-worldmodel",
+        f"worldmodel import format=lerobot src=hf://datasets/{repository} out=store", "```", "",
+    ]
+    return _card(about.to_yaml(), lines)
+
+
 def _card(metadata: str, lines: Sequence[str]) -> str:
     return f"---\n{metadata.strip()}\n---\n\n" + "\n".join(lines)

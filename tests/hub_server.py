@@ -93,6 +93,13 @@ class Handler(BaseHTTPRequestHandler):
             self._info(*found.groups())
         elif found := re.fullmatch(rf"/api/(models|datasets)/{NAME}/tree/([^/]+)(?:/(.+))?", path):
             self._tree(*found.groups())
+        elif found := re.fullmatch(rf"/api/(models|datasets)/{NAME}/refs", path):
+            refs = self.server.repositories[found[1], found[2]].refs
+            told = {"main": "heads/main"}
+            found = [{"name": n, "ref": f"refs/{told.get(n, f'tags/{n}')}", "targetCommit": sha}
+                     for n, sha in refs.items()]
+            self._answer(200, {"converts": [], "branches": [r for r in found if r["name"] in told],
+                               "tags": [r for r in found if r["name"] not in told]})
         elif found := re.fullmatch(rf"/(datasets/)?{NAME}/resolve/([^/]+)/(.+)", path):
             self._file("datasets" if found[1] else "models", *found.groups()[1:])
         else:
@@ -121,8 +128,19 @@ class Handler(BaseHTTPRequestHandler):
             ]})
         elif found := re.fullmatch(rf"/api/(models|datasets)/{NAME}/commit/(.+)", path):
             self._commit(*found.groups(), body)
+        elif found := re.fullmatch(rf"/api/(models|datasets)/{NAME}/tag/(.+)", path):
+            refs = self.server.repositories[found[1], found[2]].refs
+            refs[json.loads(body)["tag"]] = refs[found[3]]
+            self._answer(200, {})
         else:
             self._answer(404, {"error": f"no {path}"})
+
+    def do_DELETE(self) -> None:
+        _, _, kind, owner, name, _, tag = self._path().split("/")
+        if self.server.repositories[kind, f"{owner}/{name}"].refs.pop(tag, None):
+            self._answer(200, {})
+        else:
+            self._answer(404, {"error": tag}, {"X-Error-Code": "RevisionNotFound"})
 
     def do_PUT(self) -> None:
         name, body = self._path().rpartition("/")[2], self._body()

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from robot_data.episodes import EpisodeStore
+from robot_data.exporters.lerobot import export_lerobot
 from tests import hub_server
 from tests.conftest import make_episode
 from worldmodel import checkpoint, hub
@@ -70,10 +72,8 @@ def worldmodel(python, server, tmp_path):
     each."""
 
     def run(*commands: tuple[str, ...], **environment: str) -> list[tuple[int, str, str]]:
-        words = [
-            [*command, *([f"out={tmp_path / 'out'}"] if command[0] != "data" else [])]
-            for command in commands
-        ]
+        places = {"push": [f"out={tmp_path / 'out'}"], "info": [f"out={tmp_path / 'out'}"]}
+        words = [[*command, *places.get(command[0], [])] for command in commands]
         done = python(COMMANDS, json.dumps(words), url=server.url, **environment)
         assert done.returncode == 0, done.stderr
         return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
@@ -205,6 +205,39 @@ def test_a_pushed_store_can_be_read_where_it_is(server, worldmodel, tmp_path):
     }
     assert there == here
     assert read[1].startswith(f"1 episodes, {len(episode)} frames"), read
+
+
+def test_a_lerobot_data_set_is_pushed_and_comes_back_by_its_address(server, worldmodel, tmp_path):
+    store = EpisodeStore(tmp_path / "lab")
+    for number in range(2):
+        store.write(f"e{number}", make_episode(8, number))
+    exported, back = tmp_path / "exported", EpisodeStore(tmp_path / "back")
+    list(export_lerobot(store, exported, fps=5))
+    push = ("push", f"data={exported}", "to=lab/set", "licence=mit")
+    take = ("import", "format=lerobot", "codec=raw", "fit.image_size=null", f"out={back.url}")
+    refused = {
+        "hf://datasets/lab/none": "RepositoryNotFoundError", "hf://lab/set": "is no data set",
+        "hf://datasets/lab/set@v9": "RevisionNotFoundError",
+        "hf://datasets/lab/set/inner.zip": "has no inner.zip",
+    }
+    first, second, taken, *others = worldmodel(
+        push, push, (*take, "src=hf://datasets/lab/set@v3.0"),
+        *((*take, f"src={source}") for source in refused), HF_TOKEN=hub_server.TOKEN,
+    )
+    for pushed in (first, second):  # the second time nothing differs, and the tag is moved
+        assert "use it with src=hf://datasets/lab/set" in pushed[1], pushed
+    repository = server.repositories["datasets", "lab/set"]
+    assert repository.refs["v3.0"] == repository.refs["main"]  # LeRobot looks for it
+    card = repository.files["README.md"].decode()
+    assert "- LeRobot" in card
+    assert "data_files: data/*/*.parquet" in card
+    assert "2 imported, 0 already there, 0 skipped" in taken[1], taken
+    for one, two in zip(store.episodes(), back.episodes(), strict=True):
+        np.testing.assert_array_equal(one[1].images, two[1].images)
+        np.testing.assert_array_equal(one[1].states, two[1].states)
+    for (code, _, told), message in zip(others, refused.values(), strict=True):
+        assert code == 2
+        assert message in told.splitlines()[-1]
 
 
 def test_what_cannot_be_pushed_is_said_before_anything_is_sent(server, worldmodel):

@@ -6,6 +6,7 @@ Its environment variables hold: HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -47,16 +48,18 @@ def download(source: str) -> Path:
 
 def upload(
     repository: str, kind: Literal["model", "dataset"], folder: str | Path, card: str,
-    patterns: list[str] | None = None, private: bool = False,
+    patterns: list[str] | None = None, private: bool = False, tag: str = "",
 ) -> str:
     """Send the files of ``folder`` that match ``patterns`` (None: all), but no hidden ones, and
     ``card`` as README.md to ``owner/name``, which is made if there is none; returns its address.
+    ``tag``: name of the commit that holds them, taken from an earlier one.
 
     Raises CheckpointError where the hub refuses or cannot be reached.
     """
     if re.fullmatch(NAME, repository) is None:
         raise CheckpointError(f"'{repository}' is not a repository; expected owner/name")
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import RevisionNotFoundError
 
     try:
         api = HfApi()
@@ -69,6 +72,10 @@ def upload(
             repo_id=repository, repo_type=kind, path_or_fileobj=card.encode(),
             path_in_repo="README.md", commit_message="Card",
         )
+        if tag:
+            with suppress(RevisionNotFoundError):
+                api.delete_tag(repository, tag=tag, repo_type=kind)
+            api.create_tag(repository, tag=tag, repo_type=kind)
     except Exception as error:
         raise CheckpointError(
             f"cannot push to {repository}: {_first_line(error)} (log in with `hf auth login`, or "

@@ -17,14 +17,14 @@ class Settings:
 
     to: str  # owner/name of the repository; it is made if there is none
     checkpoint: str = ""  # weights to send, of any source; this or data=
-    data: str = ""  # store of episodes to send, a folder on this machine; this or checkpoint=
+    # store of episodes to send, or its export as LeRobot, on this machine; this or checkpoint=
+    data: str = ""
     licence: str = ""  # identifier for the card, such as mit; empty: the card says none
     private: bool = False  # whether a new repository can be seen by its owner only
     out: str = "outputs/push"  # card.md and report.json
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Returns the repository's address."""
     """Returns the address; raises ``ValueError`` for both or neither of weights and store."""
     if bool(settings.checkpoint) == bool(settings.data):
         raise ValueError("give one of checkpoint= (weights) and data= (a store of episodes)")
@@ -35,7 +35,8 @@ def run(settings: Settings) -> dict[str, Any]:
     (Path(settings.out) / "card.md").write_text(card)
     source = f"checkpoint=hf://{settings.to}"
     if settings.data:
-        source = f"data=hf://datasets/{settings.to}"
+        name = "src" if _is_lerobot(settings.data) else "data"
+        source = f"{name}=hf://datasets/{settings.to}"
     print(f"pushed to {address}; use it with {source}")
     return {"address": address}
 
@@ -53,13 +54,30 @@ def _weights(settings: Settings) -> tuple[str, str]:
     )
 
 
+def _is_lerobot(data: str) -> bool:
+    from robot_data.importers.lerobot import SIDECAR
+
+    return (Path(data) / SIDECAR).is_dir()
+
+
 def _store(settings: Settings) -> tuple[str, str]:
-    from arm_worldmodel.cards import data_card
+    from arm_worldmodel.cards import data_card, lerobot_card
     from arm_worldmodel.inspection import inspect_store
     from worldmodel import hub
 
     if "://" in settings.data:
         raise ValueError(f"data={settings.data} is not on this machine; copy it to a folder first")
+    if _is_lerobot(settings.data):
+        from robot_data.conventions import StateConvention
+        from robot_data.importers.lerobot import LeRobotImporter
+
+        info = LeRobotImporter(Path(settings.data), StateConvention()).info
+        card = lerobot_card(info, settings.to, settings.licence)
+        address = hub.upload(
+            settings.to, "dataset", settings.data, card, private=settings.private,
+            tag=info["codebase_version"],
+        )
+        return card, address
     _, summary, findings = inspect_store(settings.data)
     errors = [f for f in findings if f.level == "error"]
     if errors:
