@@ -10,9 +10,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from functools import partial
+from itertools import islice
 from multiprocessing import forkserver
 from typing import Literal, TypeVar
 
@@ -29,10 +30,11 @@ def idle_workers(pool: Pool) -> dict[str, str]:
 
 
 def run_parallel(
-    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None,
+    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None = None,
     pool: Pool = "processes", use_threads: Callable[[int], None] | None = None,
 ) -> Iterator[Result]:
     """``work(job)`` of every job, in the order they finish; ``work`` is a module's function.
+    Jobs are taken from ``jobs`` as workers come free for them.
 
     workers: processes here, all cores by default.  pool="ray": one job a core of the cluster
     that RAY_ADDRESS names, where this package must be installed; jobs of a worker or a machine
@@ -51,9 +53,13 @@ def run_parallel(
     begin = partial(_begin, use_threads, max(1, cores // workers))
     with ProcessPoolExecutor(workers, mp_context=context, initializer=begin) as executor:
         try:
-            pending = [executor.submit(work, job) for job in jobs]
-            for done in as_completed(pending):
-                yield done.result()
+            waiting = (executor.submit(work, job) for job in jobs)
+            pending = set(islice(waiting, 2 * workers))  # a job lies ready for each
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                pending.update(islice(waiting, len(done)))
+                for one in done:
+                    yield one.result()
         except BaseException:  # their jobs are not waited for
             for process in multiprocessing.active_children():
                 if process not in others:
@@ -93,7 +99,7 @@ def _kept(number: signal.Signals, handler: signal.Handlers | None = None) -> Ite
 
 
 def _on_ray(
-    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None,
+    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None,
     use_threads: Callable[[int], None] | None,
 ) -> Iterator[Result]:
     try:

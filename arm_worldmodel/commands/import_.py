@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 
+from arm_worldmodel.importing import import_all
 from arm_worldmodel.report import write_report
 from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
+from robot_data.importers import hub
 from robot_data.importers.assemble import FitConfig
 from robot_data.importers.columns import ColumnConfig
 from robot_data.importers.droid import DroidImporter
+from robot_data.importers.identity import Identity
 from robot_data.importers.lerobot import SIDECAR, LeRobotImporter
+from robot_data.importers.memory import MOST_MB
 from robot_data.importers.npz import NpzImporter
 from robot_data.importers.rlds import RldsImporter
 from robot_data.importers.rosbag import RosbagImporter, TopicConfig
-from robot_data.importers.run import Imported, import_episodes, require_source
+from robot_data.importers.run import Import, Imported, require_source
 from robot_data.importers.source import Importer
 from robot_data.importers.umi import UmiImporter
 from robot_data.kinematics import Kinematics, KinematicsConfig
@@ -43,11 +48,14 @@ class Settings:
 
     # how the recordings are stored
     format: Literal["droid", "lerobot", "rosbag", "rlds", "npz", "umi"]
-    src: str  # file or folder of the recordings
+    src: str  # file or folder of the recordings, or hf://datasets/owner/name[@revision][/path]
     out: str  # store to write into
     codec: Codec = "jpeg"  # how images are stored: JPEG for cameras, raw for simulation
     licence: str = ""  # licence of the data, kept with every episode
     episodes: int | None = None  # most episodes to import; null: all
+    # processes that read episodes; null: all cores, and fewer where there are few episodes
+    workers: int | None = None
+    memory_mb: int = MOST_MB  # most memory for reading one episode, in each process [MiB]
     convention: StateConvention | None = None
     columns: ColumnConfig | None = None
     topics: TopicConfig = field(default_factory=TopicConfig)
@@ -82,19 +90,24 @@ class Settings:
 def run(settings: Settings) -> dict[str, Any]:
     """Returns what became of each recording; raises ``DataError`` if there is none."""
     began = time.monotonic()
-    importer = make_importer(settings)
-    keys = importer.keys()[: settings.episodes]
+    for name, value in (("workers", settings.workers), ("memory_mb", settings.memory_mb)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name}={value}; expected at least 1")
+    source = settings
+    if settings.src.startswith(hub.PREFIX):
+        source = replace(settings, src=str(hub.fetch(settings.src)))
+    job = job_of(source)
+    keys = job.keys()[: settings.episodes]
     if not keys:
         raise DataError(f"no {settings.format} episodes under {settings.src}")
-    store = EpisodeStore(settings.out, settings.codec)
     outcomes: list[Imported] = []
-    runs = import_episodes(
-        importer, settings.format, store, settings.fit, settings.licence, keys
-    )
+    runs = import_all(job, keys, settings.workers, bring, source)
     for outcome in Progress(runs, total=len(keys), desc="import", unit="episode"):
         outcomes.append(outcome)
         if outcome.reason:
             Progress.write(f"{outcome.status} {outcome.key}: {outcome.reason}")
+    place = {key: number for number, key in enumerate(keys)}
+    outcomes.sort(key=lambda outcome: place[outcome.key])
     counts = Counter(outcome.status for outcome in outcomes)
     report = {
         **{status: counts[status] for status in ("imported", "held", "skipped")},
@@ -113,6 +126,26 @@ def run(settings: Settings) -> dict[str, Any]:
     if counts["skipped"] == len(outcomes):
         raise DataError(f"no episode could be read; the first: {outcomes[0].reason}")
     return report
+
+
+def bring(work: tuple[Settings, Identity]) -> Imported:
+    """Read and commit one episode, in a worker."""
+    settings, identity = work
+    return _kept_job(settings).bring(identity)
+
+
+@lru_cache(maxsize=1)
+def _kept_job(settings: Settings) -> Import:
+    return job_of(settings)
+
+
+def job_of(settings: Settings) -> Import:
+    """What the settings name; raises ``DataError`` where a convention has to be named."""
+    store = EpisodeStore(settings.out, settings.codec)
+    return Import(
+        make_importer(settings), settings.format, store, settings.fit, settings.licence,
+        settings.memory_mb,
+    )
 
 
 def make_importer(settings: Settings) -> Importer:

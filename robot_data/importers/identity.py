@@ -49,8 +49,8 @@ class Identity:
 def identify(importer: Importer, source_format: str, key: str) -> Identity:
     """Reads the files of an episode whole."""
     root, paths = importer.root, importer.files(key)
-    files = {_inside(path, root.parent if root.is_file() else root): file_hash(path)
-             for path in paths}
+    folder = root.parent if root.is_file() else root
+    files = {str(path.relative_to(folder)): file_hash(path) for path in paths}
     digest = hashlib.sha256(source_format.encode())
     digest.update(importer.part(key).encode())
     if len(files) == 1:  # whatever it is called
@@ -67,11 +67,6 @@ def identify(importer: Importer, source_format: str, key: str) -> Identity:
     )
 
 
-def _inside(path: Path, root: Path) -> str:
-    """Its path in the source, of which an importer may have followed the links."""
-    return str(path.relative_to(root if path.is_relative_to(root) else root.resolve()))
-
-
 def settings_of(importer: Importer) -> dict[str, Any]:
     """What decides how an importer reads, by name."""
     found = {name: getattr(importer, name, None) for name in SETTINGS}
@@ -81,10 +76,11 @@ def settings_of(importer: Importer) -> dict[str, Any]:
 
 
 class Held:
-    """The imported episodes of a store, found by what they are."""
+    """The imported episodes of a store, found by what they are; ``settings``: with which others
+    are imported now."""
 
-    def __init__(self, store: EpisodeStore, source_format: str) -> None:
-        self.store, self.format = store, source_format
+    def __init__(self, store: EpisodeStore, source_format: str, settings: dict[str, Any]) -> None:
+        self.store, self.format, self.settings = store, source_format, settings
         self.by_digest: dict[str, str] = {}
         self.by_label: dict[str, list[str]] = defaultdict(list)
         for name in store.names():
@@ -97,7 +93,7 @@ class Held:
         if name.startswith(f"{self.format}-"):
             self.by_digest.setdefault(digest, name)
 
-    def find(self, sought: Identity, settings: dict[str, Any]) -> tuple[str, str] | None:
+    def find(self, sought: Identity) -> tuple[str, str] | None:
         """Name of the episode that is ``sought``, or was before its source changed, and what
         differs ('': nothing); None where there is none."""
         if sought.digest in self.by_digest:
@@ -105,7 +101,7 @@ class Held:
             first = self._meta(name)
             if first.get("source") == sought.source and first.get("key") != sought.key:
                 return name, f"the same content as {first.get('key')}, which is there as {name}"
-            return name, self._other_settings(name, settings)
+            return name, self._other_settings(name)
         for name in self.by_label[sought.name.rpartition("-")[0]] + self._older(sought.key):
             found = self._meta(name)
             if found.get("key") != sought.key:
@@ -114,7 +110,7 @@ class Held:
             if changed is None:
                 continue
             if not changed:
-                return name, self._other_settings(name, settings)
+                return name, self._other_settings(name)
             return name, (
                 f"the source has changed since ({_listed(changed)}); the episode that is there, "
                 f"{name}, is kept: delete it to import the source anew"
@@ -132,8 +128,8 @@ class Held:
         except (DamagedEpisode, KeyError, AttributeError):
             return {}
 
-    def _other_settings(self, name: str, settings: dict[str, Any]) -> str:
-        found = differences(self._meta(name), settings)
+    def _other_settings(self, name: str) -> str:
+        found = differences(self._meta(name), self.settings)
         if not found:
             return ""
         return (

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from robot_data.episodes import EpisodeExistsError, EpisodeStore
 from robot_data.files import UnwritableError
 from robot_data.importers.assemble import FitConfig, assemble
 from robot_data.importers.identity import Held, Identity, identify, settings_of
+from robot_data.importers.memory import MOST_MB, at_most
 from robot_data.importers.source import Importer
-from robot_data.schema import DataError, Episode
+from robot_data.schema import DataError
 
 Status = Literal["imported", "held", "skipped"]
 
@@ -35,53 +36,99 @@ class Imported:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Import:
+    """Where episodes come from, how they are read, and where they go.
+
+    memory_mb: most that reading one episode may take.
+    """
+
+    importer: Importer
+    source_format: str
+    store: EpisodeStore
+    fit: FitConfig
+    licence: str = ""
+    memory_mb: int = MOST_MB
+
+    def keys(self) -> list[str]:
+        """Every episode of the source, in a stable order; raises ``DataError`` where the source
+        cannot be read."""
+        with at_most(self.memory_mb):
+            return self.importer.keys()
+
+    def begin(self) -> Held:
+        """What the store holds; to be called before the first episode is imported.
+
+        Raises ``DataError`` where the store is a folder of other things, and ``UnwritableError``
+        where it cannot be written.
+        """
+        self.store.require_writable()
+        self.store.remove_staged()
+        return Held(self.store, self.source_format, self.settings())
+
+    def settings(self) -> dict[str, Any]:
+        """What decides how an episode is read, by name."""
+        fit, codec = asdict(self.fit), self.store.codec
+        return {**settings_of(self.importer), "fit": fit, "codec": codec}
+
+    def identify(self, key: str, held: Held) -> Identity | Imported:
+        """Which recording an episode is, by its content; or what becomes of it where it is not to
+        be read, because the store has it or its files cannot be read."""
+        try:
+            with at_most(self.memory_mb):
+                identity = identify(self.importer, self.source_format, key)
+            found = held.find(identity)
+            if found is None:
+                return identity
+            name, reason = found
+            return Imported(key, name, "held", self.store.frames(name), reason)
+        except Exception as error:  # see the module's docstring
+            return Imported(key, "", "skipped", reason=_reason(error))
+
+    def bring(self, identity: Identity) -> Imported:
+        """Read an episode and commit it; raises ``UnwritableError`` where the store cannot take
+        it."""
+        key, name = identity.key, identity.name
+        try:
+            with at_most(self.memory_mb):
+                source = self.importer.read(key)
+                episode = assemble(source, self.fit)
+                episode.meta["licence"] = self.licence or source.meta.get("licence", "")
+                episode.meta["import"] = {
+                    "format": self.source_format, **identity.meta(), **self.settings(),
+                    "notes": source.notes,
+                }
+                self.store.write(name, episode)
+        except UnwritableError:
+            raise
+        except EpisodeExistsError:  # another import was first
+            return Imported(key, name, "held", self.store.frames(name))
+        except Exception as error:  # see the module's docstring
+            return Imported(key, name, "skipped", reason=_reason(error))
+        return Imported(key, name, "imported", len(episode), notes=tuple(source.notes))
+
+
 def import_episodes(
     importer: Importer, source_format: str, store: EpisodeStore, fit: FitConfig,
     licence: str = "", keys: list[str] | None = None,
 ) -> Iterator[Imported]:
-    """Yields an outcome for every episode of the source (or for ``keys``).
+    """Yields an outcome for every episode of the source (or for ``keys``), one after the other.
 
     Raises ``DataError`` where ``store`` is a folder of other things, and ``UnwritableError`` at the
     first episode that it cannot take.
     """
-    store.require_writable()
-    store.remove_staged()
-    held = Held(store, source_format)
-    settings = {**settings_of(importer), "fit": asdict(fit), "codec": store.codec}
-    for key in importer.keys() if keys is None else keys:
-        name = ""
-        try:
-            identity = identify(importer, source_format, key)
-            name = identity.name
-            found = held.find(identity, settings)
-            if found is not None:
-                name, reason = found
-                yield Imported(key, name, "held", store.frames(name), reason)
-                continue
-            episode, notes = _read(importer, identity, fit, licence)
-            episode.meta["import"] = {
-                "format": source_format, **identity.meta(), **settings, "notes": notes
-            }
-            store.write(name, episode)
-        except UnwritableError:
-            raise
-        except EpisodeExistsError:  # another import was first
-            yield Imported(key, name, "held", store.frames(name))
-            continue
-        except Exception as error:  # see the module's docstring
-            yield Imported(key, name, "skipped", reason=_reason(error))
-            continue
-        held.add(name)
-        yield Imported(key, name, "imported", len(episode), notes=tuple(notes))
+    job = Import(importer, source_format, store, fit, licence)
+    yield from one_by_one(job, job.keys() if keys is None else keys, job.begin())
 
 
-def _read(
-    importer: Importer, identity: Identity, fit: FitConfig, licence: str
-) -> tuple[Episode, list[str]]:
-    source = importer.read(identity.key)
-    episode = assemble(source, fit)
-    episode.meta["licence"] = licence or source.meta.get("licence", "")
-    return episode, source.notes
+def one_by_one(job: Import, keys: list[str], held: Held) -> Iterator[Imported]:
+    """Yields an outcome for each of ``keys``, in their order; ``held`` gains what is imported."""
+    for key in keys:
+        found = job.identify(key, held)
+        outcome = job.bring(found) if isinstance(found, Identity) else found
+        if outcome.status == "imported":
+            held.add(outcome.name)
+        yield outcome
 
 
 def _reason(error: Exception) -> str:

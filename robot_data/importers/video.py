@@ -11,9 +11,17 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from robot_data.pictures import MOST_PIXELS
 from robot_data.schema import DataError
 
 Image = NDArray[np.uint8]
+_threads = 0  # of a decoder; 0: as many as there are cores
+
+
+def use_threads(count: int) -> None:
+    """Decode with so many threads in this process."""
+    global _threads
+    _threads = count
 
 
 def frame_count(path: Path) -> int:
@@ -102,4 +110,11 @@ def _stream(container, path: Path):
         raise DataError(f"{path.name} has no video stream")
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
+    context = stream.codec_context
+    context.thread_count = _threads
+    if context.width * context.height > MOST_PIXELS:
+        raise DataError(
+            f"{path.name} is {context.width}x{context.height}; a camera picture is smaller"
+        )
+    context.options = {"max_pixels": str(MOST_PIXELS)}  # of frames that are larger than it says
     return stream
