@@ -7,6 +7,7 @@ pose changes between the stored frames; the source's own actions stay verbatim u
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,6 +195,8 @@ def _decoded(
     for name, pick in picks.items():
         try:
             views[name] = _fitted(name, source.views[name], pick, side, source.notes)
+        except MemoryError:  # no fault of this camera
+            raise
         except Exception as error:  # decoders raise many types
             if name == main:
                 raise
@@ -206,15 +209,18 @@ def _fitted(
 ) -> NDArray[np.uint8]:
     """The picked frames [T, H, W, 3]; ``pick`` ascends and may repeat."""
     unique, places = np.unique(pick, return_inverse=True)
-    frames, sizes = [], set()
-    for frame in view.frames(unique.tolist()):
+    frames, sizes, count = np.zeros((0, 0, 0, 3), np.uint8), set(), 0
+    for count, frame in enumerate(islice(view.frames(unique.tolist()), len(unique)), start=1):
         sizes.add(frame.shape[:2])
-        frames.append(fit_square(frame, side))
-    if len(frames) != len(unique):
-        raise DataError(f"a video ends after {len(frames)} of {len(unique)} wanted frames")
+        fitted = fit_square(frame, side)
+        if count == 1:
+            frames = np.empty((len(unique), *fitted.shape), np.uint8)
+        if fitted.shape != frames.shape[1:]:
+            raise DataError(f"camera '{name}' changes its size; set fit.image_size")
+        frames[count - 1] = fitted
+    if count < len(unique):
+        raise DataError(f"a video ends after {count} of {len(unique)} wanted frames")
     for height, width in sorted(sizes):
         if side is not None and height != width:
             notes.append(f"camera '{name}': {width}x{height} cropped to the centre square")
-    if len({frame.shape for frame in frames}) > 1:
-        raise DataError(f"camera '{name}' changes its size; set fit.image_size")
-    return np.stack(frames)[places]
+    return frames if len(unique) == len(pick) else frames[places]

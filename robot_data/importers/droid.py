@@ -46,7 +46,11 @@ class DroidImporter:
     def files(self, key: str) -> list[Path]:
         """The files that an episode is read from."""
         folder = self.root / key
-        return [folder / "trajectory.h5", *sorted(folder.glob("metadata_*.json")), *_videos(folder)]
+        videos = _videos(folder)
+        return [
+            folder / "trajectory.h5", *sorted(folder.glob("metadata_*.json")), *videos,
+            *(side for path in videos if (side := _stamps(path)).exists()),
+        ]
 
     def part(self, key: str) -> str:
         """'': a folder holds one episode."""
@@ -109,6 +113,10 @@ def _videos(folder: Path) -> list[Path]:
     return [path for path in found if not path.stem.endswith("-stereo")]
 
 
+def _stamps(video: Path) -> Path:
+    return video.with_name(f"{video.stem}_timestamps.json")
+
+
 def _camera_name(serial: str, described: dict[str, Any]) -> str:
     for name in ("wrist", "ext1", "ext2"):
         if str(described.get(f"{name}_cam_serial", "")) == serial:
@@ -126,7 +134,7 @@ def _times(arrays: dict[str, NDArray[Any]], notes: list[str]) -> NDArray[np.int6
 
 def _view(path: Path, arrays: dict[str, NDArray[Any]], states: int, notes: list[str]) -> View:
     count = frame_count(path)
-    side = path.with_name(f"{path.stem}_timestamps.json")
+    side = _stamps(path)
     received = arrays.get(f"observation/timestamp/cameras/{path.stem}_frame_received")
     pick = np.where(np.arange(states) < count, np.arange(states), -1)
     if side.exists() and received is not None and len(received) == states:

@@ -7,7 +7,9 @@ this project also has ``meta/arm_worldmodel`` and comes back exactly.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,7 @@ from robot_data.importers.source import (
     View,
     camera_names,
     nearest,
+    regular,
     restore_leftovers,
 )
 from robot_data.importers.video import frame_times, frames_by_number, frames_by_time
@@ -47,7 +50,7 @@ class LeRobotImporter:
         self.root, self.convention, self.kinematics = root, convention, kinematics
         self.columns = columns or ColumnConfig()
         try:
-            self.info: dict[str, Any] = json.loads((root / "meta" / "info.json").read_text())
+            self.info: dict[str, Any] = json.loads(regular(root / "meta/info.json").read_text())
             self.version = str(self.info["codebase_version"])
             self.features: dict[str, dict[str, Any]] = dict(self.info["features"])
             self.fps = float(self.info["fps"])
@@ -67,12 +70,13 @@ class LeRobotImporter:
     def episodes(self) -> dict[int, dict[str, Any]]:
         """Metadata of every episode, by its index."""
         if self.version != "v3.0":
-            lines = (self.root / "meta" / "episodes.jsonl").read_text().splitlines()
+            lines = regular(self.root / "meta/episodes.jsonl").read_text().splitlines()
             rows = [json.loads(line) for line in lines if line.strip()]
         else:
             rows = []
             for path in sorted((self.root / "meta" / "episodes").rglob("*.parquet")):
-                names = [n for n in pq.read_schema(path).names if not n.startswith("stats/")]
+                there = pq.read_schema(regular(path)).names
+                names = [name for name in there if not name.startswith("stats/")]
                 rows += pq.read_table(path, columns=names).to_pylist()
         return {int(row["episode_index"]): row for row in rows}
 
@@ -100,10 +104,11 @@ class LeRobotImporter:
         return [name for name, f in self.features.items() if f.get("dtype") == kind]
 
     def _inside(self, template: str, **values: Any) -> Path:
-        path = (self.root / template.format(**values)).resolve()
-        if not path.is_relative_to(self.root.resolve()):
+        """By its name: what lies there may be a link, as every file in the cache of a hub is."""
+        path = os.path.normpath(template.format(**values))
+        if os.path.isabs(path) or path.split(os.sep)[0] == "..":
             raise DataError(f"info.json names a file outside the dataset: {path}")
-        return path
+        return self.root / path
 
     def _data_path(self, row: dict[str, Any]) -> Path:
         index = int(row["episode_index"])
@@ -216,15 +221,17 @@ class LeRobotImporter:
         """The files in the dataset that the table of an episode names."""
         if not (names := self._of_kind("image")):
             return []
-        file = pq.ParquetFile(self._data_path(row))
+        file = pq.ParquetFile(regular(self._data_path(row)))
         within = {n: pa.types.is_struct(file.schema_arrow.field(n).type) for n in names}
         table = file.read([f"{n}.path" if within[n] else n for n in names] + ["episode_index"])
         table = table.filter(pc.field("episode_index") == int(row["episode_index"]))
-        root, found = self.root.resolve(), set[Path]()
+        found = set[Path]()
         for name in names:
             cells = (cell["path"] if within[name] else cell for cell in table[name].to_pylist())
-            found |= {(root / path).resolve() for path in cells if path}
-        return sorted(p for p in found if p.is_relative_to(root) and p.is_file())
+            for path in filter(None, cells):
+                with contextlib.suppress(DataError):  # reading it will say what is wrong
+                    found.add(self._inside("{path}", path=path))
+        return sorted(p for p in found if p.is_file())
 
     @staticmethod
     def _add_ours(source: SourceEpisode, arrays: dict[str, NDArray[Any]], path: Path) -> None:

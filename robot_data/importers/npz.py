@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robot_data.conventions import StateConvention
 from robot_data.importers.source import (
@@ -37,9 +39,12 @@ class NpzImporter:
         return keys
 
     def _count(self, path: Path) -> int:
+        if not path.is_file():
+            return 1  # reading it will say what is wrong
         try:
             with np.load(path, allow_pickle=False) as data:
-                return len(data["states"]) if data["states"].ndim == 3 else 1
+                shape = _shape(data, "states")
+                return shape[0] if len(shape) == 3 else 1
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return 1  # reading it will say what is wrong
 
@@ -61,17 +66,16 @@ class NpzImporter:
                 raise DataError(
                     f"no {' and no '.join(missing)}; found {', '.join(data.files) or 'nothing'}"
                 )
-            images, states = data["observations"], data["states"]
-            if states.ndim == 2:
-                images, states = images[None], states[None]
-            if images.ndim != 5 or len(images) != len(states):
+            images, states = _shape(data, "observations"), _shape(data, "states")
+            single = len(states) == 2
+            if len(images) != 5 - single or (not single and images[0] != states[0]):
                 raise DataError(
-                    f"observations {images.shape} and states {states.shape}; expected "
-                    "[B, T, H, W, 3] and [B, T, 7]"
+                    f"observations {images} and states {states}; expected [B, T, H, W, 3] and "
+                    "[B, T, 7]"
                 )
-            source = SourceEpisode(
-                self.convention.to_state(states[index]), {"exo": array_view(images[index])}
-            )
+            seen, been = (data[n] if single else _entry(data, n, index)
+                          for n in ("observations", "states"))
+            source = SourceEpisode(self.convention.to_state(been), {"exo": array_view(seen)})
             if "meta" in data:
                 self._add_ours(source, data)
         return source
@@ -89,3 +93,30 @@ class NpzImporter:
             if kind == "cameras":
                 views[rest] = array_view(data[name][0])
         source.views = views
+
+
+def _shape(data: Any, name: str) -> tuple[int, ...]:
+    """That of an array of an open npz file, by its header."""
+    with data.zip.open(f"{name}.npy") as stream:
+        return _header(stream)[0]
+
+
+def _entry(data: Any, name: str, index: int) -> NDArray[Any]:
+    """``data[name][index]``, without the entries after it and without keeping those before."""
+    with data.zip.open(f"{name}.npy") as stream:
+        shape, by_columns, kind = _header(stream)
+        if by_columns or kind.hasobject:
+            return data[name][index]
+        size = kind.itemsize * int(np.prod(shape[1:], dtype=np.int64))
+        stream.seek(index * size, 1)
+        found = stream.read(size)
+    if len(found) < size:
+        raise DataError(f"{name} ends before its entry {index}")
+    return np.frombuffer(found, kind).reshape(shape[1:])
+
+
+def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(stream)
+    return np.lib.format.read_array_header_2_0(stream)

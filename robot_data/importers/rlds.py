@@ -41,7 +41,8 @@ class RldsImporter:
         keys = []
         for path in paths:
             name = path.name if path == self.root else str(path.relative_to(self.root))
-            keys += [f"{name}#{i}" for i in range(max(1, len(record_offsets(path))))]
+            whole = record_offsets(path) if path.is_file() else []
+            keys += [f"{name}#{i}" for i in range(max(1, len(whole)))]
         return keys
 
     def files(self, key: str) -> list[Path]:

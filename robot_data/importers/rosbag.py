@@ -83,7 +83,7 @@ class RosbagImporter:
     def files(self, key: str) -> list[Path]:
         """The files that an episode is read from."""
         path = self._path(key)
-        return [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+        return sorted(p for p in path.iterdir() if not p.is_dir()) if path.is_dir() else [path]
 
     def part(self, key: str) -> str:
         """'': a bag holds one episode."""

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from robot_data.schema import DataError
 
 Image = NDArray[np.uint8]
 
@@ -109,9 +115,18 @@ def restore_leftovers(source: SourceEpisode, side: Mapping[str, NDArray[Any]]) -
             getattr(source, kind)[rest] = side[name]
 
 
+def regular(path: Path) -> Path:
+    """``path``; raises ``DataError`` where it is a folder, a pipe or a device, of which reading may
+    never end, and ``OSError`` where there is nothing."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise DataError(f"{path} is no regular file")
+    return path
+
+
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, read once while its size and time of change stay the same."""
-    found = path.stat()
+    """SHA-256 of a file, read once while its size and time of change stay the same; raises
+    ``DataError`` where ``path`` is no regular file."""
+    found = regular(path).stat()
     return _hash(path, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
@@ -122,5 +137,19 @@ def _hash(path: Path, inode: int, size: int, changed_ns: int) -> str:
 
 
 def sorted_paths(root: Path, pattern: str) -> list[Path]:
-    """The files under ``root`` that match, in order."""
-    return sorted(p for p in root.rglob(pattern) if not any(q.startswith(".") for q in p.parts))
+    """What is so called under ``root``, in order; hidden folders are left out, and so are links to
+    folders, which may lead anywhere, but these with a line on stderr."""
+    found: list[Path] = []
+    for folder, inner, files in os.walk(root):
+        here = Path(folder)
+        links = [name for name in inner if (here / name).is_symlink()]
+        inner[:] = sorted(name for name in inner if name[0] != "." and name not in links)
+        found += [here / n for n in (*files, *inner) if n[0] != "." and fnmatch(n, pattern)]
+        for name in sorted(links):
+            _say_once(f"{here / name} is a link to a folder and is not followed; give it as src=")
+    return sorted(found)
+
+
+@lru_cache
+def _say_once(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -19,7 +19,13 @@ from zarr.storage import LocalStore, ZipStore
 
 from robot_data.conventions import StateConvention
 from robot_data.importers.columns import ColumnConfig
-from robot_data.importers.source import Image, SourceEpisode, View, camera_names
+from robot_data.importers.source import (
+    Image,
+    SourceEpisode,
+    View,
+    camera_names,
+    regular,
+)
 from robot_data.kinematics import Kinematics
 from robot_data.schema import DataError
 
@@ -42,6 +48,11 @@ class UmiImporter:
             store = ZipStore(self.root, mode="r")
         return zarr.open_group(store, mode="r")
 
+    def _described(self) -> list[Path]:
+        """The files that say where the episodes end, and what the arrays are."""
+        found = [*(self.root / "meta").rglob("*"), *(self.root / "data").glob("*/*z*")]
+        return [path for path in found if not path.is_dir()]
+
     def _ends(self, group: zarr.Group) -> NDArray[np.int64]:
         ends = np.asarray(group["meta/episode_ends"][...]).astype(np.int64)  # pyright: ignore
         if ends.ndim != 1 or (np.diff(ends, prepend=0) <= 0).any():
@@ -56,6 +67,10 @@ class UmiImporter:
     def keys(self) -> list[str]:
         """Every episode of the source, in a stable order."""
         try:
+            if self.root.is_dir():  # zarr reads whatever has the name of a file
+                for path in (*self.root.glob("*"), *self.root.glob("data/*"), *self._described()):
+                    if not path.is_dir():
+                        regular(path)
             count = len(self._ends(self._open()))
         except Exception as error:  # zarr raises many types on foreign or torn data
             raise DataError(
@@ -70,11 +85,10 @@ class UmiImporter:
             return [self.root]
         start, stop = self._rows(key)
         data: Any = self._open()["data"]
-        found = {p for p in (self.root / "meta").rglob("*") if p.is_file()}
-        found.update(p for p in (self.root / "data").glob("*/*") if p.name[0] in ".z")
+        found = set(self._described())
         for name, array in data.arrays():
             found.update(self.root / "data" / name / c for c in chunks(array, start, stop))
-        return sorted(path for path in found if path.is_file())
+        return sorted(path for path in found if path.exists())
 
     def part(self, key: str) -> str:
         """Which of the episodes in the buffer it is."""
