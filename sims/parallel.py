@@ -107,11 +107,12 @@ def _on_ray(
     except ImportError as error:
         raise ImportError("pool=ray needs Ray: pip install 'arm-worldmodel[ray]'") from error
     started = not ray.is_initialized()
-    if started:  # RAY_ADDRESS names a running cluster; without it, this machine
+    if started:
+        cluster = os.environ.get("RAY_ADDRESS")
         with _kept(signal.SIGTERM):  # Ray sets a handler of its own
-            ray.init(
-                num_cpus=None if os.environ.get("RAY_ADDRESS") else workers, log_to_driver=False,
-                include_dashboard=False,
+            ray.init(  # without an address it would join whatever cluster runs on this machine
+                address=cluster or "local", num_cpus=None if cluster else workers,
+                log_to_driver=False, include_dashboard=False,
             )
 
     def one(job: Job) -> Result:

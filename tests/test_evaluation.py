@@ -106,16 +106,6 @@ def test_every_episode_has_a_planner_seed_of_its_own_that_is_always_the_same():
     assert not other & {j.planner_seed for j in jobs}
 
 
-def test_processes_and_ray_give_the_same_outcomes():
-    pytest.importorskip("ray", reason="Ray is an optional extra")
-    jobs = jobs_of(QUICK, 0, 3)
-    here, there = (
-        sorted(run_jobs(jobs, 2, pool), key=lambda o: o.seed) for pool in ("processes", "ray")
-    )
-    for a, b in zip(here, there, strict=True):
-        assert replace(a, plan_seconds=0.0) == replace(b, plan_seconds=0.0)
-
-
 def test_failures_leave_a_rerun_file(tmp_path):
     jobs = jobs_of(replace(QUICK, episodes=1), 0, 1)
     (found,) = run_jobs(jobs, 1, "processes", Keep(failures=str(tmp_path)))

@@ -97,6 +97,13 @@ def test_a_cluster_of_two_nodes_gives_the_outcomes_of_processes(cluster, tmp_pat
         np.testing.assert_array_equal(a.states, b.states)
 
 
+@pytest.mark.slow
+def test_without_a_cluster_ray_runs_here(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert sorted(run_parallel(abs, [-1, -2, -3], workers=2, pool="ray")) == [1, 2, 3]
+    assert not ray.is_initialized()
+
+
 @pytest.fixture
 def bucket(monkeypatch):
     """URL of an empty bucket on an S3 server in this process, on loopback."""
