@@ -48,7 +48,7 @@ class Settings:
 
     # how the recordings are stored
     format: Literal["droid", "lerobot", "rosbag", "rlds", "npz", "umi"]
-    src: str  # file or folder of the recordings, or hf://datasets/owner/name[@revision][/path]
+    src: str  # file or folder of the recordings, or hf://datasets/owner/name[@revision], then /path
     out: str  # store to write into
     codec: Codec = "jpeg"  # how images are stored: JPEG for cameras, raw for simulation
     licence: str = ""  # licence of the data, kept with every episode
