@@ -112,7 +112,7 @@ class Outcomes:
 def test_the_search_takes_vectors_where_the_cost_has_them(refit, shape):
     torch.manual_seed(0)
     readout = Readout(ReadoutConfig(48, 16, 32, 1, 2, 2, object=True)).eval()
-    embedding = Embedding(readout, EmbeddingConfig(), torch.float32)
+    embedding = Embedding(lambda: readout, EmbeddingConfig(), torch.float32)
     tokens = torch.randn(2, 16, 48)
     goals = GoalImages.__new__(GoalImages)
     goals.embedding = embedding

@@ -183,10 +183,11 @@ def test_a_readout_without_an_object_measures_the_hand_and_says_so(capfd):
     torch.manual_seed(0)
     embedding_module._said.clear()
     plain = Readout(ReadoutConfig(48, 16, 32, 1, 2, 2)).eval()
-    made, _ = (Embedding(plain, EmbeddingConfig(), torch.float32) for _ in range(2))
+    made, _ = (Embedding(lambda: plain, EmbeddingConfig(), torch.float32) for _ in range(2))
     assert capfd.readouterr().err.count("does not read the object") == 1
     tokens = torch.randn(3, 16, 48)
-    wide = Embedding(plain.with_object(), EmbeddingConfig(object_weight=0.0), torch.float32)
+    reader = plain.with_object()
+    wide = Embedding(lambda: reader, EmbeddingConfig(object_weight=0.0), torch.float32)
     target = wide.target(tokens[0])
     target.weights[:3] = 1.0
     torch.testing.assert_close(
@@ -232,7 +233,7 @@ def test_switching_on_stall_and_at_fixed_steps():
 def embedding(**changes):
     torch.manual_seed(1)
     readout = Readout(ReadoutConfig(48, 16, 32, 1, 2, 2, object=True)).eval()
-    return Embedding(readout, EmbeddingConfig(**changes), torch.float32)
+    return Embedding(lambda: readout, EmbeddingConfig(**changes), torch.float32)
 
 
 def test_distances_in_the_embedding_are_zero_at_the_goal_and_positive_elsewhere():

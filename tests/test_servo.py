@@ -40,8 +40,13 @@ def picture(state):
 class Shown(Perception):
     """Reads states where ``picture`` has written them, to 0.02."""
 
-    def read(self, images, tokens):
-        return images[:, :7, 0, 0].float() / 30 - 4 + 0.5 / 30
+    def encode(self, images):
+        tokens = torch.zeros(len(images), 16, 48)
+        tokens[:, :7, 0] = images[:, :7, 0, 0].float()
+        return tokens
+
+    def read(self, tokens):
+        return tokens[:, :7, 0] / 30 - 4 + 0.5 / 30
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +120,7 @@ def test_near_the_goal_the_pose_is_corrected_by_the_readouts_present_error(perce
     agent = ServoAgent(perception, CEMConfig())
     goal = np.array([0.5, 0.1, 0.2, *DOWN, 0.0])
     agent.reset([picture(goal)], 0)
-    read = perception.read(torch.from_numpy(picture(goal))[None], None)[0].numpy()
+    read = perception.read(perception.encode(torch.from_numpy(picture(goal))[None]))[0].numpy()
     state = read.astype(float)
     state[:3] += [0.02, -0.01, 0.005]  # where the hand is, the picture says: at the goal
     moved = agent.act({"image": picture(goal), "state": state}).goal_state

@@ -10,8 +10,6 @@ import torch
 from arm_worldmodel.cli import main
 from arm_worldmodel.evaluation import Cell, Keep, jobs_of, run_job
 from arm_worldmodel.self_calibration import (
-    MOVES,
-    calibrate,
     calibrate_by,
     recorded_moves,
     show_moves,
@@ -31,7 +29,7 @@ from sims.arm import ArmConfig
 from sims.experts import CollectConfig, record_episode
 from sims.mujoco_arm import MujocoArm
 from sims.scene import SceneConfig
-from worldmodel import checkpoint
+from worldmodel import adaptation, checkpoint
 from worldmodel.losses import post_training_losses
 from worldmodel.models import Models
 from worldmodel.quantised import QuantisedImagination, multiplies_integers
@@ -150,24 +148,9 @@ def test_one_goal_image_is_enough_to_pick_and_place():
 
 
 @pytest.mark.slow
-def test_a_turned_camera_is_calibrated_by_the_models_own_eyes():
-    config = ArmConfig(scene=SceneConfig(camera_azimuth_deg=160.0))
-    env = MujocoArm(config, task="reach")
-    planner = agent()
-    assert isinstance(planner, PlanningAgent)
-    eyes = planner.perception
-    assert eyes.readout is not None
-    outcomes = planner.search.outcomes
-    assert isinstance(outcomes, ImaginedOutcomes)
-    predictor = outcomes.imagination.predictor
-    found = calibrate(env, eyes.encoder, eyes.readout, predictor, MOVES, STEP_M, seed=7_300_000)
-    env.close()
-    assert found.error_after_m < 0.7 * found.error_before_m
-    assert found.error_after_m < 0.013
-
-
-@pytest.mark.slow
-def test_recorded_moves_calibrate_as_moves_made_now_do(models, tmp_path):
+def test_a_turned_camera_is_calibrated_by_moves_made_now_or_recorded(
+    models, tmp_path, monkeypatch
+):
     config = ArmConfig(scene=SceneConfig(camera_azimuth_deg=160.0))
     env = MujocoArm(config, task="reach")
     shown = show_moves(env, 150, STEP_M, 7_300_001, quiet=True)
@@ -185,14 +168,16 @@ def test_recorded_moves_calibrate_as_moves_made_now_do(models, tmp_path):
     assert np.flatnonzero(~taken.follows).tolist() == [0, 60]
     encoder, predictor, readout = models
     now = calibrate_by(shown, encoder, readout, predictor)
+    assert now.error_after_m < 0.7 * now.error_before_m
+    assert now.error_after_m < 0.013
+    monkeypatch.setattr(adaptation, "STEPS", 20)
     assert main(["calibrate", f"data={tmp_path}/lab", "moves=150", f"out={tmp_path}/out"]) == 0
     then = load_calibration(tmp_path / "out" / "calibration.safetensors")
     np.testing.assert_array_equal(then.matrix, now.matrix)
     assert then.error_before_m == now.error_before_m
-    assert then.error_after_m == pytest.approx(now.error_after_m, rel=0.3)  # places differ a little
     assert then.readout is not None
     assert then.moves == 150
-    assert then.error_after_m < 0.8 * then.error_before_m
+    assert then.error_after_m < 0.9 * then.error_before_m
     assert main(["calibrate", f"data={tmp_path}/lab", "moves=50", f"out={tmp_path}/few"]) == 0
     assert load_calibration(tmp_path / "few" / "calibration.safetensors").moves == 50
 
@@ -200,9 +185,9 @@ def test_recorded_moves_calibrate_as_moves_made_now_do(models, tmp_path):
 @pytest.mark.slow
 def test_calibration_in_the_episodes_own_scene_reaches_with_a_turned_camera():
     arm = ArmConfig(scene=SceneConfig(camera_azimuth_deg=160.0))
-    cell = Cell("turned", "reach", policy=PolicyConfig(calibration="self"), arm=arm, episodes=4)
+    cell = Cell("turned", "reach", policy=PolicyConfig(calibration="self"), arm=arm, episodes=2)
     outcomes = [run_job(job, Keep()) for job in jobs_of(cell, 7_500_000, 1)]
-    assert sum(o.success for o in outcomes) >= 3
+    assert all(o.success for o in outcomes)
 
 
 @pytest.mark.slow
