@@ -163,7 +163,7 @@ def left_out(moves: int) -> NDArray[np.bool_]:
 
 
 def median_m(read: NDArray[np.float64], measured: NDArray[np.float64]) -> float:
-    """Median distance of the positions of states [K, 7] [m]."""
+    """Median distance (m) of the positions of states [K, 7]."""
     return float(np.median(np.linalg.norm(read[:, :3] - measured[:, :3], axis=1)))
 
 
