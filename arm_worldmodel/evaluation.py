@@ -25,7 +25,7 @@ from planners.calibration import Calibration, CalibrationError
 from planners.config import PolicyConfig
 from planners.hierarchy import HierarchicalAgent
 from planners.load import image_size, make_agent
-from planners.perception import Perception
+from planners.search import ImaginedOutcomes
 from planners.servo import ServoAgent
 from robot_data.episodes import EpisodeStore
 from robot_data.loop import Agent, StepPictures, Subscriber, run_episode
@@ -112,16 +112,23 @@ def _agent(job: Job, env: Arm) -> Agent:
         seeing = agent.agent if isinstance(agent, BlindAgent) else agent
         if not isinstance(seeing, PlanningAgent | HierarchicalAgent | ServoAgent):
             raise ValueError("calibration=self needs a planner, or policy=servo")
-        seeing.perception.calibrate(_own_calibration(env, seeing.perception, job.seed))
+        seeing.perception.calibrate(None)  # that of the episode before
+        seeing.perception.calibrate(_own_calibration(env, seeing, job.seed))
     return agent
 
 
-def _own_calibration(env: Arm, perception: Perception, seed: int) -> Calibration | None:
+def _own_calibration(
+    env: Arm, agent: PlanningAgent | HierarchicalAgent | ServoAgent, seed: int
+) -> Calibration | None:
+    perception, predictor = agent.perception, None
+    if not isinstance(agent, ServoAgent) and isinstance(agent.search.outcomes, ImaginedOutcomes):
+        predictor = agent.search.outcomes.imagination.predictor
     if perception.readout is None:
         raise ValueError("calibration=self needs a readout")
     try:
         return calibrate(
-            env, perception.encoder, perception.readout, MOVES, STEP_M, seed, quiet=True
+            env, perception.encoder, perception.readout, predictor, MOVES, STEP_M, seed,
+            quiet=True,
         )
     except CalibrationError:  # the command would refuse it too: go on without
         return None

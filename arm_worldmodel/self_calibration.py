@@ -5,39 +5,49 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from planners.calibration import Calibration, Views, fit_calibration
+from planners.calibration import Calibration, fit_map, left_out, median_m, require_of_use
 from robot_data.episodes import EpisodeStore
 from robot_data.events import object_places
 from robot_data.images import fit_pictures
 from robot_data.loop import Decision, Start, Step, run_episode
+from robot_data.pose import diff
 from robot_data.random_moves import RandomMoves
 from sims.arm import Arm
 from sims.handling import Handling
 from sims.tasks import grasp_height_m
+from worldmodel.adaptation import STEPS, LabelledFrames, adapted, joined, shifted
 from worldmodel.device import device_of, to_host
 from worldmodel.encoder import Encoder
+from worldmodel.losses import unroll
+from worldmodel.predictor import Predictor
 from worldmodel.progress import Progress
-from worldmodel.readout import Readout, decode, object_place, read_views
+from worldmodel.readout import Readout
 
 MOVES = 240  # of a calibration: 48 s at 5 Hz
-READ_AT_ONCE = 8  # images, each of them in nine shifts
+READ_AT_ONCE = 32  # images
+VIEWS = 9  # of each image (``worldmodel.adaptation.shifted``)
 HANDLED_SHARE = 1 / 3  # of the moves have an object in or between the fingers
 
 
 class Moves(NamedTuple):
     """What a calibration is made of: images [K, H, W, 3]; states [K, 7], the measured pose and the
     commanded closedness; places of the object [K, 3] (m; NaN where the gripper's events do not
-    tell, ``robot_data.events.object_places``)."""
+    tell, ``robot_data.events.object_places``); measured states [K, 7], and which of them [K] are of
+    the control step after the one before."""
 
     images: NDArray[np.uint8]
     states: NDArray[np.float64]
     places: NDArray[np.float64]
+    measured: NDArray[np.float64]
+    follows: NDArray[np.bool_]
 
 
 class ShownMoves:
@@ -62,7 +72,9 @@ class ShownMoves:
         states, commanded = np.stack(self._states), np.array(self._commanded)
         places = object_places(states, commanded)
         shown = np.c_[states[:, :6], commanded]
-        return Moves(np.stack(self.images), shown[self._kept], places[self._kept])
+        kept = np.array(self._kept)
+        follows = np.diff(kept, prepend=-1) == 1
+        return Moves(np.stack(self.images), shown[kept], places[kept], states[kept], follows)
 
     def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
         """Begin in the scene that the environment was reset to."""
@@ -114,7 +126,7 @@ def recorded_moves(data: str, moves: int) -> Moves:
     lengths = store.sound()
     starts = np.cumsum([0, *lengths.values()])
     chosen = np.linspace(0, starts[-1] - 1, min(moves, starts[-1])).round().astype(int)
-    images, states, places = [], [], []
+    images, states, places, measured, follows = [], [], [], [], []
     for name, start, end in zip(lengths, starts, starts[1:], strict=False):
         rows = chosen[(chosen >= start) & (chosen < end)] - start
         if len(rows):
@@ -123,40 +135,89 @@ def recorded_moves(data: str, moves: int) -> Moves:
             closedness = episode.commanded_closedness
             states.append(np.c_[episode.states[rows, :6], closedness[rows]])
             places.append(object_places(episode.states, closedness)[rows])
-    return Moves(np.concatenate(images), np.concatenate(states), np.concatenate(places))
+            measured.append(episode.states[rows])
+            follows.append(np.diff(rows, prepend=rows[0]) == 1)
+    parts = (images, states, places, measured, follows)
+    return Moves(*(np.concatenate(part) for part in parts))
 
 
 def calibrate(
-    env: Arm, encoder: Encoder, readout: Readout, moves: int, step_m: float, seed: int,
-    quiet: bool = False,
+    env: Arm, encoder: Encoder, readout: Readout, predictor: Predictor | None, moves: int,
+    step_m: float, seed: int, quiet: bool = False,
 ) -> Calibration:
     """In the scene that ``reset(seed=seed)`` draws."""
-    return calibrate_by(show_moves(env, moves, step_m, seed, quiet), encoder, readout, quiet)
+    shown = show_moves(env, moves, step_m, seed, quiet)
+    return calibrate_by(shown, encoder, readout, predictor, quiet)
 
 
 def calibrate_by(
-    moves: Moves, encoder: Encoder, readout: Readout, quiet: bool = False
+    moves: Moves, encoder: Encoder, readout: Readout, predictor: Predictor | None,
+    quiet: bool = False,
 ) -> Calibration:
-    """From what ``show_moves`` or ``recorded_moves`` give."""
-    images = fit_pictures(moves.images, encoder.config.image_size)
-    shift_px = encoder.config.patch_size // 4
-    read = []  # outputs and features of one image after the other: reading takes longest
-    with (
-        torch.inference_mode(),
-        Progress(total=len(images), desc="read", unit="image", disable=quiet) as bar,
-    ):
-        for batch in torch.from_numpy(images).split(READ_AT_ONCE):
-            seen = batch.to(device_of(encoder))
-            read.append([to_host(x) for x in read_views(encoder, readout, seen, shift_px)])
-            bar.update(len(batch))
-    outputs, features = (torch.cat(parts, 1) for parts in zip(*read, strict=True))  # [V, K, ...]
-    each = decode(outputs.flatten(0, 1)).double().unflatten(0, outputs.shape[:2]).numpy()
-    places = None
-    if readout.config.object:
-        places = object_place(outputs.flatten(0, 1)).double().unflatten(0, outputs.shape[:2])
-    views = Views(
-        features.numpy(), each[..., :3], each[..., 6],
-        None if places is None else places.numpy(), moves.places,
+    """From what ``show_moves`` or ``recorded_moves`` give.
+
+    The readout is trained further on the images, each of them also shifted by up to a quarter of a
+    patch, and on what ``predictor`` imagines of the moves, without every fifth, of which the errors
+    are told.  Raises ``CalibrationError`` for moves that do not determine it.
+    """
+    images = torch.from_numpy(fit_pictures(moves.images, encoder.config.image_size))
+    states, places = torch.from_numpy(moves.states).float(), torch.from_numpy(moves.places).float()
+    told = torch.from_numpy(left_out(len(images)))
+    with Progress(total=VIEWS + STEPS, desc="read", unit="step", disable=quiet) as bar:
+        views = []  # [N, D] of each image, as it is and shifted
+        for view in shifted(images, encoder.config.patch_size // 4):
+            views.append(_encoded(encoder, view))
+            bar.update()
+        tokens = views[len(views) // 2]
+        before = _read(readout, tokens)
+        found = fit_map(before, moves.states)
+        seen = [LabelledFrames(v[~told], states[~told], places[~told]) for v in views]
+        imagined = None
+        if predictor is not None:
+            imagined = _imagined(moves, tokens, predictor, ~told)
+        fitted = adapted(readout, joined(seen), imagined, step_done=bar.update)
+    check = told.numpy()
+    after = median_m(_read(fitted, tokens[told]), moves.states[check])
+    require_of_use(after)
+    return replace(
+        found, readout=fitted.state_dict(), error_after_m=after,
+        error_before_m=median_m(before[check], moves.states[check]),
     )
-    inferred = decode(outputs.mean(0)).double().numpy()
-    return fit_calibration(inferred, moves.states, views, shift_px)
+
+
+@torch.inference_mode()
+def _encoded(encoder: Encoder, images: Tensor) -> Tensor:
+    """Images uint8 [K, H, W, 3] -> tokens [K, N, D] on the host, in half precision."""
+    parts = images.to(device_of(encoder)).split(READ_AT_ONCE)
+    return torch.cat([to_host(encoder.encode_frames(part.contiguous())).half() for part in parts])
+
+
+@torch.inference_mode()
+def _read(readout: Readout, tokens: Tensor) -> NDArray[np.float64]:
+    """Tokens [K, N, D] -> states [K, 7]."""
+    parts = tokens.to(device_of(readout)).float().split(READ_AT_ONCE)
+    return torch.cat([to_host(readout.state(part)) for part in parts]).double().numpy()
+
+
+@torch.inference_mode()
+def _imagined(
+    moves: Moves, tokens: Tensor, predictor: Predictor, wanted: Tensor
+) -> LabelledFrames | None:
+    """What the predictor imagines of the ``wanted`` [K] of the moves that follow one another."""
+    after = np.flatnonzero(moves.follows & wanted.numpy())
+    if not len(after):
+        return None
+    device, kind = device_of(predictor), next(predictor.parameters()).dtype
+    states = torch.from_numpy(moves.measured[after - 1]).to(device, kind)[:, None]
+    actions = diff(moves.measured[after - 1], moves.measured[after])
+    given = torch.from_numpy(actions).to(device, kind)[:, None]
+    first = tokens[after - 1].to(device, kind)
+    parts = [x.split(READ_AT_ONCE) for x in (first, given, states)]
+    frames = [
+        to_host(unroll(predictor, token, action, state, None, 1)[:, 0]).half()
+        for token, action, state in zip(*parts, strict=True)
+    ]
+    return LabelledFrames(
+        torch.cat(frames), torch.from_numpy(moves.states[after]).float(),
+        torch.from_numpy(moves.places[after]).float(),
+    )

@@ -1,36 +1,34 @@
-"""Camera self-calibration: a map between the motion a model infers and the robot's own.
+"""Camera self-calibration: a readout fitted to a scene, and a map between the motion a model infers
+and the robot's own.
 
 V-JEPA 2-AC infers the robot's axes from the picture, and what it infers turns with the camera
 (Assran et al. 2025, appendix B.4).  Small moves, whose true poses the robot reports, give pairs of
 inferred and true poses; a least-squares affine map of the position and a mean rotation take one
-to the other.  What that map leaves depends on the view in ways no affine map can have;
-kernel ridge regression on the readout's features (Rasmussen and Williams 2006, section 2.2)
-takes it from the same moves, and with it what is read wrong of the gripper and, where the gripper's
-events tell its place, of the object.  Every picture is read nine times, each time shifted a little
-(``worldmodel.readout``).  "Model frame" is where the
-model believes things are; "robot frame" is the base frame.
+to the other.  What goes astray in an unfamiliar view is no affine map, so the readout of hand and
+object is trained further on the same moves (``worldmodel.adaptation``).  "Model frame" is where
+the model believes things are; "robot frame" is the base frame.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.torch import save_file
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from worldmodel.files import replacing
 from worldmodel.pose import euler_to_matrix, matrix_to_euler
+from worldmodel.readout import Readout
 
 FEWEST = 12  # moves; the affine map has 12 numbers
-RIDGE = 0.01  # added to the kernel's diagonal
-WIDTH = 3.0  # kernel bandwidth, as a multiple of the median squared feature distance
+READOUT = "readout."  # before the names of the weights in a file
 SHAPES = {"matrix": (3, 3), "turn": (3, 3), "offset": (3,)}
 # In an unfamiliar view the readout may show only a quarter of the true motion; that is still
 # correctable.  A map whose singular values leave [1/10, 10] is refused: its inverse amplifies noise
@@ -39,58 +37,18 @@ LONGEST_STRETCH = 10.0
 FARTHEST_M = 0.03  # median error after calibration with which nothing can be gripped
 
 
-@dataclass(frozen=True)
-class Views:
-    """What was read of K pictures, each seen V times (``worldmodel.readout.read_views``):
-    ``features`` [V, K, F], positions of the hand [V, K, 3] (m), closedness [V, K], and places of
-    the object [V, K, 3] (m), with where it was, [K, 3] (NaN where not known)."""
-
-    features: NDArray[np.float32]
-    positions: NDArray[np.float64]
-    closedness: NDArray[np.float64]
-    places: NDArray[np.float64] | None = None
-    true_places: NDArray[np.float64] | None = None
-
-    def of(self, pictures: NDArray[np.bool_]) -> Views:
-        """Some of the pictures [K]."""
-        return Views(
-            self.features[:, pictures], self.positions[:, pictures], self.closedness[:, pictures],
-            None if self.places is None else self.places[:, pictures],
-            None if self.true_places is None else self.true_places[pictures],
-        )
-
-
 class CalibrationError(ValueError):
     """Poses that do not determine a sensible map; the message says what to do."""
 
 
 @dataclass(frozen=True)
-class Residual:
-    """Position error [m] left by the affine map, error of the closedness and, where it is known,
-    of the object's place [m], as a function of features [F]: a Gaussian kernel between them and
-    ``support`` [K, F], weighted by ``dual`` [K, 4] or [K, 7]."""
-
-    support: NDArray[np.float32]
-    dual: NDArray[np.float32]
-    scale: float  # squared distance at which the kernel falls to 1/e
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """Features [B, F] -> what to add to positions, closedness and object places [B, 7]."""
-        support, dual = features.new_tensor(self.support), features.new_tensor(self.dual)
-        near = torch.exp(-torch.cdist(features, support).square() / self.scale)
-        return F.pad(near @ dual, (0, 7 - dual.shape[1]))
-
-
-@dataclass(frozen=True)
 class Calibration:
-    """robot position = matrix @ model position + offset + residual(features) [m], of the hand and
-    of the object; robot rotation = turn @ model's; robot closedness = model's +
-    residual(features), within 0 and 1.  Of a picture that was seen several times, each with
-    features of its own, the residual is the mean.
+    """robot position = matrix @ model position + offset [m]; robot rotation = turn @ model's;
+    closedness is the same in both.  ``readout``: weights of a readout that reads robot frame in
+    this scene; none: as it was.
 
-    error_before_m, error_after_m: median distance of inferred from true positions, without and
-    with the map, on poses left out of the fit.  shift_px: by how much pictures are shifted when
-    states are read from them (``worldmodel.readout``); the map holds for no other.
+    error_before_m, error_after_m: median distance of read from true positions on moves that were
+    left out of the fit, by the readout as it was and as it is now (without one: by the map).
     """
 
     matrix: NDArray[np.float64]
@@ -99,41 +57,28 @@ class Calibration:
     moves: int
     error_before_m: float
     error_after_m: float
-    residual: Residual | None = None
-    shift_px: int = 0
+    readout: dict[str, Tensor] | None = None
 
-    def to_robot(self, state: Tensor, features: Tensor | None = None) -> Tensor:
-        """States [B, 7] from the model frame to the robot frame; ``features`` [B, F] or
-        [V, B, F]: the readout's, of the pictures the states were read from."""
-        xyz, closedness = self.hand_to_robot(state[:, :3], state[:, 6:], features)
-        turn = self._tensors(state)[2]
+    def fitted(self, readout: Readout) -> Readout:
+        """``readout`` with the weights fitted to the scene, or as it is where there are none;
+        raises ``CalibrationError`` where they are of one of another shape."""
+        if self.readout is None:
+            return readout
+        fitted = copy.deepcopy(readout)
+        try:
+            fitted.load_state_dict(self.readout)
+        except RuntimeError as error:
+            raise CalibrationError(
+                "this calibration was made with a readout of another shape; calibrate anew with "
+                "`worldmodel calibrate`"
+            ) from error
+        return fitted
+
+    def to_robot(self, state: Tensor) -> Tensor:
+        """States [B, 7] from the model frame to the robot frame."""
+        matrix, offset, turn = self._tensors(state)
         turned = matrix_to_euler(turn @ euler_to_matrix(state[:, 3:6]))
-        return torch.cat([xyz, turned, closedness], dim=-1)
-
-    def hand_to_robot(
-        self, xyz: Tensor, closedness: Tensor, features: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Positions [B, 3] and closedness [B, 1] of the hand, as ``to_robot``."""
-        matrix, offset, _ = self._tensors(xyz)
-        missing = self._missing(xyz, features)
-        shut = closedness + missing[:, 3:4]
-        return xyz @ matrix.T + offset + missing[:, :3], shut.clamp(0.0, 1.0)
-
-    def place_to_robot(self, place: Tensor, features: Tensor | None = None) -> Tensor:
-        """Places of the object [B, 3], as ``to_robot``."""
-        matrix, offset, _ = self._tensors(place)
-        return place @ matrix.T + offset + self._missing(place, features)[:, 4:]
-
-    def _missing(self, like: Tensor, features: Tensor | None) -> Tensor:
-        """The residual of ``features`` [B, F] or [V, B, F]; zeros without it: [B, 7]."""
-        if self.residual is None or features is None:
-            return like.new_zeros(len(like), 7)
-        found = self.residual(features.reshape(-1, features.shape[-1]))
-        return found.reshape(-1, len(like), 7).mean(0)
-
-    def columns_to_robot(self, columns: Tensor) -> Tensor:
-        """Columns of rotation matrices [B, K, 3] from the model frame to the robot frame."""
-        return columns @ self._tensors(columns)[2].T
+        return torch.cat([state[:, :3] @ matrix.T + offset, turned, state[:, 6:]], dim=-1)
 
     def to_model(self, state: Tensor) -> Tensor:
         """States [B, 7] from the robot frame to the model frame."""
@@ -155,44 +100,37 @@ class Calibration:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the map as safetensors, whole or not at all."""
-        tensors = {name: getattr(self, name) for name in SHAPES}
+        """Write map and readout as safetensors, whole or not at all."""
+        # Arrays that are not contiguous would be written wrongly, without a word.
+        tensors = {k: torch.from_numpy(np.ascontiguousarray(getattr(self, k))) for k in SHAPES}
+        for name, weight in (self.readout or {}).items():
+            tensors[READOUT + name] = weight.cpu().contiguous()
         numbers = {
             "moves": str(self.moves), "error_before_m": repr(self.error_before_m),
-            "error_after_m": repr(self.error_after_m), "shift_px": str(self.shift_px),
+            "error_after_m": repr(self.error_after_m),
         }
-        if self.residual is not None:
-            tensors["support"], tensors["dual"] = self.residual.support, self.residual.dual
-            numbers["scale"] = repr(self.residual.scale)
-        # Arrays that are not contiguous would be written wrongly, without a word.
-        whole = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
         with replacing(path) as staged:
-            save_file(whole, staged, numbers)
+            save_file(tensors, staged, numbers)
 
 
 def load_calibration(path: str | Path) -> Calibration:
-    """Read a map; raises ``CalibrationError`` for a file that is not one."""
+    """Read a map and its readout; raises ``CalibrationError`` for a file that is none."""
     try:
-        with safe_open(path, "numpy") as file:
+        with safe_open(path, "pt") as file:
             numbers = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if "support" in tensors:
+            raise ValueError("it was made by an older version")
         for name, shape in SHAPES.items():
             if name not in tensors or tensors[name].shape != shape:
                 raise ValueError(f"{name} must have shape {shape}")
-        if not all(np.isfinite(values).all() for values in tensors.values()):
+        if not all(values.isfinite().all() for values in tensors.values()):
             raise ValueError("it holds numbers that are not finite")
-        residual = None
-        if "support" in tensors:
-            dual = tensors["dual"]
-            if dual.shape not in [(len(tensors["support"]), n) for n in (3, 4, 7)]:
-                raise ValueError("dual must have shape (number of supports, 4 or 7)")
-            if dual.shape[1] == 3:  # older files say nothing of the gripper
-                dual = np.pad(dual, ((0, 0), (0, 1)))
-            residual = Residual(tensors["support"], dual, float(numbers["scale"]))
+        maps = {name: tensors.pop(name).numpy() for name in SHAPES}
+        weights = {name.removeprefix(READOUT): values for name, values in tensors.items()}
         return Calibration(
-            tensors["matrix"], tensors["offset"], tensors["turn"], int(numbers["moves"]),
-            float(numbers["error_before_m"]), float(numbers["error_after_m"]), residual,
-            int(numbers.get("shift_px", 0)),  # older files have none
+            **maps, moves=int(numbers["moves"]), error_before_m=float(numbers["error_before_m"]),
+            error_after_m=float(numbers["error_after_m"]), readout=weights or None,
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CalibrationError(
@@ -200,28 +138,37 @@ def load_calibration(path: str | Path) -> Calibration:
         ) from error
 
 
-def fit_calibration(
-    inferred: NDArray[np.float64], measured: NDArray[np.float64],
-    views: Views | None = None, shift_px: int = 0,
-) -> Calibration:
-    """Map from inferred to measured states, both [K, 7]; the errors are of every fifth one, left
-    out of a fit of their own.
-
-    measured: poses as the robot reports them, closedness as it was commanded (that is what a
-    readout infers: fingers that hold something were told to close).  views: of the pictures that
-    the states were inferred from; without them there is no residual.  shift_px: by how much views
-    are shifted.
-    """
+def fit_map(inferred: NDArray[np.float64], measured: NDArray[np.float64]) -> Calibration:
+    """The map from inferred to measured states, both [K, 7]; its errors are of every fifth one,
+    left out of a fit of their own.  Raises ``CalibrationError`` for too few, and where they do not
+    determine a sensible map."""
     if len(inferred) != len(measured) or len(inferred) < FEWEST:
         raise CalibrationError(
             f"{len(inferred)} inferred and {len(measured)} measured poses; calibration needs as "
             f"many of both, at least {FEWEST}: make more moves"
         )
-    check = np.arange(len(inferred)) % 5 == 0
-    tried = _fit(inferred[~check], measured[~check], None if views is None else views.of(~check))
-    seen = None if views is None else torch.from_numpy(views.of(check).features).double()
-    after = tried.to_robot(torch.from_numpy(inferred[check]), seen).numpy()
-    error_after_m = _median(after[:, :3] - measured[check, :3])
+    check = left_out(len(inferred))
+    tried = _fit(inferred[~check], measured[~check])
+    after = tried.to_robot(torch.from_numpy(inferred[check])).numpy()
+    return replace(
+        _fit(inferred, measured),
+        error_before_m=median_m(inferred[check], measured[check]),
+        error_after_m=median_m(after, measured[check]),
+    )
+
+
+def left_out(moves: int) -> NDArray[np.bool_]:
+    """Which of so many moves errors are told of: every fifth."""
+    return np.arange(moves) % 5 == 0
+
+
+def median_m(read: NDArray[np.float64], measured: NDArray[np.float64]) -> float:
+    """Median distance of the positions of states [K, 7] [m]."""
+    return float(np.median(np.linalg.norm(read[:, :3] - measured[:, :3], axis=1)))
+
+
+def require_of_use(error_after_m: float) -> None:
+    """Raises ``CalibrationError`` for an error with which nothing can be gripped."""
     if error_after_m > FARTHEST_M:
         raise CalibrationError(
             f"the hand would be off by {100 * error_after_m:.1f} cm after calibration, on moves "
@@ -229,17 +176,9 @@ def fit_calibration(
             "does not follow the moves in this view; check that the hand is in the picture, or "
             "make larger and more moves"
         )
-    return replace(
-        _fit(inferred, measured, views),
-        error_before_m=_median(inferred[check, :3] - measured[check, :3]),
-        error_after_m=error_after_m,
-        shift_px=shift_px,
-    )
 
 
-def _fit(
-    inferred: NDArray[np.float64], measured: NDArray[np.float64], views: Views | None
-) -> Calibration:
+def _fit(inferred: NDArray[np.float64], measured: NDArray[np.float64]) -> Calibration:
     """The map, its errors not known."""
     matrix, offset = _affine(inferred[:, :3], measured[:, :3])
     turn = _mean_turn(inferred[:, 3:6], measured[:, 3:6])
@@ -250,34 +189,8 @@ def _fit(
             "model does not follow the moves in this view; check that the hand is in the "
             "picture, or make larger and more moves"
         )
-    residual = None
-    if views is not None:
-        left = measured[:, :3] - views.positions @ matrix.T - offset  # [V, K, 3]
-        error = np.concatenate([left, (measured[:, 6] - views.closedness)[..., None]], -1)
-        if views.places is not None and views.true_places is not None:
-            away = views.true_places - views.places @ matrix.T - offset
-            error = np.concatenate([error, away], -1)
-        features = views.features.reshape(-1, views.features.shape[-1])
-        residual = _residual(features, error.reshape(-1, error.shape[-1]))
     nan = float("nan")
-    return Calibration(matrix, offset, turn, len(inferred), nan, nan, residual)
-
-
-def _residual(features: NDArray[np.float32], error: NDArray[np.float64]) -> Residual:
-    """Kernel ridge regression of ``error`` [K, 4 or 7] on ``features`` [K, F]; the object's columns
-    are fitted to the rows where they are known."""
-    support = torch.from_numpy(features).double()
-    square = torch.cdist(support, support).square()
-    scale = WIDTH * float(square.median())
-    kernel = torch.exp(-square / scale) + RIDGE * torch.eye(len(support), dtype=torch.float64)
-    dual = np.zeros(error.shape)
-    for columns in (slice(0, 4), slice(4, 7)):
-        known = np.isfinite(error[:, columns]).all(1)
-        if error[:, columns].size and known.any():
-            part = torch.from_numpy(error[known, columns])
-            rows = torch.from_numpy(known)
-            dual[known, columns] = torch.linalg.solve(kernel[rows][:, rows], part).numpy()
-    return Residual(features.astype(np.float32), dual.astype(np.float32), scale)
+    return Calibration(matrix, offset, turn, len(inferred), nan, nan)
 
 
 def _affine(x: NDArray[np.float64], y: NDArray[np.float64]):
@@ -293,7 +206,3 @@ def _affine(x: NDArray[np.float64], y: NDArray[np.float64]):
 def _mean_turn(inferred: NDArray[np.float64], measured: NDArray[np.float64]):
     relative = Rotation.from_euler("xyz", measured) * Rotation.from_euler("xyz", inferred).inv()
     return relative.mean().as_matrix()
-
-
-def _median(difference: NDArray[np.float64]) -> float:
-    return float(np.median(np.linalg.norm(difference, axis=1)))

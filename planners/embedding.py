@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from planners.calibration import Calibration
 from planners.config import EmbeddingConfig
 from worldmodel.device import to_host
 from worldmodel.readout import (
@@ -53,30 +52,32 @@ class Embedding:
     closedness times ``grip_m``, object."""
 
     def __init__(
-        self, readout: Readout, config: EmbeddingConfig, dtype: torch.dtype,
-        calibration: Callable[[], Calibration | None] = lambda: None,
+        self, readout: Callable[[], Readout], config: EmbeddingConfig, dtype: torch.dtype
     ) -> None:
-        """calibration: the one in force, through which what is read becomes points of the robot
-        base frame.  A readout that does not read the object gives distances of the hand alone; that
-        is said once, on stderr."""
-        if not readout.config.object and NOTICE not in _said:
+        """readout: the one in force.  One that does not read the object gives distances of the
+        hand alone; that is said once, on stderr."""
+        self.config, self.dtype = config, dtype
+        self._in_force = readout
+        self._copied, self._copy = readout(), copy.deepcopy(readout()).to(dtype)
+        if not self.readout.config.object and NOTICE not in _said:
             print(NOTICE, file=sys.stderr)
             _said.add(NOTICE)
-        self.readout, self.config = copy.deepcopy(readout).to(dtype), config
-        self.dtype, self._calibration = dtype, calibration
+
+    @property
+    def readout(self) -> Readout:
+        """A copy of the readout in force, in the precision of the embedding."""
+        now = self._in_force()
+        if now is not self._copied:
+            self._copied, self._copy = now, copy.deepcopy(now).to(self.dtype)
+        return self._copy
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Tokens [S, N, D] -> points [S, K]."""
-        return self._point(*self._read(tokens))
-
-    def _read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens [S, N, D] -> raw outputs and features of the readout, [S, ...] each."""
-        features = self.readout.features(tokens.to(self.dtype))
-        return self.readout.head(features).float(), features.float()
+        return self._point(self.readout(tokens.to(self.dtype)).float())
 
     def target(self, tokens: Tensor) -> Target:
         """The tokens [N, D] of a goal image as a target."""
-        output, features = self._read(tokens[None])
+        output = self.readout(tokens[None].to(self.dtype)).float()
         c = self.config
         weights, unsure_m = output.new_ones(1, 13), float("nan")
         if self.readout.config.object:
@@ -84,7 +85,7 @@ class Embedding:
             unsure_m = to_host(unsure_object + unsure_hand).item()
             weights[:, HAND] = sureness(unsure_hand, c.unsure_m)[:, None]
             weights[:, OBJECT] = c.object_weight * sureness(unsure_object, c.unsure_m)[:, None]
-        return Target(self._point(output, features)[0], weights[0], unsure_m)
+        return Target(self._point(output)[0], weights[0], unsure_m)
 
     def offset(self, tokens: Tensor, target: Target) -> Tensor:
         """From a target to tokens [S, N, D], weighted [m] -> [S, K]; its length is the distance."""
@@ -97,16 +98,11 @@ class Embedding:
             place = torch.zeros_like(place)
         return torch.cat([state[:3], columns * c.turn_m, state[6:] * c.grip_m, place])
 
-    def _point(self, output: Tensor, features: Tensor) -> Tensor:
-        c, calibration = self.config, self._calibration()
+    def _point(self, output: Tensor) -> Tensor:
+        c = self.config
         hand = output[:, :3] * POSITION_SCALE_M + output.new_tensor(POSITION_CENTRE_M)
         columns, closedness = output[:, 3:9], output[:, 9:10].sigmoid()
         place = object_place(output) if self.readout.config.object else torch.zeros_like(hand)
-        if calibration is not None:
-            hand, closedness = calibration.hand_to_robot(hand, closedness, features)
-            columns = calibration.columns_to_robot(columns.unflatten(-1, (2, 3))).flatten(1)
-            if self.readout.config.object:
-                place = calibration.place_to_robot(place, features)
         return torch.cat([hand, columns * c.turn_m, closedness * c.grip_m, place], dim=-1)
 
 

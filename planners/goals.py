@@ -17,6 +17,7 @@ from planners.perception import Perception, View
 from planners.subgoals import SubgoalSequence
 from robot_data.loop import Decision
 from worldmodel.device import to_host
+from worldmodel.readout import Readout
 
 UNKNOWN = "I do not know this picture"
 
@@ -81,7 +82,7 @@ class GoalImages:
         self.sequence = SubgoalSequence(self.config.subgoals, len(images))
         fitted = self.perception.fit(images, [f"goal image {i}" for i in range(len(images))])
         tokens = self.perception.encode(fitted)
-        states = self.perception.read(fitted, tokens)
+        states = self.perception.read(tokens)
         self._goals = [
             self.goal(t, None if states is None else states[i]) for i, t in enumerate(tokens)
         ]
@@ -167,4 +168,9 @@ def embedding_of(perception: Perception, config: AgentConfig) -> Embedding | Non
             "readout; train one with `worldmodel train`, or set agent.objective.distance=l1"
         )
     dtype = torch.bfloat16 if config.bf16 else torch.float32
-    return Embedding(perception.readout, c.embedding, dtype, lambda: perception.calibration)
+
+    def in_force() -> Readout:
+        assert perception.readout is not None
+        return perception.readout
+
+    return Embedding(in_force, c.embedding, dtype)

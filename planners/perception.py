@@ -19,7 +19,7 @@ from robot_data.images import fit_picture
 from robot_data.schema import DataError, check_state
 from worldmodel.device import copied, device_of, to_host
 from worldmodel.encoder import Encoder
-from worldmodel.readout import Readout, decode, read_views
+from worldmodel.readout import Readout
 
 OBSERVATION = {
     "image": "uint8 [H, W, 3] RGB",
@@ -57,8 +57,8 @@ class Perception:
         what was measured."""
         self.embeds = embeds
         self.encoder = copied(encoder, torch.bfloat16 if bf16 else torch.float32)
-        self.readout = readout
-        self.calibration = calibration
+        self._as_trained = readout
+        self.calibrate(calibration)
 
     @property
     def image_size(self) -> int:
@@ -71,8 +71,10 @@ class Perception:
         return device_of(self.encoder)
 
     def calibrate(self, calibration: Calibration | None) -> None:
-        """Read states through ``calibration`` from now on; None: as the readout gives them."""
-        self.calibration = calibration
+        """Read with the readout of ``calibration`` from now on; None: with the one as it was."""
+        self.calibration, self.readout = calibration, self._as_trained
+        if calibration is not None and self.readout is not None:
+            self.readout = calibration.fitted(self.readout)
 
     def fit(self, images: Sequence[Any], names: Sequence[str]) -> Tensor:
         """Images of any size as the encoder takes them: uint8 [B, side, side, 3].
@@ -90,19 +92,14 @@ class Perception:
         """Images uint8 [B, side, side, 3] -> tokens [B, N, D], normalised."""
         return self.encoder.encode_frames(images)
 
-    def read(self, images: Tensor, tokens: Tensor) -> Tensor | None:
-        """Images uint8 [B, side, side, 3] and their tokens [B, N, D] -> commanded states [B, 7]
-        in the robot base frame; None without a readout.
-
-        A calibration holds for states read from shifted images, so these are encoded anew.
-        """
+    def read(self, tokens: Tensor) -> Tensor | None:
+        """Tokens [B, N, D] of images -> commanded states [B, 7]
+        in the robot base frame; None without a readout."""
         if self.readout is None:
             return None
-        if self.calibration is None:
-            return self.readout.state(tokens.float())
-        shift = self.calibration.shift_px
-        outputs, features = read_views(self.encoder, self.readout, images, shift)
-        return self.calibration.to_robot(decode(outputs.mean(0)), features)
+        states = self.readout.state(tokens.float())
+        mapped = self.calibration is not None and self.calibration.readout is None
+        return self.states_to_robot(states) if mapped else states
 
     def view(self, observation: dict[str, NDArray[Any]]) -> View:
         """An observation {"image": uint8 [H, W, 3], "state": [7]} encoded.

@@ -75,7 +75,7 @@ class ServoAgent:
         images = list(goals[-1:] if self.last_only else goals)
         fitted = self.perception.fit(images, [f"goal image {i}" for i in range(len(images))])
         tokens = self.perception.encode(fitted)
-        states = self._read(fitted, tokens)
+        states = self._read(tokens)
         states[:, 6] = likeliest_grip(to_host(states)).to(states.device)
         self._begin(list(tokens), list(states))
         if self.stages:
@@ -92,8 +92,7 @@ class ServoAgent:
         if not self._poses:
             raise RuntimeError("reset(goals, seed) must be called before act()")
         view = self.perception.view(observation)
-        image = self.perception.fit([observation["image"]], ["image"])
-        self._seen = self._read(image, view.tokens)[0]
+        self._seen = self._read(view.tokens)[0]
         pose = self._staged(view) if self.stages else self._listed(view)
         self._closedness = view.closedness
         return Decision(
@@ -105,9 +104,9 @@ class ServoAgent:
             subgoal=self.stages.stage.name if self.stages else "",
         )
 
-    def _read(self, images: Tensor, tokens: Tensor) -> Tensor:
-        """Hand states [B, 7] from images uint8 [B, side, side, 3] and their tokens [B, N, D]."""
-        states = self.perception.read(images, tokens)
+    def _read(self, tokens: Tensor) -> Tensor:
+        """Hand states [B, 7] from tokens [B, N, D] of images."""
+        states = self.perception.read(tokens)
         assert states is not None
         return states
 

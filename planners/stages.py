@@ -107,28 +107,22 @@ class EventStages:
     def _seen(self, tokens: Tensor) -> tuple[Tensor, Tensor] | None:
         """Hand state [7] and place of the object [3] in tokens [N, D], robot base frame; None
         where the readout does not read the object."""
-        readout, calibration = self.perception.readout, self.perception.calibration
+        readout = self.perception.readout
         if readout is None or not readout.config.object:
             return None
-        features = readout.features(tokens[None].float())
-        output = readout.head(features)
-        hand, place = decode(output), object_place(output)
-        if calibration is not None:
-            hand = calibration.to_robot(hand, features)
-            place = calibration.place_to_robot(place, features)
-        return hand[0], place[0]
+        output = readout(tokens[None].float())
+        return decode(output)[0], object_place(output)[0]
 
     def _next_event(self, view: View, goal: Tensor) -> tuple[str, Tensor]:
         """Kind and hand pose [7] of the next event; the kind changes only where it is likely."""
         features = self.subgoals.features(view.tokens.float())
-        seen = self.perception.states_to_model(view.state[None])
-        odds, poses = self.subgoals.predict(features, goal, seen)
+        odds, poses = self.subgoals.predict(features, goal, view.state[None])
         likely = to_host(odds[0])
         best = int(likely.argmax())
         kind = EVENTS[best]
         if self._stages and kind != self._kind and likely[best] < MIN_PROBABILITY:
             kind = self._kind
-        return kind, self.perception.states_to_robot(poses)[0]
+        return kind, poses[0]
 
     def go_on(self, view: View) -> None:
         """To the next stage; a grasp that closed on nothing goes up again with open fingers."""

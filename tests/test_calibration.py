@@ -8,11 +8,22 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from arm_worldmodel.self_calibration import show_moves
-from planners.calibration import CalibrationError, Views, fit_calibration, load_calibration
+from planners.calibration import (
+    CalibrationError,
+    fit_map,
+    load_calibration,
+    require_of_use,
+)
+from planners.config import AgentConfig
+from planners.goals import embedding_of
+from planners.perception import Perception
 from robot_data.random_moves import HIGH_M, LOW_M, YAW_RAD, RandomMoves
 from sims.handling import Handling
 from sims.mujoco_arm import MujocoArm
 from sims.tasks import grasp_height_m
+from worldmodel.config import EncoderConfig, ReadoutConfig
+from worldmodel.encoder import Encoder
+from worldmodel.readout import Readout
 
 
 def poses(count=40, seed=0):
@@ -32,10 +43,6 @@ def seen_from(measured, yaw_rad, scale, shift):
     return np.c_[xyz, euler, measured[:, 6]]
 
 
-def one_view(features, inferred):
-    return Views(features[None], inferred[None, :, :3], inferred[None, :, 6])
-
-
 @settings(deadline=None, max_examples=30)
 @given(
     st.floats(-0.6, 0.6), st.floats(0.7, 1.4),
@@ -44,7 +51,7 @@ def one_view(features, inferred):
 def test_a_turned_stretched_and_shifted_view_is_undone(yaw, scale, shift, seed):
     measured = poses(seed=seed)
     inferred = seen_from(measured, yaw, scale, np.array(shift))
-    found = fit_calibration(inferred, measured)
+    found = fit_map(inferred, measured)
     assert found.error_after_m < 1e-6
     back = found.to_robot(torch.from_numpy(inferred)).numpy()
     np.testing.assert_allclose(back[:, :3], measured[:, :3], atol=1e-6)
@@ -57,7 +64,7 @@ def test_a_turned_stretched_and_shifted_view_is_undone(yaw, scale, shift, seed):
 
 def test_actions_reach_the_model_turned_as_it_sees_them():
     measured = poses()
-    found = fit_calibration(seen_from(measured, 0.3, 1.0, np.zeros(3)), measured)
+    found = fit_map(seen_from(measured, 0.3, 1.0, np.zeros(3)), measured)
     action = torch.tensor([[0.05, 0.0, 0.0, 0.0, 0.0, 0.1, 0.5]], dtype=torch.float64)
     seen = found.actions_to_model(action)[0].numpy()
     expected = Rotation.from_euler("z", 0.3).apply([0.05, 0.0, 0.0])
@@ -71,7 +78,7 @@ def test_noise_and_outliers_are_averaged_out():
     inferred = seen_from(measured, 0.26, 1.0, np.zeros(3))
     inferred[:, :3] += rng.normal(0, 0.01, (80, 3))
     inferred[3, :3] += 0.3
-    found = fit_calibration(inferred, measured)
+    found = fit_map(inferred, measured)
     assert found.error_after_m < 0.8 * found.error_before_m
     turned = np.arctan2(found.matrix[1][0], found.matrix[0][0])
     assert turned == pytest.approx(-0.26, abs=0.06)
@@ -79,95 +86,81 @@ def test_noise_and_outliers_are_averaged_out():
 
 def test_too_few_moves_and_a_model_that_does_not_follow_are_refused():
     with pytest.raises(CalibrationError, match="at least 12"):
-        fit_calibration(poses(5), poses(5))
+        fit_map(poses(5), poses(5))
     measured = poses(60)
     deaf = np.tile(measured[:1], (60, 1))
     deaf[:, :3] += np.random.default_rng(0).normal(0, 0.001, (60, 3))
     with pytest.raises(CalibrationError, match="does not follow"):
-        fit_calibration(deaf, measured)
-
-
-def test_what_an_affine_map_leaves_is_learned_from_features():
-    rng = np.random.default_rng(0)
-    measured = poses(200)
-    features = np.c_[measured[:, :3] * 10, rng.normal(0, 0.1, (200, 5))].astype(np.float32)
-    inferred = seen_from(measured, 0.2, 1.0, np.zeros(3))
-    inferred[:, 0] += 0.02 * np.sin(25 * measured[:, 1])  # no affine map undoes this
-    plain = fit_calibration(inferred, measured)
-    found = fit_calibration(inferred, measured, one_view(features, inferred))
-    assert found.error_after_m < 0.5 * plain.error_after_m
-    there = found.to_robot(torch.from_numpy(inferred), torch.from_numpy(features).double())
-    assert np.median(np.linalg.norm(there[:, :3].numpy() - measured[:, :3], axis=1)) < 0.005
-    far = torch.full((1, 8), 1e3, dtype=torch.float64)  # nothing like it was seen: affine only
-    assert torch.equal(
-        found.to_robot(torch.from_numpy(inferred[:1]), far),
-        found.to_robot(torch.from_numpy(inferred[:1])),
-    )
-
-
-def test_a_gripper_read_as_half_as_closed_as_it_is_is_learned_too():
-    rng = np.random.default_rng(1)
-    measured = poses(200)
-    measured[:, 6] = rng.integers(0, 2, 200)  # commanded: open or closed
-    features = np.c_[
-        measured[:, :3] * 10, 3 * measured[:, 6], rng.normal(0, 0.1, (200, 4))
-    ].astype(np.float32)
-    inferred = seen_from(measured, 0.2, 1.0, np.zeros(3))
-    inferred[:, 6] = 0.3 * measured[:, 6]
-    found = fit_calibration(
-        inferred[40:], measured[40:], one_view(features[40:], inferred[40:])
-    )
-    seen = torch.from_numpy(features[:40]).double()  # not among what it was fitted to
-    there = found.to_robot(torch.from_numpy(inferred[:40]), seen).numpy()
-    np.testing.assert_allclose(there[:, 6], measured[:40, 6], atol=0.1)
-    assert (there[:, 6] >= 0).all()
-    assert (there[:, 6] <= 1).all()
+        fit_map(deaf, measured)
 
 
 def test_a_hand_that_stays_three_centimetres_wrong_is_refused():
-    measured = poses(200)
-    inferred = seen_from(measured, 0.0, 1.0, np.zeros(3))
-    inferred[:, :3] += np.random.default_rng(0).normal(0, 0.08, (200, 3))
-    with pytest.raises(CalibrationError, match=r"off by .* cm after calibration"):
-        fit_calibration(inferred, measured)
+    require_of_use(0.029)
+    with pytest.raises(CalibrationError, match=r"off by 3\.1 cm after calibration"):
+        require_of_use(0.031)
 
 
-def test_calibrations_written_before_the_gripper_was_part_of_them_leave_it_as_read(tmp_path):
+def calibration(readout):
     measured = poses()
-    features = np.random.default_rng(0).normal(0, 1, (40, 6)).astype(np.float32)
-    inferred = seen_from(measured, 0.3, 1.1, np.zeros(3))
-    found = fit_calibration(inferred, measured, one_view(features, inferred))
-    old = replace(found, residual=replace(found.residual, dual=found.residual.dual[:, :3]))
-    old.save(tmp_path / "old.safetensors")
-    state, seen = torch.from_numpy(measured), torch.from_numpy(features).double()
-    there = load_calibration(tmp_path / "old.safetensors").to_robot(state, seen)
-    assert torch.equal(there[:, 6], state[:, 6])
-    assert torch.equal(there[:, :3], found.to_robot(state, seen)[:, :3])
+    found = fit_map(seen_from(measured, 0.3, 1.1, np.zeros(3)), measured)
+    weights = {name: weight + 0.5 for name, weight in readout.state_dict().items()}
+    return replace(found, readout=weights)
+
+
+def small_readout(width=16):
+    torch.manual_seed(0)
+    return Readout(ReadoutConfig(24, 4, width, 1, 2, 2, object=True)).eval()
 
 
 def test_calibration_files_round_trip_and_broken_ones_say_so(tmp_path):
-    measured = poses()
-    features = np.random.default_rng(0).normal(0, 1, (40, 6)).astype(np.float32)
-    inferred = seen_from(measured, 0.3, 1.1, np.zeros(3))
-    found = fit_calibration(inferred, measured, one_view(features, inferred))
+    readout = small_readout()
+    found = calibration(readout)
     path = tmp_path / "calibration.safetensors"
     found.save(path)
     again = load_calibration(path)
-    state, seen = torch.from_numpy(measured), torch.from_numpy(features).double()
-    assert torch.equal(again.to_robot(state, seen), found.to_robot(state, seen))
+    state, tokens = torch.from_numpy(poses()), torch.rand(3, 4, 24)
+    assert torch.equal(again.to_robot(state), found.to_robot(state))
+    assert torch.equal(again.fitted(readout)(tokens), found.fitted(readout)(tokens))
+    assert not torch.equal(found.fitted(readout)(tokens), readout(tokens))
     assert (again.moves, again.error_after_m) == (found.moves, found.error_after_m)
-    odd = replace(found, residual=replace(found.residual, dual=found.residual.dual[:, 0]))
-    odd.save(path)
-    with pytest.raises(CalibrationError, match="dual must have shape"):
-        load_calibration(path)
-    found.save(path)
+    with pytest.raises(CalibrationError, match="readout of another shape"):
+        again.fitted(small_readout(32))
+    replace(found, readout=None).save(path)
+    assert load_calibration(path).fitted(readout) is readout
     whole = path.read_bytes()
-    for broken in (b"", b"{}", whole[:200], whole.replace(b"matrix", b"nothin")):
+    older = whole.replace(b'"offset"', b'"support"')  # of the version before
+    for broken in (b"", b"{}", whole[:200], whole.replace(b"matrix", b"nothin"), older):
         path.write_bytes(broken)
         with pytest.raises(CalibrationError, match="worldmodel calibrate"):
             load_calibration(path)
     with pytest.raises(CalibrationError):
         load_calibration(tmp_path / "absent.safetensors")
+
+
+def read(perception, tokens):
+    states = perception.read(tokens)
+    assert states is not None
+    return states
+
+
+def test_perception_and_costs_read_with_the_calibrated_readout_and_without_it_as_before():
+    readout = small_readout()
+    config = EncoderConfig(image_size=32, embed_dim=24, depth=1, num_heads=2)
+    perception = Perception(Encoder(config).eval(), readout)
+    embedding = embedding_of(perception, AgentConfig(bf16=False))
+    assert embedding is not None
+    tokens = torch.rand(3, 4, 24)
+    before, points = readout.state(tokens), embedding(tokens)
+    assert torch.equal(read(perception, tokens), before)
+    found = calibration(readout)
+    perception.calibrate(found)
+    assert torch.equal(read(perception, tokens), found.fitted(readout).state(tokens))
+    assert not torch.allclose(embedding(tokens), points)
+    perception.calibrate(None)
+    assert torch.equal(read(perception, tokens), before)
+    assert torch.equal(embedding(tokens), points)
+    perception.calibrate(replace(found, readout=None))  # a map alone
+    assert torch.equal(read(perception, tokens), found.to_robot(before))
 
 
 def test_random_moves_cover_the_workspace_and_the_table():
@@ -253,7 +246,7 @@ def test_calibration_does_not_learn_the_place_where_the_episode_begins(env, monk
         return result
 
     monkeypatch.setattr(env, "step", watched)
-    images, states, places = show_moves(env, 100, 0.075, 9_000_003, quiet=True)
+    images, states, places, measured, follows = show_moves(env, 100, 0.075, 9_000_003, quiet=True)
     assert images.shape == (100, 128, 128, 3)
     assert states.shape == (100, 7)
     assert set(states[:, 6]) == {0.0, 1.0}  # as commanded, not as the object stops them
@@ -262,33 +255,12 @@ def test_calibration_does_not_learn_the_place_where_the_episode_begins(env, monk
     known = np.isfinite(places[:, 0])
     assert known.mean() > 0.25
     away = places[known, :2] - np.array([place for _, place in kept])[known]
-    assert np.median(np.linalg.norm(away, axis=1)) < 0.01  # told by the gripper alone
+    away = np.linalg.norm(away, axis=1)
+    assert np.median(away) < 0.01  # told by the gripper alone
+    assert away.max() < 0.03
+    assert follows[1:].all()
+    assert not follows[0]
+    assert (measured[:, 6] < states[:, 6] + 0.2).all()  # the fingers meet an object
+    np.testing.assert_array_equal(measured[:, :6], states[:, :6])
     np.testing.assert_array_equal(images[-1], kept[-1][0])
     assert all(np.linalg.norm(place - begins) > 0.01 for _, place in kept[:50])
-
-
-def test_where_the_object_is_is_learned_from_the_frames_that_tell():
-    rng = np.random.default_rng(3)
-    measured, true = poses(200, 3), rng.uniform([0.4, -0.15, 0.02], [0.6, 0.15, 0.2], (200, 3))
-    features = np.c_[measured[:, :3] * 10, true * 10].astype(np.float32)
-    inferred = seen_from(measured, 0.2, 1.0, np.zeros(3))
-    read = true * 0.4 + np.array([0.3, 0.05, 0.1])  # not as the hand is read
-    known = np.where(np.arange(200)[:, None] % 3, true, np.nan)
-    views = Views(features[None], inferred[None, :, :3], inferred[None, :, 6], read[None], known)
-    found = fit_calibration(inferred[40:], measured[40:], views.of(np.arange(200) >= 40))
-    seen, place = torch.from_numpy(features[:40]).double(), torch.from_numpy(read[:40])
-    off = np.linalg.norm(found.place_to_robot(place, seen).numpy() - true[:40], axis=1)
-    affine = np.linalg.norm(found.place_to_robot(place).numpy() - true[:40], axis=1)
-    assert np.median(off) < 0.015
-    assert np.median(off) < 0.3 * np.median(affine)
-
-
-def test_of_a_picture_seen_several_times_the_mean_residual_counts():
-    measured = poses()
-    features = np.random.default_rng(0).normal(0, 1, (3, 40, 6)).astype(np.float32)
-    inferred = seen_from(measured, 0.3, 1.1, np.zeros(3))
-    views = Views(features, np.stack([inferred[:, :3]] * 3), np.stack([inferred[:, 6]] * 3))
-    found = fit_calibration(inferred, measured, views)
-    state, seen = torch.from_numpy(measured), torch.from_numpy(features).double()
-    each = torch.stack([found.to_robot(state, view)[:, :3] for view in seen])
-    torch.testing.assert_close(found.to_robot(state, seen)[:, :3], each.mean(0))

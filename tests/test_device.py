@@ -20,7 +20,8 @@ from planners.hierarchy import HierarchicalAgent
 from planners.load import planning_parts
 from planners.objective import l1
 from planners.perception import Perception
-from worldmodel import device, diagnostics, lewm_training, probes, run, train
+from worldmodel import adaptation, device, diagnostics, lewm_training, probes, run, train
+from worldmodel.adaptation import LabelledFrames
 from worldmodel.config import (
     DecoderConfig,
     EncoderConfig,
@@ -40,7 +41,7 @@ from worldmodel.imagination import Imagination
 from worldmodel.lewm import LeWorldModel
 from worldmodel.losses import PostTraining
 from worldmodel.predictor import Predictor
-from worldmodel.readout import Readout, read_views
+from worldmodel.readout import Readout
 
 META = torch.device("meta")
 ENCODER = EncoderConfig(32, 48, 2, 4)
@@ -93,13 +94,11 @@ def test_frames_are_encoded_where_the_encoder_is():
     assert (tokens.device, tokens.shape) == (META, (3, 4, 48))
 
 
-def test_states_are_read_where_the_encoder_is():
-    images = torch.zeros(2, 32, 32, 3, dtype=torch.uint8, device=META)
-    outputs, features = read_views(
-        Encoder(ENCODER).to(META), Readout(READOUT).to(META), images, shift_px=4
-    )
-    assert (outputs.device, outputs.shape[:2]) == (META, (9, 2))
-    assert features.device == META
+def test_a_readout_is_fitted_to_a_scene_where_it_is(monkeypatch):
+    monkeypatch.setattr(adaptation, "STEPS", 1)
+    host = LabelledFrames(torch.zeros(5, 4, 48), torch.zeros(5, 7), torch.zeros(5, 3))
+    fitted = adaptation.adapted(Readout(READOUT).to(META), host, host)
+    assert {weight.device for weight in fitted.parameters()} == {META}
 
 
 @pytest.mark.parametrize("outside", [False, True])
@@ -254,7 +253,7 @@ def planning(objective, single=False, calibration=None, deadline_s=None):
     return HierarchicalAgent(*parts, events, HierarchyConfig())
 
 
-TURNED = Calibration(np.eye(3), np.zeros(3), np.eye(3), 12, 0.02, 0.01, shift_px=4)
+TURNED = Calibration(np.eye(3), np.zeros(3), np.eye(3), 12, 0.02, 0.01)
 
 
 @pytest.mark.parametrize(

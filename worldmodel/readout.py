@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import torch
@@ -19,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from worldmodel.config import ReadoutConfig
-from worldmodel.encoder import Encoder
 from worldmodel.pose import euler_to_matrix, matrix_to_euler
 
 OUTPUTS = 10  # xyz / POSITION_SCALE, two columns of the rotation matrix, closedness logit
@@ -151,36 +149,3 @@ def object_loss(output: Tensor, state: Tensor, place: Tensor) -> Tensor:
     unsure = miss * (-log_scale[:, 0]).exp() + log_scale[:, 0]
     unsure_hand = hand * (-log_scale[:, 1]).exp() + log_scale[:, 1]
     return ((off + 0.02 * unsure) * share).sum() + 0.02 * unsure_hand.mean()
-
-
-# -- test-time augmentation ---------------------------------------------------------------------
-
-
-def shifted(images: Tensor, shift_px: int) -> list[Tensor]:
-    """The images, uint8 [B, H, W, 3], moved by -shift, 0 and +shift pixels along both axes: nine
-    like them (one, if ``shift_px`` is 0); edges are repeated."""
-    if shift_px == 0:
-        return [images]
-    height, width = images.shape[1:3]
-    # "replicate" has no kernel for bytes.
-    wide = F.pad(images.permute(0, 3, 1, 2).float(), [shift_px] * 4, mode="replicate")
-    wide = wide.to(torch.uint8).permute(0, 2, 3, 1)
-    steps = (0, shift_px, 2 * shift_px)
-    return [wide[:, y : y + height, x : x + width] for y, x in product(steps, steps)]
-
-
-def read_views(
-    encoder: Encoder, readout: Readout, images: Tensor, shift_px: int
-) -> tuple[Tensor, Tensor]:
-    """Images, uint8 [B, H, W, 3], read as they are and shifted (``shifted``): raw outputs
-    [V, B, outputs] and the features [V, B, F] they were read from.
-
-    Test-time augmentation (Krizhevsky et al. 2012, section 4.1) takes the mean of the V views.  A
-    patch encoder divides a shifted image into other patches, so the readout errs otherwise; over
-    a symmetric set of shifts the hand's motion in the image cancels to first order.
-    """
-    features = torch.stack([
-        readout.features(encoder.encode_frames(view.contiguous()).float())
-        for view in shifted(images, shift_px)
-    ])
-    return readout.head(features), features

@@ -53,9 +53,11 @@ def run(settings: Settings) -> dict[str, Any]:
 
     from arm_worldmodel.report import write_report
     from arm_worldmodel.self_calibration import calibrate_by, recorded_moves, show_moves
-    from worldmodel.models import Models
+    from worldmodel.models import Models, parts_in
 
-    models = Models.load(settings.checkpoint, ["readout"], settings.device, settings.readout)
+    has = parts_in(settings.checkpoint)
+    parts = ["readout", *(["predictor"] if "predictor" in has else [])]
+    models = Models.load(settings.checkpoint, parts, settings.device, settings.readout)
     if settings.data is not None:
         shown = recorded_moves(settings.data, settings.moves)
     else:
@@ -64,7 +66,8 @@ def run(settings: Settings) -> dict[str, Any]:
             shown = show_moves(env, settings.moves, settings.step_m, settings.seed)
         finally:
             env.close()
-    found = calibrate_by(shown, models.encoder, models.readout)
+    predictor = models.predictor if models.has("predictor") else None
+    found = calibrate_by(shown, models.encoder, models.readout, predictor)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     found.save(out / "calibration.safetensors")
