@@ -20,6 +20,7 @@ def at_most(most_mb: int) -> Iterator[None]:
     raises ``DataError``, whichever library asks for it.
 
     The kernel counts (``RLIMIT_DATA``), so that decoders are bounded that cannot be asked before.
+    What a process has freed and keeps for itself, as after planning, is not counted again.
     """
     pa.default_memory_pool().release_unused()  # it keeps what the largest table took
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
