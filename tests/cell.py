@@ -197,7 +197,7 @@ class Cell:
         dz = 0.01 if self.latest.commanded[2] < 0.2 else -0.01
         self.act(0, 0, dz, 0, 0, 0, 0)
         self.until("an answer", lambda: self.latest.accepted > accepted)
-        self.until("a motion", lambda: abs(self.place()[2] - rest[2]) > abs(dz) / 2)
+        self.until("the motion", lambda: abs(self.place()[2] - rest[2] - dz) < 4e-3)
         assert abs(self.rest()[2] - rest[2] - dz) < 4e-3
 
     def recover(self) -> None:
