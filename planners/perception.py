@@ -93,8 +93,8 @@ class Perception:
         return self.encoder.encode_frames(images)
 
     def read(self, tokens: Tensor) -> Tensor | None:
-        """Tokens [B, N, D] of images -> commanded states [B, 7]
-        in the robot base frame; None without a readout."""
+        """Tokens [B, N, D] of images -> commanded states [B, 7] in the robot base frame; None
+        without a readout."""
         if self.readout is None:
             return None
         states = self.readout.state(tokens.float())

@@ -2,7 +2,7 @@
 
 An unfamiliar camera or table moves what the readout sees in ways no map of its outputs undoes.
 Test-time training on the scene's own frames (Sun et al. 2020, section 2, but with labels: a robot
-knows its pose) takes seconds, for the encoder stays as it is.
+knows its pose) takes less than a minute, for the encoder stays as it is.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ MOVES = 240  # 48 s at 5 Hz
 class Settings:
     """Camera self-calibration: writes calibration.safetensors.
 
-    A third of the moves handle the object, the others are random.  The map holds for one camera,
-    and for the readout it was made with.
+    A third of the moves handle the object, the others are random.  What is fitted holds for one
+    camera and one scene.
     """
 
     out: str = "outputs/calibrate"  # folder of the calibration and the report
