@@ -93,7 +93,7 @@ class Agent:
         if cost is not None:
             self._check_own_cost(settings)
         if calibration is not None and not isinstance(calibration, Calibration):
-            calibration = load_calibration(os.fspath(calibration))
+            calibration = load_calibration(os.fspath(calibration), parts.encoder_hash)
         readout = parts.readout if parts.has("readout") else None
         made = planning_parts(parts.encoder, parts.predictor, readout, config, calibration, cost)
         self._images = PlanningAgent(*made)

@@ -49,6 +49,7 @@ class Calibration:
 
     error_before_m, error_after_m: median distance of read from true positions on moves that were
     left out of the fit, by the readout as it was and as it is now (without one: by the map).
+    encoder: hash of the encoder it was made with (``worldmodel.checkpoint.state_hash``).
     """
 
     matrix: NDArray[np.float64]
@@ -58,6 +59,7 @@ class Calibration:
     error_before_m: float
     error_after_m: float
     readout: dict[str, Tensor] | None = None
+    encoder: str = ""
 
     def fitted(self, readout: Readout) -> Readout:
         """``readout`` with the weights fitted to the scene, or as it is where there are none;
@@ -107,19 +109,20 @@ class Calibration:
             tensors[READOUT + name] = weight.cpu().contiguous()
         numbers = {
             "moves": str(self.moves), "error_before_m": repr(self.error_before_m),
-            "error_after_m": repr(self.error_after_m),
+            "error_after_m": repr(self.error_after_m), "encoder": self.encoder,
         }
         with replacing(path) as staged:
             save_file(tensors, staged, numbers)
 
 
-def load_calibration(path: str | Path) -> Calibration:
-    """Read a map and its readout; raises ``CalibrationError`` for a file that is none."""
+def load_calibration(path: str | Path, encoder: str) -> Calibration:
+    """Read a map and its readout; raises ``CalibrationError`` for a file that is none, and for one
+    made with another encoder than that whose hash is ``encoder``."""
     try:
         with safe_open(path, "pt") as file:
             numbers = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if "support" in tensors:
+        if "support" in tensors or "encoder" not in numbers:
             raise ValueError("it was made by an older version")
         for name, shape in SHAPES.items():
             if name not in tensors or tensors[name].shape != shape:
@@ -128,14 +131,21 @@ def load_calibration(path: str | Path) -> Calibration:
             raise ValueError("it holds numbers that are not finite")
         maps = {name: tensors.pop(name).numpy() for name in SHAPES}
         weights = {name.removeprefix(READOUT): values for name, values in tensors.items()}
-        return Calibration(
+        found = Calibration(
             **maps, moves=int(numbers["moves"]), error_before_m=float(numbers["error_before_m"]),
             error_after_m=float(numbers["error_after_m"]), readout=weights or None,
+            encoder=numbers["encoder"],
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CalibrationError(
             f"{path} is not a calibration ({error}); write one with `worldmodel calibrate`"
         ) from error
+    if found.encoder != encoder:
+        raise CalibrationError(
+            f"{path} was made with another encoder; calibrate anew with `worldmodel calibrate` and "
+            "the same checkpoint="
+        )
+    return found
 
 
 def fit_map(inferred: NDArray[np.float64], measured: NDArray[np.float64]) -> Calibration:

@@ -57,8 +57,8 @@ def make_agent(config: PolicyConfig, env: Simulator | None = None) -> Agent:
     """The agent of ``config.policy``; ``env`` is needed by those that plan with the simulator.
 
     Raises ``worldmodel.models.MissingPart`` where the checkpoint lacks weights,
-    ``planners.calibration.CalibrationError`` for a calibration file that is none, and
-    ``ValueError`` for settings that do not go together.
+    ``planners.calibration.CalibrationError`` for a calibration file that is none or another
+    encoder's, and ``ValueError`` for settings that do not go together.
     """
     agent = _sighted_agent(config, env)
     return BlindAgent(agent) if config.blind else agent
@@ -86,7 +86,9 @@ def _sighted_agent(config: PolicyConfig, env: Simulator | None) -> Agent:
             return PlanningAgent(perception, true, Search(SimulatedStates(env, true), agent))
         goals = GoalImages(perception, agent)
         return PlanningAgent(perception, goals, Search(SimulatedImages(env, perception), agent))
-    calibration = load_calibration(config.calibration) if config.calibration else None
+    calibration = None
+    if config.calibration:
+        calibration = load_calibration(config.calibration, loaded.encoder_hash)
     alone = config.goal == "single"
     if config.policy in SERVO:
         perception = Perception(encoder, readout, calibration, agent.bf16)

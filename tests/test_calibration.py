@@ -104,7 +104,7 @@ def calibration(readout):
     measured = poses()
     found = fit_map(seen_from(measured, 0.3, 1.1, np.zeros(3)), measured)
     weights = {name: weight + 0.5 for name, weight in readout.state_dict().items()}
-    return replace(found, readout=weights)
+    return replace(found, readout=weights, encoder="0ac3")
 
 
 def small_readout(width=16):
@@ -117,7 +117,7 @@ def test_calibration_files_round_trip_and_broken_ones_say_so(tmp_path):
     found = calibration(readout)
     path = tmp_path / "calibration.safetensors"
     found.save(path)
-    again = load_calibration(path)
+    again = load_calibration(path, "0ac3")
     state, tokens = torch.from_numpy(poses()), torch.rand(3, 4, 24)
     assert torch.equal(again.to_robot(state), found.to_robot(state))
     assert torch.equal(again.fitted(readout)(tokens), found.fitted(readout)(tokens))
@@ -126,15 +126,17 @@ def test_calibration_files_round_trip_and_broken_ones_say_so(tmp_path):
     with pytest.raises(CalibrationError, match="readout of another shape"):
         again.fitted(small_readout(32))
     replace(found, readout=None).save(path)
-    assert load_calibration(path).fitted(readout) is readout
+    assert load_calibration(path, "0ac3").fitted(readout) is readout
+    with pytest.raises(CalibrationError, match="another encoder"):
+        load_calibration(path, "51d7")
     whole = path.read_bytes()
-    older = whole.replace(b'"offset"', b'"support"')  # of the version before
+    older = whole.replace(b'"encoder"', b'"decoder"')  # of the version before
     for broken in (b"", b"{}", whole[:200], whole.replace(b"matrix", b"nothin"), older):
         path.write_bytes(broken)
         with pytest.raises(CalibrationError, match="worldmodel calibrate"):
-            load_calibration(path)
+            load_calibration(path, "0ac3")
     with pytest.raises(CalibrationError):
-        load_calibration(tmp_path / "absent.safetensors")
+        load_calibration(tmp_path / "absent.safetensors", "0ac3")
 
 
 def read(perception, tokens):

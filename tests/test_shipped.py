@@ -170,16 +170,17 @@ def test_a_turned_camera_is_calibrated_by_moves_made_now_or_recorded(
     now = calibrate_by(shown, encoder, readout, predictor)
     assert now.error_after_m < 0.7 * now.error_before_m
     assert now.error_after_m < 0.013
+    made_with = checkpoint.state_hash(encoder)
     monkeypatch.setattr(adaptation, "STEPS", 20)
     assert main(["calibrate", f"data={tmp_path}/lab", "moves=150", f"out={tmp_path}/out"]) == 0
-    then = load_calibration(tmp_path / "out" / "calibration.safetensors")
+    then = load_calibration(tmp_path / "out" / "calibration.safetensors", made_with)
     np.testing.assert_array_equal(then.matrix, now.matrix)
     assert then.error_before_m == now.error_before_m
     assert then.readout is not None
     assert then.moves == 150
     assert then.error_after_m < 0.9 * then.error_before_m
     assert main(["calibrate", f"data={tmp_path}/lab", "moves=50", f"out={tmp_path}/few"]) == 0
-    assert load_calibration(tmp_path / "few" / "calibration.safetensors").moves == 50
+    assert load_calibration(tmp_path / "few" / "calibration.safetensors", made_with).moves == 50
 
 
 @pytest.mark.slow

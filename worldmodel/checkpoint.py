@@ -105,7 +105,6 @@ def files_hash(files: Mapping[str, Path]) -> str:
 
 def part_file(folder: str | Path, part: str) -> Path:
     """Where a checkpoint folder keeps one of ``ALL``, whether it is there or not."""
-    """Where a part's weights are in a folder of ours."""
     return Path(folder) / f"{part}.safetensors"
 
 

@@ -113,7 +113,6 @@ class Models:
 
     def has(self, part: str) -> bool:
         """Whether one of ``worldmodel.checkpoint.ALL`` was loaded."""
-        """Whether a part was loaded."""
         return part in self.parts
 
     def part(self, part: str) -> nn.Module:
@@ -142,31 +141,26 @@ class Models:
     @property
     def encoder(self) -> Encoder:
         """The frozen encoder of images."""
-        """The frozen encoder."""
         return cast(Encoder, self.part("encoder"))
 
     @property
     def predictor(self) -> Predictor:
         """Imagines what actions lead to."""
-        """The action-conditioned predictor."""
         return cast(Predictor, self.part("predictor"))
 
     @property
     def readout(self) -> Readout:
         """Reads the robot's state from an image's latents."""
-        """The readout of the robot's state."""
         return cast(Readout, self.part("readout"))
 
     @property
     def subgoals(self) -> SubgoalPredictor:
         """Predicts the next gripper event on the way to a goal image."""
-        """The predictor of gripper events."""
         return cast(SubgoalPredictor, self.part("subgoals"))
 
     @property
     def inverse_dynamics(self) -> InverseDynamics:
         """Predicts the next action towards a goal image."""
-        """The goal-conditioned policy."""
         return cast(InverseDynamics, self.part("inverse_dynamics"))
 
     @property

@@ -28,8 +28,10 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Returns what was written: parts, sizes, the encoder's hash."""
-    """Returns the parts that were written; raises ``ValueError`` for sizes that do not apply."""
+    """Returns what was written: parts, sizes, the encoder's hash.
+
+    Raises ``ValueError`` for sizes that do not apply, ``CheckpointError`` where out= holds weights.
+    """
     import torch
 
     from arm_worldmodel.report import write_report
