@@ -5,6 +5,7 @@ Letters: T frames of a window, A numbers of an action, n frames of an episode.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,7 @@ class ActionWindows:
     def statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation [A] of the actions of all episodes that hold a window; the
         deviation of a number that never changes is 1."""
-        rows = np.concatenate(list(self._actions.values()))
-        spread = rows.std(0)
-        return rows.mean(0), np.where(spread > CONSTANT, spread, 1.0)
+        return statistics(list(self._actions.values()))
 
     def sample(
         self, rng: np.random.Generator
@@ -69,6 +68,16 @@ class ActionWindows:
         stop = start + self.sampler.span
         blocks = self._actions[name][start : stop - 1].reshape(-1, self.skip * self.size)
         return reader.images(start, stop, self.skip), blocks
+
+
+def statistics(
+    actions: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation [A] of actions [n, A] of several episodes; the deviation of a
+    number that never changes is 1."""
+    rows = np.concatenate(actions)
+    spread = rows.std(0)
+    return rows.mean(0), np.where(spread > CONSTANT, spread, 1.0)
 
 
 def _actions(store: EpisodeStore, name: str, actions: str) -> NDArray[np.float64]:

@@ -12,15 +12,26 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from robot_data.schema import DataError
 
 STAGING_PREFIX = ".tmp-"  # of what is being written
 
 
 class UnwritableError(OSError):
     """A destination cannot be written: the disk is full, or read-only, or not ours."""
+
+
+def regular(path: Path) -> Path:
+    """``path``; raises ``DataError`` where it is a folder, a pipe or a device, of which reading may
+    never end, and ``OSError`` where there is nothing."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise DataError(f"{path} is no regular file")
+    return path
 
 
 @contextlib.contextmanager

@@ -26,12 +26,14 @@ from robot_data.episodes import EpisodeStore
 from robot_data.exporters.lerobot import export_lerobot
 from robot_data.exporters.video import ordinary_priority
 from robot_data.images import encode_jpeg
+from robot_data.importers.columns import ColumnConfig
 from robot_data.importers.droid import DroidImporter
 from robot_data.importers.lerobot import LeRobotImporter
 from robot_data.importers.npz import NpzImporter
 from robot_data.importers.rlds import RldsImporter
 from robot_data.importers.rosbag import RosbagImporter
 from robot_data.importers.source import Importer
+from robot_data.importers.swm import SwmImporter
 from robot_data.importers.umi import UmiImporter
 from tests.conftest import DATA, make_episode, smooth_images
 
@@ -259,6 +261,32 @@ def write_lerobot_v3(path: Path, episodes: int = 2) -> Path:
     return path
 
 
+def write_swm(path: Path, episodes: int = 2, frames: int = 12) -> Path:
+    """An HDF5 data set as stable-worldmodel writes it, of an arm: one row a chunk, of each episode
+    the action of the last row that before the first; a goal, which is no camera; and text."""
+    columns: dict[str, list] = {}
+    for index in range(episodes):
+        states = hand_path(frames, index)
+        actions = np.r_[np.diff(states, axis=0), np.full((1, 7), 9.0)]
+        rows = {
+            "pixels": smooth_images(frames, 64, index),
+            "goal": smooth_images(frames, 64, 50 + index), "state": states,
+            "action": actions.astype(np.float32), "terminated": np.arange(frames) == frames - 1,
+            "step_idx": np.arange(1, frames + 1), "reward": np.zeros(frames),
+            "env_name": np.array(["arm"] * frames, dtype="S3"),
+        }
+        for name, value in rows.items():
+            columns.setdefault(name, []).append(value)
+    with h5py.File(path, "w", libver="latest") as file:
+        for name, parts in columns.items():
+            value = np.concatenate(parts)
+            side = value.shape[1:]
+            file.create_dataset(name, data=value, maxshape=(None, *side), chunks=(1, *side))
+        file["ep_len"] = np.full(episodes, frames, np.int32)
+        file["ep_offset"] = frames * np.arange(episodes, dtype=np.int64)
+    return path
+
+
 def write_umi(path: Path, episodes: int = 2, frames: int = 12) -> Path:
     """A UMI replay buffer in zarr format 2."""
     group = zarr.open_group(path, mode="w", zarr_format=2)
@@ -297,10 +325,17 @@ def _write_npz(path: Path) -> Path:
     return path
 
 
+def _write_swm(path: Path) -> Path:
+    path.mkdir(parents=True)
+    write_swm(path / "arm.h5", frames=8)
+    return path
+
+
 OURS = StateConvention()
 OPEN_IS_ONE = StateConvention(gripper="openness")
 FRANKA_HAND = StateConvention(gripper="width", max_width_m=0.08)
 UMI_HAND = StateConvention(rotation="axis_angle", gripper="width", max_width_m=0.08)
+IN_STATE = ColumnConfig(state=("state",))
 FORMATS = (
     Format("npz", _write_npz, lambda p: NpzImporter(p, OURS)),
     Format("droid", lambda p: write_droid(p, 12), lambda p: DroidImporter(p, OURS), "ext1"),
@@ -312,4 +347,5 @@ FORMATS = (
            lambda p: RosbagImporter(p, FRANKA_HAND)),
     Format("rlds", copy_rlds, lambda p: RldsImporter(p, OPEN_IS_ONE), "image_0"),
     Format("umi", write_umi, lambda p: UmiImporter(p, UMI_HAND)),
+    Format("swm", _write_swm, lambda p: SwmImporter(p, OURS, IN_STATE)),
 )

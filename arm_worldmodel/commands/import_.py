@@ -24,6 +24,7 @@ from robot_data.importers.rlds import RldsImporter
 from robot_data.importers.rosbag import RosbagImporter, TopicConfig
 from robot_data.importers.run import Import, Imported, require_source
 from robot_data.importers.source import Importer
+from robot_data.importers.swm import SwmImporter
 from robot_data.importers.umi import UmiImporter
 from robot_data.kinematics import Kinematics, KinematicsConfig
 from robot_data.layout import Codec
@@ -43,11 +44,12 @@ class Settings:
     """Bring recorded episodes of another format into a store.
 
     droid: raw folders.  lerobot: v2.0 to v3.0.  rosbag: rosbag2 folders and .mcap files.  rlds:
-    TFRecord files.  npz: the V-JEPA 2 example's layout.  umi: diffusion_policy zarr.
+    TFRecord files.  npz: the V-JEPA 2 example's layout.  umi: diffusion_policy zarr.  swm: HDF5 and
+    Lance of stable-worldmodel, where they hold an arm.
     """
 
     # how the recordings are stored
-    format: Literal["droid", "lerobot", "rosbag", "rlds", "npz", "umi"]
+    format: Literal["droid", "lerobot", "rosbag", "rlds", "npz", "umi", "swm"]
     src: str  # file or folder of the recordings, or hf://datasets/owner/name[@revision], then /path
     out: str  # store to write into
     codec: Codec = "jpeg"  # how images are stored: JPEG for cameras, raw for simulation
@@ -166,7 +168,9 @@ def make_importer(settings: Settings) -> Importer:
     arm = Kinematics(settings.kinematics) if settings.kinematics.model else None
     if settings.format == "rosbag":
         return RosbagImporter(root, convention, settings.topics, arm, settings.fit.camera)
-    kind = {"lerobot": LeRobotImporter, "rlds": RldsImporter, "umi": UmiImporter}[settings.format]
+    kind = {
+        "lerobot": LeRobotImporter, "rlds": RldsImporter, "swm": SwmImporter, "umi": UmiImporter,
+    }[settings.format]
     return kind(root, convention, settings.columns, arm)
 
 

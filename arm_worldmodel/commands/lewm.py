@@ -16,10 +16,10 @@ class Settings:
     What it makes is planned with by `worldmodel plan` and `evaluate`, with world_model=lewm.
     """
 
-    data: str  # store of episodes to train on
+    data: str  # store of episodes to train on; or .h5 or .lance of stable-worldmodel
     out: str  # folder of the new checkpoint
     device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
-    validation: str | None = None  # store of held-out episodes to judge on; null: none
+    validation: str | None = None  # the same of held-out episodes to judge on; null: none
     # what the model is told of an action: measured, the pose change between recorded frames, which
     # the arm's planner gives; or raw/NAME, an array of the source's own actions, of any size
     actions: str = "measured"
@@ -46,26 +46,20 @@ def run(settings: Settings) -> dict[str, Any]:
     """Returns the report; resumes what ``out`` holds.  Raises ``DataError`` where that is of other
     data or other settings, and for actions that do not fit the frames."""
     from arm_worldmodel.encoding import once
-    from arm_worldmodel.lewm import fitted, train
+    from arm_worldmodel.lewm import fitted, train, windows_of
     from arm_worldmodel.report import write_report
     from arm_worldmodel.training import last_losses, told
-    from arm_worldmodel.training_inputs import contents, require_same_inputs
-    from robot_data.action_windows import ActionWindows
-    from robot_data.episodes import EpisodeStore
+    from arm_worldmodel.training_inputs import require_same_inputs
     from worldmodel.checkpoint import described
     from worldmodel.models import Models
 
     began = time.monotonic()
-    length, skip = settings.model.history + 1, settings.model.frame_skip
-
-    def windows(store: EpisodeStore) -> ActionWindows:
-        return ActionWindows(store, length, skip, settings.actions)
-
-    store = EpisodeStore(settings.data)
-    drawn = windows(store)
-    held_out = windows(EpisodeStore(settings.validation)) if settings.validation else None
+    drawn, marks = windows_of(settings.data, settings.model, settings.actions)
+    held_out = None
+    if settings.validation:
+        held_out, _ = windows_of(settings.validation, settings.model, settings.actions)
     config = fitted(settings.model, drawn)
-    require_same_inputs(settings.out, "lewm", contents(store), {
+    require_same_inputs(settings.out, "lewm", marks, {
         "batch_size": settings.train.batch_size, "seed": settings.train.seed,
         "actions": settings.actions, "model": asdict(config), "losses": asdict(settings.losses),
     })

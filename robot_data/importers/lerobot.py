@@ -22,13 +22,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from robot_data.conventions import StateConvention
+from robot_data.files import regular
 from robot_data.importers.columns import ColumnConfig
 from robot_data.importers.source import (
     SourceEpisode,
     View,
     camera_names,
     nearest,
-    regular,
     restore_leftovers,
 )
 from robot_data.importers.video import frame_times, frames_by_number, frames_by_time

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_data.schema import DataError
+from robot_data.files import regular
 
 Image = NDArray[np.uint8]
 
@@ -113,14 +112,6 @@ def restore_leftovers(source: SourceEpisode, side: Mapping[str, NDArray[Any]]) -
         kind, _, rest = name.partition("/")
         if kind in ("raw", "privileged"):
             getattr(source, kind)[rest] = side[name]
-
-
-def regular(path: Path) -> Path:
-    """``path``; raises ``DataError`` where it is a folder, a pipe or a device, of which reading may
-    never end, and ``OSError`` where there is nothing."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise DataError(f"{path} is no regular file")
-    return path
 
 
 def file_hash(path: Path) -> str:

@@ -18,14 +18,9 @@ from numpy.typing import NDArray
 from zarr.storage import LocalStore, ZipStore
 
 from robot_data.conventions import StateConvention
+from robot_data.files import regular
 from robot_data.importers.columns import ColumnConfig
-from robot_data.importers.source import (
-    Image,
-    SourceEpisode,
-    View,
-    camera_names,
-    regular,
-)
+from robot_data.importers.source import Image, SourceEpisode, View, camera_names
 from robot_data.kinematics import Kinematics
 from robot_data.schema import DataError
 
