@@ -1,13 +1,14 @@
 """Cross-entropy method over any cost of action sequences (Rubinstein 1999; as used by V-JEPA
 2-AC, Assran et al. 2025, section 3.2), and the same with a mean refitted by least squares.
 
-Letters: S samples, T horizon, K numbers of a vector whose length is the cost.
+Letters: S samples, T horizon, A numbers of an action (7 of the arm's), K numbers of a vector whose
+length is the cost.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,8 +24,8 @@ WIDE, NARROW, NARROW_GRIP = 1.0, 0.3, 0.5
 
 @dataclass(frozen=True)
 class Plan:
-    """actions [T, 7]; cost: the lowest of a sample; cost_per_iteration: that after each; elites
-    [E, T, 7] of the last iteration, cheapest first, with their costs [E]; dearest [T, 7]: of all
+    """actions [T, A]; cost: the lowest of a sample; cost_per_iteration: that after each; elites
+    [E, T, A] of the last iteration, cheapest first, with their costs [E]; dearest [T, A]: of all
     that were tried."""
 
     actions: Tensor
@@ -38,19 +39,31 @@ class Plan:
 
 
 class CEM:
-    """``plan(cost)`` minimises ``cost(actions [S, T, 7]) -> [S]``; seeded, stateful only in its
+    """``plan(cost)`` minimises ``cost(actions [S, T, A]) -> [S]``; seeded, stateful only in its
     generator and the warm start."""
 
-    def __init__(self, config: CEMConfig, seed: int = 0) -> None:
+    def __init__(
+        self, config: CEMConfig, seed: int = 0, limit: Sequence[float] | None = None
+    ) -> None:
+        """limit: largest size of each number of an action [A], of which none is a gripper's; None:
+        the arm's 7, of ``config``."""
         self.config = config
         self.generator = torch.Generator().manual_seed(seed)
-        self.limit = torch.tensor(config.limit, dtype=torch.float32)
+        self.limit = torch.tensor(config.limit if limit is None else limit, dtype=torch.float32)
+        self._narrow = torch.full_like(self.limit, NARROW)
+        self._has_gripper = limit is None
+        if self._has_gripper:
+            self._narrow[6] = NARROW_GRIP
         self._unit = torch.where(self.limit > 0, self.limit, 1.0)
         self._previous: Tensor | None = None
 
     def reset(self, seed: int) -> None:
         """Forget the last plan and seed the draws."""
         self.generator.manual_seed(seed)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the last plan."""
         self._previous = None
 
     def plan(self, cost: Callable[[Tensor], Tensor], began: float | None = None) -> Plan:
@@ -67,10 +80,11 @@ class CEM:
         c = self.config
         started = time.monotonic()
         began = started if began is None else began
-        mean = torch.zeros(c.horizon, 7)
+        size = len(self.limit)
+        mean = torch.zeros(c.horizon, size)
         if c.warm_start and self._previous is not None:
             mean[:-1] = self._previous[1:]  # what was planned for later, one step on
-        std = self.limit.expand(c.horizon, 7).clone()
+        std = self.limit.expand(c.horizon, size).clone()
         tried: list[tuple[Tensor, Tensor]] = []  # actions, and what ``cost`` gave for them
         best_cost = float("inf")
         dearest, highest = mean, float("-inf")
@@ -79,7 +93,7 @@ class CEM:
         elites = elite_costs = torch.empty(0)
         for _ in range(c.iterations):
             # -- sample: the present mean is always among the samples
-            noise = torch.randn(c.samples, c.horizon, 7, generator=self.generator)
+            noise = torch.randn(c.samples, c.horizon, size, generator=self.generator)
             noise[0] = 0.0
             actions = self.bounded(mean + std * noise)  # [S, T, 7]
             # -- score
@@ -95,7 +109,7 @@ class CEM:
             # -- refit
             if tried[-1][1].ndim == 2:
                 mean = self._solved(tried, mean)
-                std = self.limit * torch.tensor([NARROW] * 6 + [NARROW_GRIP])
+                std = self.limit * self._narrow
             else:
                 mean = torch.lerp(elites.mean(0), mean, c.momentum_mean)
                 std = torch.lerp(elites.std(0, unbiased=False), std, c.momentum_std)
@@ -117,7 +131,7 @@ class CEM:
         )
 
     def _solved(self, tried: list[tuple[Tensor, Tensor]], mean: Tensor) -> Tensor:
-        """The mean [T, 7] of the next samples, by least squares over those so far."""
+        """The mean [T, A] of the next samples, by least squares over those so far."""
         actions = torch.cat([(a / self._unit).flatten(1) for a, _ in tried])
         vectors = torch.cat([v for _, v in tried])
         centre = (mean / self._unit).flatten()
@@ -126,8 +140,10 @@ class CEM:
         return found.unflatten(0, mean.shape) * self.limit
 
     def bounded(self, actions: Tensor) -> Tensor:
-        """Actions [..., 7] clipped to the limits, small gripper changes set to 0."""
+        """Actions [..., A] clipped to the limits, small gripper changes set to 0."""
         actions = torch.minimum(torch.maximum(actions, -self.limit), self.limit)
+        if not self._has_gripper:
+            return actions
         small = actions[..., 6].abs() < self.config.grip_threshold
         actions[..., 6] = actions[..., 6].masked_fill(small, 0.0)
         return actions

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from arm_worldmodel.evaluation import Cell, Keep, jobs_of, run_job
 from planners.config import AgentConfig, CEMConfig, PolicyConfig
 from planners.lewm import lewm_parts, untrained_dynamics
 from planners.perception import View
+from planners.world_policy import WorldPolicy
 from robot_data.action_windows import ActionWindows
 from robot_data.episodes import EpisodeStore
 from robot_data.pose import diff
@@ -171,6 +173,46 @@ def interrupted(number):
 def test_fsdp_is_refused(tmp_path):
     with pytest.raises(TrainingError, match="parallel=ddp"):
         trained(tmp_path, parallel="fsdp")
+
+
+# -- in a World -----------------------------------------------------------------------------------
+
+
+class DotPool:
+    """Dots as a World of stable-worldmodel has its environments, moved by two numbers within 0.15
+    of the picture's side."""
+
+    single_action_space = gymnasium.spaces.Box(-0.15, 0.15, (2,), np.float32)
+    num_envs = 12
+
+    def __init__(self):
+        rng = np.random.default_rng(5)
+        self.places = rng.uniform(0.2, 0.8, (self.num_envs, 2))
+        self.goals = np.clip(self.places + rng.uniform(-0.3, 0.3, self.places.shape), 0.1, 0.9)
+
+    def infos(self):
+        return {"pixels": drawn(self.places)[:, None], "goal": drawn(self.goals)[:, None]}
+
+    def away(self):
+        return np.median(np.linalg.norm(self.goals - self.places, axis=1))
+
+
+def brought(model, steps=4):
+    pool = DotPool()
+    policy = WorldPolicy(model, CEMConfig(samples=64, iterations=3, elites=8))
+    policy.set_env(pool)
+    before = pool.away()
+    for _ in range(steps):
+        pool.places = np.clip(pool.places + policy.get_action(pool.infos()), 0, 1)
+    return before, pool.away()
+
+
+def test_in_a_world_the_planner_brings_dots_to_their_goals_and_without_the_model_does_not(tmp_path):
+    model = trained(tmp_path, config=replace(TINY, residual=True), steps=300)
+    before, after = brought(model)
+    assert before > 0.15
+    assert after < 0.05
+    assert brought(untrained_dynamics(model))[1] > 0.12
 
 
 # -- the model ------------------------------------------------------------------------------------
