@@ -18,3 +18,5 @@ gymnasium.register(
 gymnasium.register(
     id="arm_worldmodel/BulletArm-v0", entry_point="sims.bullet_arm:BulletArm", max_episode_steps=60
 )
+# as stable-worldmodel's World takes it, which sets the time limit itself
+gymnasium.register(id="arm_worldmodel/WorldArm-v0", entry_point="sims.world_arm:WorldArm")
