@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robots.goals import save_goals
+from robots.view import CameraView
 from sims.arm import ArmConfig
 from sims.make import Simulator, make_env
 
@@ -25,10 +26,11 @@ class SimulatedArm:
     """A simulator behind ``robots.driver.ArmDriver``."""
 
     def __init__(self, simulator: Simulator, arm: ArmConfig, seed: int, out: str | Path) -> None:
-        """At the start of the episode ``seed``; goal images and judgement go into ``out``."""
+        """At the start of the episode ``seed``; goal images, view and judgement go into ``out``."""
         self.env, self.out = make_env(simulator, arm), Path(out)
         _, info = self.env.reset(seed=seed)
         save_goals(self.out / "goal", info["subgoal_images"], info["subgoal_names"])
+        CameraView(self.env.exo_projection()).save(self.out / "view.json")
         self._grip = float(self.env.commanded[6])
         self._ticks = 0
 

@@ -102,7 +102,8 @@ class Perception:
         return self.states_to_robot(states) if mapped else states
 
     def view(self, observation: dict[str, NDArray[Any]]) -> View:
-        """An observation {"image": uint8 [H, W, 3], "state": [7]} encoded.
+        """An observation {"image": uint8 [H, W, 3], "state": [7]} encoded; or, where it was
+        imagined, with "tokens" float32 [N, D] that are taken in the place of the image's.
 
         Raises ``DataError`` for images or states that are missing or not of the schema.
         """
@@ -111,7 +112,11 @@ class Perception:
                 raise DataError(f"the observation has no '{key}'; expected {what}")
         images = self.fit([observation["image"]], ["image"])
         state = torch.from_numpy(check_state(observation["state"])).float().to(self.device)
-        return View(self.encode(images), state)
+        imagined = observation.get("tokens")
+        if imagined is None:
+            return View(self.encode(images), state)
+        weight = self.encoder.patch_embed.proj.weight
+        return View(torch.from_numpy(imagined)[None].to(weight), state)
 
     # -- the frame that the models see ---------------------------------------------------------
 

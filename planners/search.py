@@ -18,7 +18,7 @@ from planners.objective import Cost, VectorCost
 from planners.perception import Perception, View
 from robot_data.loop import Candidates
 from worldmodel.device import copied, to_host
-from worldmodel.imagination import Imagination
+from worldmodel.imagination import Context, Imagination
 from worldmodel.predictor import Predictor
 from worldmodel.quantised import QuantisedImagination
 from worldmodel.rollout import integrate
@@ -60,13 +60,21 @@ class ImaginedOutcomes:
             begin += len(tokens)
             return cost(tokens, part)
 
+        given = self.perception.predictor_actions(actions)
+        return self.imagination.score(self._context(view), given, judged)
+
+    def after(self, view: View, actions: Tensor) -> Tensor:
+        """Tokens [S, N, D] of where actions [S, T, 7] lead from ``view``."""
+        given = self.perception.predictor_actions(actions)
+        return self.imagination.imagine(self._context(view), given)
+
+    def _context(self, view: View) -> Context:
         seen = self.perception.predictor_states(view.state[None])
         context = self.imagination.context(view.tokens, seen)
         if not self._prepared:
             self.imagination.prepare(context, spread_actions(self.cem))
             self._prepared = True
-        given = self.perception.predictor_actions(actions)
-        return self.imagination.score(context, given, judged)
+        return context
 
 
 class Solver(Protocol):

@@ -1,7 +1,8 @@
-"""Goal images as files."""
+"""Goal images: taken with the arm's camera, kept as files."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -11,9 +12,32 @@ from PIL import Image
 
 from robot_data.images import fit_square
 from robot_data.pictures import read_picture
+from robots.link import Link
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 UNREAD = (".heic", ".heif", ".dng", ".raw")  # of phones and cameras
+STATES = "goals.json"  # names of the goals, and the arm's state at each
+WAIT_S = 5.0  # for a picture
+
+State = NDArray[np.float64] | None
+
+
+def take_goal(link: Link) -> tuple[NDArray[np.uint8], State]:
+    """A new picture of the arm's camera, uint8 [H, W, 3], and the arm's state [7] at its time,
+    where there is one.  Raises ``SafetyError`` on a fault and where no picture comes."""
+    stamp, image = link.inbox.picture(link.now(), WAIT_S)
+    known = link.inbox.latest is not None
+    return image, link.inbox.state_at(stamp, WAIT_S) if known else None
+
+
+def save_taken(
+    folder: Path, images: list[NDArray[np.uint8]], names: list[str], states: list[State]
+) -> list[Path]:
+    """``save_goals``, with names and states in goals.json beside them."""
+    paths = save_goals(folder, images, names)
+    told = {"names": names, "states": [None if s is None else s.tolist() for s in states]}
+    (folder / STATES).write_text(json.dumps(told, indent=2))
+    return paths
 
 
 def save_goals(folder: Path, images: list[NDArray[np.uint8]], names: list[str]) -> list[Path]:
@@ -28,8 +52,32 @@ def save_goals(folder: Path, images: list[NDArray[np.uint8]], names: list[str]) 
     return paths
 
 
-def load_goals(path: str, side: int) -> tuple[list[NDArray[np.uint8]], list[str]]:
-    """Goal images [side, side, 3] and their names, of a picture or of all pictures of a folder.
+def load_taken(folder: Path) -> list[tuple[str, NDArray[np.uint8], State]]:
+    """Name, picture and state of each goal in a folder that ``save_taken`` wrote; none where there
+    is no folder.  Raises ValueError for a folder with pictures of another origin, which would be
+    goals, too."""
+    if not folder.exists() or not any(f.suffix.lower() in PICTURES for f in folder.iterdir()):
+        return []
+    images, stems = load_goals(str(folder), None)
+    strange = [stem for i, stem in enumerate(stems) if not stem.startswith(f"{i:02d}-")]
+    if strange:
+        raise ValueError(
+            f"{folder} holds '{strange[0]}', which was not taken with `worldmodel robot goal`; "
+            "choose another folder of goals"
+        )
+    states: list[State] = [None] * len(images)
+    told = folder / STATES
+    if told.exists():
+        known = json.loads(told.read_text())["states"]
+        if len(known) == len(images):
+            states = [None if s is None else np.array(s, np.float64) for s in known]
+    names = [stem[3:] for stem in stems]
+    return list(zip(names, images, states, strict=True))
+
+
+def load_goals(path: str, side: int | None) -> tuple[list[NDArray[np.uint8]], list[str]]:
+    """Goal images [side, side, 3] and their names, of a picture or of all pictures of a folder;
+    as large as they are where ``side`` is None.
 
     Numbers in names count as numbers (goal2 comes before goal10); hidden files are left out.
     Raises ValueError for what is missing, DataError for a picture that cannot be read.

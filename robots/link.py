@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from robots.limits import SafetyError
 
 Array = NDArray[np.float64]
+SERVICES = ("stop", "recover", "resume")  # what an operator may call
 KEPT = 400  # states, 4 s at 100 Hz
 
 
@@ -51,8 +52,13 @@ class Link(Protocol):
         """Say that the planner waits for the end of its motion."""
         ...
 
+    def release(self) -> None:
+        """Stop commanding, so that another planner may; the next ``send`` begins again."""
+        ...
+
     def call(self, service: str) -> tuple[bool, str]:
-        """"stop", "recover" or "resume": whether it was done, and the answer."""
+        """"stop", "recover" or "resume": whether it was done, and the answer.  From any thread; a
+        stop does not wait for the answer to another."""
         ...
 
     def close(self) -> None:
@@ -111,6 +117,12 @@ class Inbox:
         """Stamp of the newest picture [s]; None before the first."""
         with self._news:
             return None if self._image is None else self._image[0]
+
+    def newest(self) -> tuple[float, NDArray[np.uint8]] | None:
+        """The newest picture with its stamp, whatever the arm's state; None before the first."""
+        with self._news:
+            image = self._image
+        return None if image is None else (image[0], image[1]())
 
     def wait(
         self, what: str, ready: Callable[[], bool], timeout_s: float,

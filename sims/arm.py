@@ -117,6 +117,11 @@ class Arm(Rig):
         """The exo camera image, uint8 [H, W, 3]."""
         return self.camera_image("exo")
 
+    def exo_projection(self) -> Array:
+        """See ``sims.scene.exo_projection``; of this episode's camera."""
+        assert self._look is not None
+        return scene.exo_projection(self._look, self.config.scene.camera_fovy_deg)
+
     def _info(self) -> dict[str, Any]:
         judged = self.task.judge(self, self.draw)
         return {

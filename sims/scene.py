@@ -259,3 +259,16 @@ def exo_camera_pose(
     right /= np.linalg.norm(right)
     turn = np.stack([right, np.cross(right, forward), -forward], axis=1)
     return np.asarray(lookat_m) - distance_m * forward, turn
+
+
+def exo_projection(look: SceneDraw, fovy_deg: float) -> np.ndarray:
+    """Projection [3, 4] of the camera: x, y, z, 1 [m, base frame] to homogeneous places in its
+    square picture, as shares of its width and height from the upper left."""
+    eye, turn = exo_camera_pose(
+        look.camera_lookat_m, look.camera_distance_m,
+        look.camera_azimuth_deg, look.camera_elevation_deg,
+    )
+    focal = 0.5 / np.tan(np.radians(fovy_deg) / 2)
+    inside = np.array([[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1]])
+    axes = turn.T * [[1], [-1], [-1]]  # to the right, down, ahead
+    return inside @ np.c_[axes, -axes @ eye]

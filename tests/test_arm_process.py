@@ -281,7 +281,9 @@ def test_injection_a_driver_that_fails_to_recover_is_told_and_the_loop_goes_on(b
         (3.0, lambda: bench.send(kind="recover")), (4.0, bench.end),
     )
     answers = [m for m in bench.told if m["kind"] == "answer"]
-    assert answers[-1] == {"kind": "answer", "done": False, "text": "no route to host"}
+    assert answers[-1] == {
+        "kind": "answer", "to": "recover", "done": False, "text": "no route to host",
+    }
     assert bench.followed[-1][0] > 3.9
 
 

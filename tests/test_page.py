@@ -2,11 +2,11 @@
 
 import json
 import re
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, FLAGS, needs_browser
 from PIL import Image
 
 from arm_worldmodel.cli import main
@@ -14,21 +14,13 @@ from arm_worldmodel.pictures.curves import COST_BOX, DISTANCE_BOX
 from arm_worldmodel.pictures.page import MOST_VIDEOS, read_failures, results_page
 from arm_worldmodel.pictures.video import STEP_S
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium; `sh tools/system-packages.sh tests` installs it"
-)
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--window-size=1200,1500", "--virtual-time-budget=8000", "--enable-logging=stderr",
-)
+DRAWN = ("--window-size=1200,1500", "--virtual-time-budget=8000")
 
 
 def browse(path, profile, *flags):
     """What the browser says of a page, and its log."""
     done = subprocess.run(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *flags, path.as_uri()],
+        [CHROMIUM, *FLAGS, *DRAWN, f"--user-data-dir={profile}", *flags, path.as_uri()],
         capture_output=True, text=True, timeout=120, check=True,
     )
     return done.stdout, "\n".join(

@@ -24,7 +24,7 @@ SECTIONS = {
     "what a model knows": ("diagnose", "replay", "info", "parity"),
     "a real arm": (
         "robot serve", "robot arm", "robot check", "robot goal", "robot collect", "robot run",
-        "robot sim", "robot hil", "robot trials",
+        "robot page", "robot sim", "robot hil", "robot trials",
     ),
     "speed": ("bench planner", "bench encoder", "bench data", "bench sim", "bench train"),
 }
@@ -93,6 +93,8 @@ def module_of(name: str) -> ModuleType:
             from arm_worldmodel.commands.robot import collect as found
         case "robot run":
             from arm_worldmodel.commands.robot import run as found
+        case "robot page":
+            from arm_worldmodel.commands.robot import page as found
         case "robot sim":
             from arm_worldmodel.commands.robot import sim as found
         case "robot hil":

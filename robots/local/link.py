@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robots.driver import ArmDriver
-from robots.link import Inbox, Reading
+from robots.link import SERVICES, Inbox, Reading
 from robots.local.camera import Camera, CameraConfig
 from robots.local.process import LARGEST, ArmProcessConfig, run_arm_process
 
@@ -34,7 +34,9 @@ class LocalLink:
         """open_driver: picklable, called in the arm's process.  Raises ``ConnectionError`` if the
         arm or the camera does not open."""
         self.inbox = Inbox()
-        self._answers: queue.Queue[tuple[bool, str]] = queue.Queue()
+        self._answers: dict[str, queue.Queue[tuple[bool, str]]] = {
+            name: queue.Queue() for name in SERVICES
+        }
         self._wire, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._camera: Camera | None = None
         self._closing = False
@@ -90,7 +92,7 @@ class LocalLink:
             case "lost":
                 self.inbox.lose(f"the arm's driver failed: {message['text']}")
             case "answer":
-                self._answers.put((message["done"], message["text"]))
+                self._answers[message["to"]].put((message["done"], message["text"]))
 
     def _on_image(
         self, stamp: float, content: int, decode: Callable[[], NDArray[np.uint8]]
@@ -123,13 +125,18 @@ class LocalLink:
         """Tell the loop that the planner lives."""
         self._send(kind="alive")
 
+    def release(self) -> None:
+        """Nothing: there is no other planner."""
+
     def call(self, service: str) -> tuple[bool, str]:
         """Call ``stop``, ``recover`` or ``resume``: whether it was done, and what was said."""
-        while not self._answers.empty():  # of a call that was given up
-            self._answers.get()
+        answers = self._answers[service]
+        with contextlib.suppress(queue.Empty):  # of a call that was given up
+            while True:
+                answers.get_nowait()
         self._send(kind=service)
         try:
-            return self._answers.get(timeout=ANSWER_S)
+            return answers.get(timeout=ANSWER_S)
         except queue.Empty:
             return False, f"the arm's process did not answer {service} within {ANSWER_S} s"
 

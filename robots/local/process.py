@@ -187,23 +187,23 @@ class ArmProcess:
                 self.ending = True
             case "stop":
                 self.loop.stop(now)
-                self._answer(True, "holding until recover is called")
+                self._answer("stop", True, "holding until recover is called")
             case "recover":
-                self._try(self._recover, RECOVERED)
+                self._try("recover", self._recover, RECOVERED)
             case "resume":
-                self._try(lambda: self.loop.resume(now), "ready")
+                self._try("resume", lambda: self.loop.resume(now), "ready")
 
-    def _try(self, work: Callable[[], None], done: str) -> None:
+    def _try(self, service: str, work: Callable[[], None], done: str) -> None:
         try:
             work()
-            self._answer(True, done)
+            self._answer(service, True, done)
         except Exception as error:  # drivers raise many kinds; the operator must hear of each
-            self._answer(False, str(error))
+            self._answer(service, False, str(error))
 
-    def _answer(self, done: bool, text: str) -> None:
+    def _answer(self, service: str, done: bool, text: str) -> None:
         self._told = None  # the status goes first
         self._tell(self.clock.time())
-        self._send(kind="answer", done=done, text=text)
+        self._send(kind="answer", to=service, done=done, text=text)
 
     def _tell(self, now: float) -> None:
         loop, status = self.loop, self.loop.status

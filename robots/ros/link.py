@@ -17,13 +17,12 @@ from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
 from robot_data.pictures import picture
-from robots.link import Inbox
+from robots.link import SERVICES, Inbox
 from robots.ros.bridge import BEST_EFFORT, LATCHED, RELIABLE
 from robots.ros.topics import (
     ACTION_FIELDS,
     NODE,
     SEQUENCE,
-    SERVICES,
     Topics,
     reading_of,
     seconds,

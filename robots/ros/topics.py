@@ -23,7 +23,6 @@ COMMANDED_FIELDS = tuple(f"commanded_{name}" for name in STATE_FIELDS)
 TAKEN_FIELDS = tuple(f"taken_{name}" for name in ACTION_FIELDS)
 LOOP_FIELDS = ("moving", "accepted", "refused", "capped")  # 1 or 0; how many actions so far
 SEQUENCE = "sequence"  # of an action: its planner's own number, which grows
-SERVICES = ("stop", "recover", "resume")
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from robots.connect import Transport, open_link
-from robots.goals import save_goals
+from robots.goals import save_taken, take_goal
 from robots.limits import Limits
 from robots.ros.topics import Topics
 
@@ -38,7 +37,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Returns the goal pictures' files, in order."""
+    """Returns the goals' names and the arm's states [7] (None: unknown), in order."""
     if not settings.names:
         raise ValueError("names= is empty; name each goal picture, in order")
     if settings.now and len(settings.names) > 1:
@@ -60,18 +59,15 @@ def run(settings: Settings) -> dict[str, Any]:
         for name in settings.names:
             if not settings.now:
                 input(f"bring the scene to '{name}', take your hands out of the picture, Enter: ")
-            stamp, image = link.inbox.picture(link.now(), 5.0)
-            reading = link.inbox.latest
+            image, state = take_goal(link)
             images.append(image)
-            states.append(None if reading is None else link.inbox.state_at(stamp, 5.0).tolist())
+            states.append(state)
             if log is not None:
                 log.log(f"goal/{name}", rr.Image(image))
     finally:
         link.close()
     out = Path(settings.out)
-    paths = save_goals(out, images, list(settings.names))
-    told = {"names": list(settings.names), "states": states}
-    (out / "goals.json").write_text(json.dumps(told, indent=2))
+    paths = save_taken(out, images, list(settings.names), states)
     print(f"{len(paths)} goal pictures: {', '.join(str(p) for p in paths)}\n"
           f"plan towards them with: worldmodel robot run goals={out}")
-    return told
+    return {"names": list(settings.names), "states": states}

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planners.config import PolicyConfig
+from robot_data.loop import Agent, Subscriber
 from robots.connect import Transport, open_link
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.goals import load_goals
 from robots.limits import Limits, SafetyError
 from robots.ros.topics import Topics
+
+if TYPE_CHECKING:
+    from arm_worldmodel.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,7 @@ class Settings(PolicyConfig):
 
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
-        found = {
-            **super().idle(), **self.transport.idle_for_planner(self.topics, self.limits),
-        }
-        found.update(dict.fromkeys(
-            ("predictor", "blind"), "what a planner loses by it is measured in the simulator"
-        ))
-        if not self.samples:
-            found["seed"] = f"policy={self.policy} draws no samples"
+        found = idle_at_arm(self, self.transport.idle_for_planner(self.topics, self.limits))
         if self.execute:
             found["dry_steps"] = "execute=true"
         else:
@@ -55,6 +53,17 @@ class Settings(PolicyConfig):
                 ("max_steps", "record", "env.settle"), "nothing moves without execute=true"
             ))
         return found
+
+
+def idle_at_arm(policy: PolicyConfig, transport: dict[str, str]) -> dict[str, str]:
+    """Settings without effect of a planner before an arm, with those of its ``transport``."""
+    found = {**PolicyConfig.idle(policy), **transport}
+    found.update(dict.fromkeys(
+        ("predictor", "blind"), "what a planner loses by it is measured in the simulator"
+    ))
+    if not policy.samples:
+        found["seed"] = f"policy={policy.policy} draws no samples"
+    return found
 
 
 class DryRun(FrankaEnv):
@@ -66,13 +75,9 @@ class DryRun(FrankaEnv):
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns the report: decisions, and the fault that ended the episode, if one did."""
-    from arm_worldmodel.journal import Journal, told
-    from arm_worldmodel.report import write_report
+    from arm_worldmodel.journal import told
     from planners.load import image_size, make_agent, policy_of, tell_budget
-    from robot_data.episodes import EpisodeStore
-    from robot_data.exporters.rosbag import export_rosbag
-    from robot_data.loop import Subscriber, run_episode
-    from robot_data.recording import EpisodeWriter, RerunRecorder, viewer
+    from robot_data.recording import viewer
 
     look = settings.env
     look = replace(look, image_size=look.image_size or image_size(settings))
@@ -85,23 +90,48 @@ def run(settings: Settings) -> dict[str, Any]:
         "worldmodel_planner",
     )
     env = kind(link, look, settings.limits, images, names)
+    try:
+        report, journal = run_recorded(settings, env, agent)
+    finally:
+        env.close()
+    if refused := [o for o in journal.outcomes if o.startswith("refused")]:
+        print(f"{len(refused)} of {report['steps']} actions were {refused[-1]}")
+    if not settings.execute:
+        for decision in journal.decisions:
+            print(f"would do: {told(decision)}")
+        print("nothing moved; run again with execute=true to move")
+    print(f"view: {viewer(report['rerun'])}")
+    if journal.fault:
+        raise SafetyError(journal.code, f"the arm holds: {journal.fault}")
+    return report
+
+
+def run_recorded(
+    settings: Settings, env: FrankaEnv, agent: Agent, more: Sequence[Subscriber] = ()
+) -> tuple[dict[str, Any], Journal]:
+    """One episode towards the goals of ``env``, watched by ``more`` and recorded as ``settings``
+    say; returns the report, which is written, too, and what was decided."""
+    from arm_worldmodel.journal import Journal
+    from arm_worldmodel.report import write_report
+    from robot_data.episodes import EpisodeStore
+    from robot_data.exporters.rosbag import export_rosbag
+    from robot_data.loop import run_episode
+    from robot_data.recording import EpisodeWriter, RerunRecorder
+
     steps = settings.max_steps if settings.execute else settings.dry_steps
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     name = time.strftime("%Y%m%d-%H%M%S") + ("" if settings.execute else "-dry")
-    journal = Journal()
-    watchers: list[Subscriber] = [journal, RerunRecorder(out / f"{name}.rrd", settings.live)]
+    journal, film = Journal(), out / f"{name}.rrd"
+    watchers: list[Subscriber] = [journal, RerunRecorder(film, settings.live), *more]
     store = EpisodeStore(settings.record)
     if settings.execute:
         meta = {"task": "goal image", "policy": settings.policy, "source": env.source,
-                "control_hz": settings.env.control_hz, "goals": names}
+                "control_hz": settings.env.control_hz, "goals": env.goal_names}
         watchers.append(EpisodeWriter(store, name, meta))
-    try:
-        result = run_episode(
-            env, agent, settings.seed, steps, settings.goal, watchers, settings.seed
-        )
-    finally:
-        env.close()
+    result = run_episode(
+        env, agent, settings.seed, steps, settings.goal, watchers, settings.seed
+    )
     if settings.execute:
         list(export_rosbag(store, out / "mcap"))
     report = {
@@ -109,16 +139,7 @@ def run(settings: Settings) -> dict[str, Any]:
         "fault": journal.fault, "fault_code": journal.code,
         "median_plan_seconds": float(np.median(result.plan_seconds)),
         "actions": [d.action.tolist() for d in journal.decisions], "outcomes": journal.outcomes,
-        "settings": asdict(settings),
+        "rerun": str(film), "settings": asdict(settings),
     }
     write_report(out, report)
-    if refused := [o for o in journal.outcomes if o.startswith("refused")]:
-        print(f"{len(refused)} of {result.steps} actions were {refused[-1]}")
-    if not settings.execute:
-        for decision in journal.decisions:
-            print(f"would do: {told(decision)}")
-        print("nothing moved; run again with execute=true to move")
-    print(f"view: {viewer(out / f'{name}.rrd')}")
-    if journal.fault:
-        raise SafetyError(journal.code, f"the arm holds: {journal.fault}")
-    return report
+    return report, journal

@@ -19,7 +19,8 @@ SIM_DELAY_S = 0.33  # machines may be busy; at full speed less than the 10 cm th
 class Settings:
     """A simulated arm on the ROS 2 topics of a real one, at a task's start."""
 
-    # folder of the goal images and of judged.json, what the task says of the scene each second
+    # folder of the goal images, of view.json, what the camera sees where, and of judged.json, what
+    # the task says of the scene each second
     out: str = "outputs/robot/sim"
     simulator: Simulator = "mujoco"  # engine of the simulated arm
     task: str = "reach"  # of sims.tasks.TASKS
