@@ -29,7 +29,7 @@ def cell(tmp_path, machine, monkeypatch):
         machine.fault_logs.append(made.faults)
         try:
             made.start(
-                "page", "port=0", "view=outputs/robot/sim/view.json", "dry_steps=6",
+                "page", "port=0", "view=outputs/robot/sim/view.json", "dry_steps=3",
                 "agent.cem.deadline_s=1.5", f"env.step_timeout_s={machine.seconds(20)}",
             )
             made.begin()
@@ -83,12 +83,18 @@ def test_a_goal_is_captured_dry_run_executed_and_stopped_in_a_browser(
     view = load_view(tmp_path / "outputs/robot/sim/view.json")
     assert view is not None
     there, here = view.project([goal, start])
-    assert len(path) > 3
+    assert len(path) > 2
     np.testing.assert_allclose(path[0], here, atol=0.02)
     assert np.linalg.norm(path[-1] - there) < 0.4 * np.linalg.norm(here - there)
     orange = np.abs(tab.screenshot().astype(int) - PATH_RGB).sum(axis=2) < 30
     assert orange.sum() > 100  # over the picture, and in its key
     assert "goal 0, move" in tab.text("lines")
+
+    tab.click("mark")
+    box = tab.ask("(b => [b.x, b.y, b.width, b.height])"
+                  "(document.getElementById('scene').getBoundingClientRect())")
+    tab.click_at(*(box[:2] + here * box[2:]))
+    tab.until("document.getElementById('note').textContent === 'Marked: 1 of 6 marks.'")
 
     tab.click("move")
     cell.until("a motion", lambda: np.linalg.norm(cell.place() - start) > 0.02, 40.0)

@@ -161,12 +161,18 @@ def test_nothing_moves_before_its_dry_run_was_seen(operator, machine, link):
     assert operator.wish("imagine") == (False, "Capture a goal first.")
     assert operator.wish("move") == (False, "Capture a goal first.")
     assert operator.wish("capture", name="goal")[0]
-    assert operator.wish("move") == (False, "Look at a dry run towards these goals first.")
+    first = (False, "Look at a dry run towards these goals, from this place, first.")
+    assert operator.wish("move") == first
     operator.dry_run(machine)
     assert link.inbox.latest.accepted == accepted
     assert operator.wish("capture", name="another")[0]  # other goals, another dry run
-    assert operator.wish("move")[0] is False
+    assert operator.wish("move") == first
+    operator.dry_run(machine)
     assert link.inbox.latest.accepted == accepted
+    link.send(1.5 * UP, link.now())  # somebody else moves the hand
+    machine.until("a motion", lambda: not operator.state()["reviewed"])
+    assert operator.wish("move") == first
+    assert operator.state()["note"] == first[1]
 
 
 def test_a_run_that_moves_is_recorded_as_robot_run_records_it(operator, machine, link, tmp_path):
@@ -208,6 +214,25 @@ def test_a_stop_holds_the_arm_while_the_planner_hangs(operator, machine, link, a
     assert "Stop was pressed" in operator.state()["note"]
     assert link.inbox.latest.accepted == accepted
     operator.dry_run(machine)
+
+
+def test_a_stop_waits_for_no_other_request(operator, machine, monkeypatch):
+    answers, call = threading.Event(), operator.desk.link.call
+
+    def slow(service):
+        assert service == "stop" or answers.wait(120)
+        return call(service)
+
+    monkeypatch.setattr(operator.desk.link, "call", slow)
+    asked = [threading.Thread(target=operator.wish, args=("recover",)) for _ in range(12)]
+    for thread in asked:
+        thread.start()
+    try:
+        assert operator.wish("stop")[0]
+    finally:
+        answers.set()
+        for thread in asked:
+            thread.join()
 
 
 def test_an_arm_that_nobody_looks_at_is_stopped(operator, machine, link, agent):

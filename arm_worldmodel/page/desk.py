@@ -28,6 +28,7 @@ from robots.link import Link
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,39}")
 MOST_GOALS = 20
+SAME_PLACE_M = 0.02  # a dry run from further away is one from elsewhere
 WATCH_S = 0.1  # how often the operator is looked for while the arm moves
 Answer = tuple[bool, str]
 
@@ -90,6 +91,7 @@ class Desk:
         self._dry: Run | None = None
         self._moved: Run | None = None
         self._heard = float("-inf")
+        self._recovering = threading.Lock()  # one step at a time; a stop does not wait for it
         self._lock = threading.Lock()  # of goals and of which run goes; never held while waiting
 
     # -- always at once --------------------------------------------------------------------------
@@ -106,35 +108,39 @@ class Desk:
 
     def recover(self) -> Answer:
         """First step of a recovery."""
-        return self._asked("recover")
+        with self._recovering:
+            return self._say(*self.link.call("recover"))
 
     def resume(self) -> Answer:
         """Second step."""
-        done, text = self._asked("resume")
-        if done:
-            self.alarm = ""
-        return done, text
-
-    def _asked(self, service: str) -> Answer:
-        done, self.note = self.link.call(service)
-        return done, self.note
+        with self._recovering:
+            done, text = self.link.call("resume")
+            if done:
+                self.alarm = ""
+            return self._say(done, text)
 
     def seen(self) -> None:
         """An operator looks at the page."""
         self._heard = time.monotonic()
 
-    # -- goals -----------------------------------------------------------------------------------
+    def _say(self, done: bool, text: str) -> Answer:
+        self.note = text
+        return done, text
+
+    # -- goals and marks -------------------------------------------------------------------------
 
     def capture(self, name: str) -> Answer:
         """Take the present picture as the next goal."""
         if not NAME.fullmatch(name):
-            return False, "Name the goal with letters, digits, blanks, - and _, 40 at most."
+            return self._say(
+                False, "Name the goal with letters, digits, blanks, - and _, 40 at most."
+            )
         if len(self.goals) >= MOST_GOALS:
-            return False, f"{MOST_GOALS} goals are the most; forget some first."
+            return self._say(False, f"{MOST_GOALS} goals are the most; forget some first.")
         try:
             image, state = take_goal(self.link)
         except SafetyError as error:
-            return False, f"No picture was taken: {error}"
+            return self._say(False, f"No picture was taken: {error}")
         goal = Goal(name, image, state)
         return self._set_goals(lambda goals: (*goals, goal), f"{name} is captured.")
 
@@ -145,7 +151,7 @@ class Desk:
     def _set_goals(self, change: Callable[[Goals], Goals], said: str) -> Answer:
         with self._lock:
             if self.busy:
-                return False, "A run goes on; stop it, or wait for its end."
+                return self._say(False, "A run goes on; stop it, or wait for its end.")
             goals = change(self.goals)
             try:
                 save_taken(
@@ -153,9 +159,13 @@ class Desk:
                     [g.state for g in goals],
                 )
             except OSError as error:
-                return False, f"The goals could not be written: {error}"
+                return self._say(False, f"The goals could not be written: {error}")
             self.goals = goals
-        return True, said
+        return self._say(True, said)
+
+    def mark(self, u: float, v: float, stamp: float) -> Answer:
+        """The fingertips are at this place in the picture of that stamp: see ``Sight.mark``."""
+        return self._say(*self.sight.mark(u, v, stamp))
 
     # -- runs ------------------------------------------------------------------------------------
 
@@ -166,12 +176,14 @@ class Desk:
 
     @property
     def reviewed(self) -> bool:
-        """Whether a dry run towards the present goals was made to its end, and nothing moved
-        since."""
-        dry = self._dry
-        if dry is None or self._moved is not None or not dry.ended.is_set():
+        """Whether a dry run towards the present goals was made to its end, from where the hand
+        is now."""
+        dry, reading = self._dry, self.link.inbox.latest
+        if dry is None or self._moved is not None or reading is None or not dry.ended.is_set():
             return False
-        return not dry.outcome and dry.goals is self.goals
+        if dry.outcome or dry.goals is not self.goals:
+            return False
+        return bool(np.linalg.norm(dry.watch.way[0] - reading.state[:3]) < SAME_PLACE_M)
 
     def imagine(self) -> Answer:
         """Begin a dry run towards the goals."""
@@ -183,19 +195,12 @@ class Desk:
 
     def _begin(self, moves: bool) -> Answer:
         with self._lock:
-            if self.busy:
-                return False, "The last run has not come back yet; if it never does, restart " \
-                    "the page."
-            if not self.goals:
-                return False, "Capture a goal first."
-            if moves and not self.reviewed:
-                return False, "Look at a dry run towards these goals first."
-            try:
-                self.link.inbox.check()
-            except SafetyError as error:
-                return False, f"The arm holds: {error}"
+            against = self._against(moves)
+            if against:
+                return self._say(False, against)
             run = Run(moves, self.goals, Reins(self.link))
-            self.note = ""
+            said = "The arm is going to move." if moves else "Nothing moves: a dry run."
+            answer = self._say(True, said)
             if moves:
                 self._moved = run
                 self.seen()  # whoever asked is there
@@ -203,7 +208,21 @@ class Desk:
             else:
                 self._dry, self._moved = run, None
             _start(self._go, run)
-        return True, "The arm is going to move." if moves else "Nothing moves: a dry run."
+        return answer
+
+    def _against(self, moves: bool) -> str:
+        """What is against a run; "" if nothing is."""
+        if self.busy:
+            return "The last run has not come back yet; if it never does, restart the page."
+        if not self.goals:
+            return "Capture a goal first."
+        if moves and not self.reviewed:
+            return "Look at a dry run towards these goals, from this place, first."
+        try:
+            self.link.inbox.check()
+        except SafetyError as error:
+            return f"The arm holds: {error}"
+        return ""
 
     def _go(self, run: Run) -> None:
         try:

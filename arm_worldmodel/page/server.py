@@ -85,7 +85,7 @@ class Server:
     async def _state(self, request: web.Request) -> web.Response:
         if request.query.get("visible") == "1":
             self.desk.seen()
-        return web.json_response(self.desk.state())
+        return web.json_response(await self._in_thread(self._others, self.desk.state))
 
     async def _picture(self, _: web.Request) -> web.Response:
         found = await self._in_thread(self._others, self._coded)
@@ -128,7 +128,7 @@ class Server:
                     u, v, stamp = (float(given[name]) for name in ("u", "v", "stamp"))
                 except (KeyError, TypeError, ValueError):
                     raise Refused(400, "expected u, v and stamp, three numbers") from None
-                return lambda: desk.sight.mark(u, v, stamp)
+                return lambda: desk.mark(u, v, stamp)
         works = {
             "forget": desk.forget, "imagine": desk.imagine, "move": desk.move,
             "recover": desk.recover, "resume": desk.resume,
