@@ -193,13 +193,29 @@ def test_a_run_that_moves_is_recorded_as_robot_run_records_it(operator, machine,
     assert operator.wish("move")[0] is False  # the arm is elsewhere now: another dry run
 
 
-def test_a_stop_holds_the_arm_while_the_planner_hangs(operator, machine, link, agent):
+@pytest.fixture
+def hung(operator, machine, agent):
+    """A run that moves, its planner in the middle of planning."""
     operator.wish("capture", name="goal")
     operator.dry_run(machine)
     agent.go_on.clear()
     agent.planning.clear()
     assert operator.wish("move")[0]
     assert agent.planning.wait(machine.seconds(20))
+    return agent
+
+
+def assert_nothing_comes_of(agent, operator, machine, link):
+    """The planner comes back after all, once the arm is recovered: what it planned goes nowhere."""
+    assert operator.wish("imagine")[0] is False  # it has not come back yet
+    accepted, refused = link.inbox.latest.accepted, link.inbox.latest.refused
+    agent.go_on.set()
+    machine.until("its end", lambda: not operator.state()["busy"])
+    assert (link.inbox.latest.accepted, link.inbox.latest.refused) == (accepted, refused)
+    operator.dry_run(machine)
+
+
+def test_a_stop_holds_the_arm_while_the_planner_hangs(operator, machine, link, hung):
     assert operator.wish("stop") == (True, "Stop was pressed: the arm holds.")
     assert link.inbox.fault[0] == "stopped"
     state = operator.state()
@@ -207,13 +223,15 @@ def test_a_stop_holds_the_arm_while_the_planner_hangs(operator, machine, link, a
     assert "Recover" in state["do"]
     assert operator.wish("resume")[0] is False  # not before the first step
     operator.recover(machine)
-    assert operator.wish("imagine")[0] is False  # the planner has not come back
-    accepted = link.inbox.latest.accepted
-    agent.go_on.set()  # it comes back after all: what it planned goes nowhere
-    machine.until("its end", lambda: not operator.state()["busy"])
-    assert "Stop was pressed" in operator.state()["note"]
-    assert link.inbox.latest.accepted == accepted
-    operator.dry_run(machine)
+    assert_nothing_comes_of(hung, operator, machine, link)
+    assert operator.desk.note.startswith("Dry run")
+
+
+def test_a_run_does_not_go_on_after_a_fault_was_recovered(operator, machine, link, hung):
+    link._send(kind="fault", code="reflex", message="collision")  # as a driver tells
+    machine.until("a fault", lambda: operator.state()["code"] == "reflex")
+    operator.recover(machine)
+    assert_nothing_comes_of(hung, operator, machine, link)
 
 
 def test_a_stop_waits_for_no_other_request(operator, machine, monkeypatch):

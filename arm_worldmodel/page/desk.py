@@ -98,16 +98,20 @@ class Desk:
 
     def stop(self, why: str = "Stop was pressed") -> Answer:
         """Hold the arm, by its own loop, and let no run send anything more."""
-        for run in (self._dry, self._moved):
-            if run is not None:
-                run.reins.cut(why)
+        self._cut(why)
         done, text = self.link.call("stop")
         self.note = f"{why}: the arm holds." if done else f"{why}, but it is NOT CONFIRMED: {text}"
         self.alarm = "" if done else self.note
         return done, self.note
 
+    def _cut(self, why: str) -> None:
+        for run in (self._dry, self._moved):
+            if run is not None:
+                run.reins.cut(why)
+
     def recover(self) -> Answer:
-        """First step of a recovery."""
+        """First step of a recovery; no run goes on after it."""
+        self._cut("the arm was recovered")
         with self._recovering:
             return self._say(*self.link.call("recover"))
 
