@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from planners.config import CEMConfig
-from worldmodel.config import PredictorConfig
+from worldmodel.config import LeWMConfig, LeWMLossConfig, PredictorConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -105,3 +105,48 @@ class DataSettings:
     length: int = 16  # frames of a window
     seconds: float = 3.0  # time for each way [s]
     workers: tuple[int, ...] = (1, 2)  # processes of a DataLoader
+
+
+@dataclass(frozen=True)
+class FieldSettings:
+    """World models beside each other in Two-Room of stable-worldmodel: ours, and its LeWorldModel
+    by its own modules, policy and solver.
+
+    The same recordings, the same CPU time for each training, the same starts and goals; every
+    episode is played to the end, and success is to be at the goal then.  What is done is kept: the
+    same command goes on.
+    """
+
+    out: str = "outputs/bench/field"  # folder of recordings, models, episodes, table and report
+    episodes: int = 1000  # recorded of the environment's noisy expert, of at most 100 steps each
+    budget_s: float = 3600.0  # CPU time for each training [s]
+    starts: int = 50  # starts of each half of the committed list, at most 50
+    seeds: tuple[int, ...] = (0, 1, 2)  # of the trainings, and of the planner with each
+    rows: tuple[str, ...] = ()  # rows to make, by name; none: all
+    # sizes of the models, the same for ours and theirs; the published ones are recipe=lewm_released
+    model: LeWMConfig = field(
+        default_factory=lambda: LeWMConfig(image_size=64, patch_size=8, frame_skip=5)
+    )
+    losses: LeWMLossConfig = field(default_factory=LeWMLossConfig)
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(weight_decay=1e-3, betas=(0.9, 0.999))
+    )
+    # the search of the row "ours"; its horizon counts blocks of model.frame_skip actions.  The
+    # others have the published one
+    cem: CEMConfig = field(
+        default_factory=lambda: CEMConfig(samples=128, iterations=4, elites=16, horizon=5)
+    )
+
+    def idle(self) -> dict[str, str]:
+        """Settings without effect beside the others, and why (``configs.settings``)."""
+        found = dict.fromkeys(
+            ("model.action_size", "model.action_mean", "model.action_std"), "the recordings say it"
+        )
+        found |= dict.fromkeys(
+            ("model.residual", "losses.recovery_weight"), "each row has its own"
+        )
+        found |= {"train.steps": "budget_s= says it", "train.seed": "seeds= names them"}
+        return found | dict.fromkeys(
+            ("cem.max_move_m", "cem.max_turn_rad", "cem.max_grip", "cem.grip_threshold"),
+            "the environment bounds its actions",
+        )

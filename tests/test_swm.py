@@ -239,18 +239,18 @@ def test_what_the_planner_cannot_search_is_refused():
         WorldPolicy(untrained(2), QUICK, replan=2)
 
 
-def tried(*words):
-    """What tests/their_world.py prints."""
-    command = [sys.executable, "-W", "ignore", str(THERE), *map(str, words)]
+def tried(folder, *names):
+    """What tests/their_world.py tells of each."""
+    command = [sys.executable, "-W", "ignore", str(THERE), str(folder), *names]
     found = subprocess.run(command, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr[-3000:]
-    return found.stdout
+    return json.loads(found.stdout.splitlines()[-1])
 
 
 @needs_peer
 @pytest.mark.slow
-def test_our_arm_is_recorded_by_their_world_and_comes_back_as_episodes(tmp_path):
-    tried("record", tmp_path)
+def test_our_arm_is_recorded_and_our_planner_plays_in_their_world(tmp_path):
+    told = tried(tmp_path, "record", "play")
     exact, coded = (EpisodeStore(tmp_path / form) for form in ("hdf5", "lance"))
     assert len(exact) == len(coded) == 2
     for a, b in zip(exact.names(), coded.names(), strict=True):
@@ -261,11 +261,5 @@ def test_our_arm_is_recorded_by_their_world_and_comes_back_as_episodes(tmp_path)
         np.testing.assert_allclose(one.states, other.states, atol=1e-6)
         assert np.abs(one.images.astype(int) - other.images).mean() < 3  # JPEG
         np.testing.assert_allclose(one.raw["action"], other.raw["action"], atol=1e-6)
-
-
-@needs_peer
-@pytest.mark.slow
-def test_our_planner_plays_episodes_on_our_arm_in_their_world():
-    told = json.loads(tried("play").splitlines()[-1])
     # two side by side of 4 steps, of which a plan is for 2; then both again, for the third
-    assert told == {"episodes": 3, "plans": 8}
+    assert told["play"] == {"episodes": 3, "plans": 8}

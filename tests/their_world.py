@@ -1,15 +1,18 @@
 """What is tried with stable-worldmodel itself, in a process of its own: it brings Lance, which does
-not go with processes that fork.  ``python tests/their_world.py record FOLDER``, or ``play``."""
+not go with processes that fork.  ``python tests/their_world.py FOLDER record play ...`` tells what
+came of each as a line of JSON."""
 
 import json
 import sys
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 
-def record(folder: Path) -> None:
+def record(folder: Path) -> dict:
     """Random episodes of our arm, recorded by their World in both forms, and imported."""
     from benchmarks.peer import stable_worldmodel
     from robot_data.conventions import StateConvention
@@ -34,9 +37,10 @@ def record(folder: Path) -> None:
         for outcome in import_episodes(importer, "swm", store, FitConfig(image_size=None)):
             assert outcome.status == "imported", outcome
     world.close()
+    return {}
 
 
-def play() -> None:
+def play(folder: Path) -> dict:
     """Three episodes of our arm in their World, planned by our planner; tells what came of it."""
     from benchmarks.peer import stable_worldmodel
     from planners.world_policy import WorldPolicy
@@ -50,9 +54,47 @@ def play() -> None:
     world.set_policy(policy)
     found = world.evaluate(episodes=3, seed=50_000_000)
     world.close()
-    told = {"episodes": len(found["episode_successes"]), "plans": len(policy.plan_seconds)}
-    print(json.dumps(told))
+    return {"episodes": len(found["episode_successes"]), "plans": len(policy.plan_seconds)}
+
+
+class Upwards:
+    """Goes up in Two-Room, whatever it sees."""
+
+    def set_env(self, env) -> None:
+        """A World's."""
+        self.env = env
+
+    def get_action(self, infos):
+        """Up, which is where y is small."""
+        return np.tile(np.float32([0.0, -1.0]), (self.env.num_envs, 1))
+
+
+def strict(folder: Path) -> dict:
+    """How the expert and one who passes by are scored."""
+    from benchmarks.field_world import expert, play
+
+    passed = [((60.0, 150.0), (60.0, 100.0))]
+    told = {}
+    for name, policy in (("expert", expert(0)), ("passes by", Upwards())):
+        (played,), _ = play(policy, passed, 32)
+        told[name] = {"success": played.success, "reached": played.reached}
+    return told
+
+
+def bench(folder: Path) -> dict:
+    """``worldmodel bench field`` of one row, then of all tried ones; whether the first is kept."""
+    from arm_worldmodel.cli import main
+    from tests.test_field import ALL, SMALL
+
+    words = ["bench", "field", f"out={folder}", *SMALL]
+    kept = [folder / "recorded.h5", folder / "episodes/expert-0-hard.json"]
+    assert main([*words, "rows=[expert]"]) == 0
+    before = [path.stat().st_mtime_ns for path in kept]
+    assert main([*words, ALL]) == 0
+    return {"kept": before == [path.stat().st_mtime_ns for path in kept]}
 
 
 if __name__ == "__main__":
-    record(Path(sys.argv[2])) if sys.argv[1] == "record" else play()
+    tries = {"record": record, "play": play, "strict": strict, "bench": bench}
+    told = {name: tries[name](Path(sys.argv[1])) for name in sys.argv[2:]}
+    print(json.dumps(told))

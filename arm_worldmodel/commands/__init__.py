@@ -27,6 +27,7 @@ SECTIONS = {
         "robot page", "robot sim", "robot hil", "robot trials",
     ),
     "speed": ("bench planner", "bench encoder", "bench data", "bench sim", "bench train"),
+    "beside others": ("bench field",),
 }
 NAMES = tuple(name for names in SECTIONS.values() for name in names)
 GROUPS = ("data", "robot", "bench")  # first words of two-word commands

@@ -1,0 +1,144 @@
+"""The rows of ``bench field``: what is trained, within how much time, and who plans with it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from arm_worldmodel.lewm import BlockFeed, fitted, train, windows_of
+from benchmarks.field_peer import PeerTraining, peer_policy
+from benchmarks.field_world import expert
+from benchmarks.peer import stable_worldmodel
+from benchmarks.settings import FieldSettings
+from planners.lewm import untrained_dynamics
+from planners.world_policy import PUBLISHED, WorldPolicy
+from robot_data.files import replacing
+from worldmodel.config import LeWMConfig, LeWMLossConfig
+from worldmodel.lewm import LeWorldModel
+from worldmodel.lewm_training import LeWMTraining, train_lewm
+from worldmodel.models import Models
+
+ACTIONS = "raw/action"
+STATE = "lewm_state.pt"  # of a training
+MEASURED, SKIPPED = 8, 3  # steps that are timed before a training; the first are left out
+# What is trained: of the model and of the losses what differs from the settings.
+KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "residual": ({"residual": True}, {"recovery_weight": 0.1}),
+    "published": ({"residual": False}, {"recovery_weight": 0.0}),
+    "peer": ({"residual": False}, {"recovery_weight": 0.0}),
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model, what it was made with, and what its training took."""
+
+    model: Any
+    config: LeWMConfig
+    took: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """kind: what is trained, of ``KINDS``; '': nothing.  blocks: of a plan that are carried out
+    before the next.  policy: from what was trained, the settings and the planner's seed."""
+
+    kind: str
+    blocks: int
+    policy: Callable[[Trained, FieldSettings, int], Any]
+
+
+def _published(trained: Trained, settings: FieldSettings, seed: int) -> WorldPolicy:
+    return WorldPolicy(trained.model, PUBLISHED, PUBLISHED.horizon, seed)
+
+
+ROWS = {
+    "ours": Row("residual", 1, lambda t, s, seed: WorldPolicy(t.model, s.cem, seed=seed)),
+    "ours, published search": Row("residual", PUBLISHED.horizon, _published),
+    "ours, model off": Row(
+        "residual", 1,
+        lambda t, s, seed: WorldPolicy(untrained_dynamics(t.model), s.cem, seed=seed),
+    ),
+    "ours, as published": Row("published", PUBLISHED.horizon, _published),
+    "stable-worldmodel": Row(
+        "peer", PUBLISHED.horizon,
+        lambda t, s, seed: peer_policy(t.model, t.config, PUBLISHED, seed),
+    ),
+    "random": Row("", 0, lambda t, s, seed: stable_worldmodel().policy.RandomPolicy(seed=seed)),
+    "expert": Row("", 0, lambda t, s, seed: expert(seed)),
+}
+
+
+def trained(kind: str, seed: int, settings: FieldSettings, data: Path) -> Trained:
+    """The model of ``kind`` trained on ``data`` in the time of the settings.  Goes on where it was
+    interrupted."""
+    model_changes, loss_changes = KINDS[kind]
+    windows, _ = windows_of(str(data), settings.model, ACTIONS)
+    config = fitted(replace(settings.model, **model_changes), windows)
+    losses = replace(settings.losses, **loss_changes)
+    folder = Path(settings.out) / "models" / f"{kind}-{seed}"
+    feed = BlockFeed(windows, settings.train.batch_size, seed, config.image_size)
+    made = _planned(folder / "trained.json", kind, config, losses, settings, feed)
+    steps = made["steps"]
+    plan = replace(
+        settings.train, steps=steps, seed=seed,
+        warmup_steps=min(settings.train.warmup_steps, steps // 10),
+    )
+    fresh, began = not (folder / STATE).is_file(), time.process_time()
+    if kind == "peer":
+        torch.manual_seed(seed)
+        training = PeerTraining(config, losses)
+        model: Any = train_lewm(training, feed, plan, folder, "cpu").eval()
+    else:
+        train(windows, None, config, losses, plan, str(folder), 0, "cpu")
+        model = Models.load(str(folder), ["lewm"], "cpu").lewm
+    if "parameters" not in made:
+        spent = time.process_time() - began if fresh else None  # None: it was interrupted
+        made |= {"cpu_s": spent, "parameters": parameters(model)}
+        _write(folder / "trained.json", made)
+    return Trained(model, config, made)
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers of a model are trained."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def _planned(
+    path: Path, kind: str, config: LeWMConfig, losses: LeWMLossConfig, settings: FieldSettings,
+    feed: BlockFeed,
+) -> dict[str, Any]:
+    """How many steps fit into the time, as it was measured before the training began."""
+    if path.is_file():
+        return json.loads(path.read_text())
+    at: list[float] = []
+
+    def watched(number: int) -> tuple[Tensor, Tensor]:
+        at.append(time.process_time())
+        return feed(number)
+
+    training = (
+        PeerTraining(config, losses) if kind == "peer"
+        else LeWMTraining(LeWorldModel(config), losses)
+    )
+    short = replace(settings.train, steps=MEASURED, warmup_steps=1)
+    with tempfile.TemporaryDirectory() as folder:
+        train_lewm(training, watched, short, folder, "cpu")
+    each = (at[-1] - at[SKIPPED]) / (len(at) - 1 - SKIPPED)
+    made = {"seconds_per_step": each, "steps": max(1, int(settings.budget_s / each))}
+    _write(path, made)
+    return made
+
+
+def _write(path: Path, told: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as staged:
+        staged.write_text(json.dumps(told, indent=1))

@@ -1,0 +1,93 @@
+"""worldmodel bench field: the same recordings, starts and goals for everybody, strictly scored."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from arm_worldmodel.cli import main
+from benchmarks.field_manifest import APART, INSIDE, ROOMS, WAY_PX, way_px
+from benchmarks.field_peer import Scaler, _normalised
+from benchmarks.field_world import NEAR_PX, manifest
+from benchmarks.peer import SETUP, installed
+from tests.test_swm import tried
+from worldmodel.config import LeWMConfig
+from worldmodel.encoder import normalise_images
+
+needs_peer = pytest.mark.skipif(not installed(), reason=f"stable-worldmodel is missing: {SETUP}")
+SMALL = [
+    "episodes=3", "budget_s=0.5", "starts=1", "seeds=[0]", "train.batch_size=8",
+    "train.bf16=false", "model.image_size=32", "model.encoder_dim=32", "model.encoder_depth=1",
+    "model.encoder_heads=2", "model.embed_dim=16", "model.projector_dim=32",
+    "model.predictor_depth=1", "model.predictor_heads=2", "model.predictor_head_dim=8",
+    "model.predictor_mlp=32", "losses.directions=32", "cem.samples=16", "cem.iterations=2",
+]
+
+
+ALL = "rows=[ours,'ours, model off',stable-worldmodel,expert]"
+
+
+def test_the_committed_starts_are_what_they_are_said_to_be():
+    halves = manifest()
+    assert {half: len(set(pairs)) for half, pairs in halves.items()} == {"usual": 50, "hard": 50}
+    for start, goal in halves["hard"]:
+        left, right = sorted((start[0], goal[0]))
+        assert ROOMS[0][0] <= left <= ROOMS[0][1]
+        assert ROOMS[1][0] <= right <= ROOMS[1][1]
+        assert INSIDE[0] <= min(start[1], goal[1])
+        assert max(start[1], goal[1]) <= INSIDE[1]
+        assert WAY_PX[0] <= way_px(start, goal) <= WAY_PX[1]
+    usual = [np.abs(np.subtract(*pair)) for pair in halves["usual"]]
+    assert np.max(usual) <= APART * 5  # px of a step along an axis
+    far = [np.hypot(*apart) for apart in usual]
+    assert NEAR_PX < np.median(far) < 0.5 * WAY_PX[0]
+
+
+def test_their_model_sees_in_planning_what_it_saw_in_training():
+    image = torch.randint(0, 256, (8, 8, 3), dtype=torch.uint8)
+    torch.testing.assert_close(_normalised(image.movedim(-1, 0)), normalise_images(image))
+    scaler = Scaler(LeWMConfig(action_size=2, action_mean=(0.5, -1.0), action_std=(2.0, 0.1)))
+    actions = np.array([[2.5, -0.9], [0.5, -1.0]])
+    np.testing.assert_allclose(scaler.transform(actions), [[1, 1], [0, 0]], atol=1e-6)
+    np.testing.assert_allclose(scaler.inverse_transform(scaler.transform(actions)), actions)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["rows=[nobody]"], "valid: ours, "), (["starts=51"], "50 of each half"),
+     (["train.steps=3"], "budget_s= says it")],
+)
+def test_what_cannot_be_run_is_refused(tmp_path, words, message, capsys):
+    assert main(["bench", "field", f"out={tmp_path}", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+@needs_peer
+@pytest.mark.slow
+def test_the_benchmark_records_trains_plays_scores_strictly_and_goes_on_where_it_was(
+    tmp_path, capsys
+):
+    told = tried(tmp_path, "strict", "bench")
+    assert told["strict"] == {
+        "expert": {"success": True, "reached": True},
+        "passes by": {"success": False, "reached": True},
+    }
+    assert told["bench"]["kept"]
+    found = json.loads((tmp_path / "report.json").read_text())["rows"]
+    by = {(r["row"], r["half"]): r for r in found}
+    assert by.keys() == {
+        (row, half) for row in ("ours", "ours, model off", "stable-worldmodel", "expert")
+        for half in ("usual", "hard")
+    }
+    assert by["expert", "hard"]["success"] == [100.0]
+    ours, theirs = by["ours", "hard"], by["stable-worldmodel", "hard"]
+    assert ours["parameters"] == theirs["parameters"]
+    for row in (ours, theirs):
+        assert row["training_steps"][0] >= 1
+        assert 0.1 < row["training_cpu_s"][0] < 20
+    assert ours["cpu_s_per_plan"] < theirs["cpu_s_per_plan"]
+    assert "| stable-worldmodel | hard |" in (tmp_path / "table.md").read_text()
+    other = ["bench", "field", f"out={tmp_path}", *SMALL, "train.learning_rate=1e-3"]
+    assert main(other) == 2
+    assert "choose another out=" in capsys.readouterr().err
