@@ -1,16 +1,16 @@
-"""LeWorldModel of stable-worldmodel: its own modules and loss, trained on the same batches, and
-planned with by its own policy and solver.
+"""LeWorldModel and PLDM (Sobal et al. 2025, 2502.14819) of stable-worldmodel: its own modules and
+losses, trained on the same batches, and planned with by its own policy and solver.
 
-Their training script (scripts/train/lewm.py of their repository) is no part of the package and
-needs stable-pretraining and Lightning; so the loop is ours, and the same for both: what it
-computes of a batch is theirs.  Letters: B batch, T frames, K numbers of an action block, A of an
+Their training scripts (scripts/train/lewm.py and pldm.py of their repository) are no part of the
+package and need stable-pretraining and Lightning; so the loop is ours, and the same for all: what
+it computes of a batch is theirs.  Letters: B batch, T frames, K numbers of an action block, A of an
 action, D of a latent.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch.nn.functional as F
@@ -23,12 +23,19 @@ from worldmodel.config import LeWMConfig, LeWMLossConfig
 from worldmodel.encoder import normalise_images
 from worldmodel.lewm_training import LeWMTraining
 
+PeerName = Literal["LeWM", "PLDM"]
+# What PLDM minimises beside the prediction's squared error (scripts/train/config/pldm.yaml; the
+# weights of its other terms, inverse dynamics among them, are 0 there)
+PLDM_WEIGHTS = {"std_loss": 18.0, "std_t_loss": 0.7, "cov_loss": 12.0, "temp_align_loss": 0.2}
 
-def peer_model(config: LeWMConfig) -> nn.Module:
-    """Their LeWM with the sizes of ``config``, initialised as they do (``config/lewm.yaml``)."""
+
+def peer_model(name: PeerName, config: LeWMConfig) -> nn.Module:
+    """Their model with the sizes of ``config``, initialised as they do
+    (scripts/train/config/lewm.yaml and pldm.yaml)."""
     stable_worldmodel()
-    lewm = import_module("stable_worldmodel.wm.lewm.lewm")
-    parts = import_module("stable_worldmodel.wm.lewm.module")
+    place = f"stable_worldmodel.wm.{name.lower()}"
+    model = import_module(f"{place}.{name.lower()}")
+    parts = import_module(f"{place}.module")
     vit = import_module("transformers.models.vit")
     c, norm = config, nn.BatchNorm1d
     shape = vit.ViTConfig(
@@ -36,7 +43,7 @@ def peer_model(config: LeWMConfig) -> nn.Module:
         num_attention_heads=c.encoder_heads, intermediate_size=4 * c.encoder_dim,
         image_size=c.image_size, patch_size=c.patch_size,
     )
-    return lewm.LeWM(
+    return getattr(model, name)(
         encoder=vit.ViTModel(shape, add_pooling_layer=False, use_mask_token=False),
         predictor=parts.Predictor(
             num_frames=c.history, input_dim=c.embed_dim, hidden_dim=c.embed_dim,
@@ -50,14 +57,16 @@ def peer_model(config: LeWMConfig) -> nn.Module:
 
 
 class PeerTraining(LeWMTraining):
-    """Their model with their losses, as ``train_lewm`` takes it."""
+    """Their model with their losses, as ``train_lewm`` takes it; of ``losses`` only LeWM has the
+    weight and the directions of SIGReg."""
 
-    def __init__(self, config: LeWMConfig, losses: LeWMLossConfig) -> None:
+    def __init__(self, name: PeerName, config: LeWMConfig, losses: LeWMLossConfig) -> None:
         nn.Module.__init__(self)
-        self.config, self.losses, self.recovery = config, losses, None
-        self.model: Any = peer_model(config)
+        self.name, self.config, self.losses, self.recovery = name, config, losses, None
+        self.model: Any = peer_model(name, config)
         loss = import_module("stable_worldmodel.wm.loss")
         self.sigreg = loss.SIGReg(knots=17, num_proj=losses.directions)
+        self.pldm = loss.PLDMLoss()
 
     def forward(self, images: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, None]:
         """images uint8 [B, T, H, W, 3], action blocks [B, T - 1, K] -> latents [B, T, D], those
@@ -75,13 +84,16 @@ class PeerTraining(LeWMTraining):
     def loss(
         self, latents: Tensor, predicted: Tensor, told: Tensor | None, actions: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Their two terms, and their sum."""
+        """Their terms, and their sum."""
         latents, predicted = latents.float(), predicted.float()
-        figures = {
-            "prediction": F.mse_loss(predicted, latents[:, 1:]),
-            "sigreg": self.sigreg(latents.transpose(0, 1)),
-        }
-        loss = figures["prediction"] + self.losses.sigreg_weight * figures["sigreg"]
+        figures = {"prediction": F.mse_loss(predicted, latents[:, 1:])}
+        if self.name == "LeWM":
+            figures["sigreg"] = self.sigreg(latents.transpose(0, 1))
+            weights = {"sigreg": self.losses.sigreg_weight}
+        else:
+            figures |= self.pldm(latents)
+            weights = PLDM_WEIGHTS
+        loss = figures["prediction"] + sum(w * figures[term] for term, w in weights.items())
         return loss, {name: value.detach() for name, value in figures.items()}
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from arm_worldmodel.lewm import BlockFeed, fitted, train, windows_of
-from benchmarks.field_peer import PeerTraining, peer_policy
+from benchmarks.field_peer import PeerName, PeerTraining, peer_policy
 from benchmarks.field_world import expert
 from benchmarks.peer import stable_worldmodel
 from benchmarks.settings import FieldSettings
@@ -29,12 +29,12 @@ from worldmodel.models import Models
 ACTIONS = "raw/action"
 STATE = "lewm_state.pt"  # of a training
 MEASURED, SKIPPED = 8, 3  # steps that are timed before a training; the first are left out
-# What is trained: of the model and of the losses what differs from the settings.
+# What is trained of ours: what differs from the settings, of the model and of the losses.
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "residual": ({"residual": True}, {"recovery_weight": 0.1}),
     "published": ({"residual": False}, {"recovery_weight": 0.0}),
-    "peer": ({"residual": False}, {"recovery_weight": 0.0}),
 }
+PEERS: dict[str, PeerName] = {"peer-lewm": "LeWM", "peer-pldm": "PLDM"}  # and of theirs
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Trained:
 
 @dataclass(frozen=True)
 class Row:
-    """kind: what is trained, of ``KINDS``; '': nothing.  blocks: of a plan that are carried out
-    before the next.  policy: from what was trained, the settings and the planner's seed."""
+    """kind: what is trained, of ``KINDS`` or ``PEERS``; '': nothing.  blocks: of a plan that are
+    carried out before the next.  policy: from what was trained, the settings and a seed."""
 
     kind: str
     blocks: int
@@ -60,6 +60,10 @@ def _published(trained: Trained, settings: FieldSettings, seed: int) -> WorldPol
     return WorldPolicy(trained.model, PUBLISHED, PUBLISHED.horizon, seed)
 
 
+def _peer(trained: Trained, settings: FieldSettings, seed: int) -> Any:
+    return peer_policy(trained.model, trained.config, PUBLISHED, seed)
+
+
 ROWS = {
     "ours": Row("residual", 1, lambda t, s, seed: WorldPolicy(t.model, s.cem, seed=seed)),
     "ours, published search": Row("residual", PUBLISHED.horizon, _published),
@@ -68,10 +72,8 @@ ROWS = {
         lambda t, s, seed: WorldPolicy(untrained_dynamics(t.model), s.cem, seed=seed),
     ),
     "ours, as published": Row("published", PUBLISHED.horizon, _published),
-    "stable-worldmodel": Row(
-        "peer", PUBLISHED.horizon,
-        lambda t, s, seed: peer_policy(t.model, t.config, PUBLISHED, seed),
-    ),
+    "stable-worldmodel, LeWM": Row("peer-lewm", PUBLISHED.horizon, _peer),
+    "stable-worldmodel, PLDM": Row("peer-pldm", PUBLISHED.horizon, _peer),
     "random": Row("", 0, lambda t, s, seed: stable_worldmodel().policy.RandomPolicy(seed=seed)),
     "expert": Row("", 0, lambda t, s, seed: expert(seed)),
 }
@@ -80,7 +82,7 @@ ROWS = {
 def trained(kind: str, seed: int, settings: FieldSettings, data: Path) -> Trained:
     """The model of ``kind`` trained on ``data`` in the time of the settings.  Goes on where it was
     interrupted."""
-    model_changes, loss_changes = KINDS[kind]
+    model_changes, loss_changes = KINDS[kind if kind in KINDS else "published"]
     windows, _ = windows_of(str(data), settings.model, ACTIONS)
     config = fitted(replace(settings.model, **model_changes), windows)
     losses = replace(settings.losses, **loss_changes)
@@ -93,9 +95,9 @@ def trained(kind: str, seed: int, settings: FieldSettings, data: Path) -> Traine
         warmup_steps=min(settings.train.warmup_steps, steps // 10),
     )
     fresh, began = not (folder / STATE).is_file(), time.process_time()
-    if kind == "peer":
+    if kind in PEERS:
         torch.manual_seed(seed)
-        training = PeerTraining(config, losses)
+        training = PeerTraining(PEERS[kind], config, losses)
         model: Any = train_lewm(training, feed, plan, folder, "cpu").eval()
     else:
         train(windows, None, config, losses, plan, str(folder), 0, "cpu")
@@ -126,7 +128,7 @@ def _planned(
         return feed(number)
 
     training = (
-        PeerTraining(config, losses) if kind == "peer"
+        PeerTraining(PEERS[kind], config, losses) if kind in PEERS
         else LeWMTraining(LeWorldModel(config), losses)
     )
     short = replace(settings.train, steps=MEASURED, warmup_steps=1)

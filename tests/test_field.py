@@ -8,7 +8,7 @@ import torch
 
 from arm_worldmodel.cli import main
 from benchmarks.field_manifest import APART, INSIDE, ROOMS, WAY_PX, way_px
-from benchmarks.field_peer import Scaler, _normalised
+from benchmarks.field_peer import PLDM_WEIGHTS, Scaler, _normalised
 from benchmarks.field_world import NEAR_PX, manifest
 from benchmarks.peer import SETUP, installed
 from tests.test_swm import tried
@@ -25,7 +25,8 @@ SMALL = [
 ]
 
 
-ALL = "rows=[ours,'ours, model off',stable-worldmodel,expert]"
+THEIRS = ("stable-worldmodel, LeWM", "stable-worldmodel, PLDM")
+ALL = f"rows=[ours,'ours, model off','{THEIRS[0]}','{THEIRS[1]}',expert]"
 
 
 def test_the_committed_starts_are_what_they_are_said_to_be():
@@ -77,17 +78,20 @@ def test_the_benchmark_records_trains_plays_scores_strictly_and_goes_on_where_it
     found = json.loads((tmp_path / "report.json").read_text())["rows"]
     by = {(r["row"], r["half"]): r for r in found}
     assert by.keys() == {
-        (row, half) for row in ("ours", "ours, model off", "stable-worldmodel", "expert")
+        (row, half) for row in ("ours", "ours, model off", *THEIRS, "expert")
         for half in ("usual", "hard")
     }
     assert by["expert", "hard"]["success"] == [100.0]
-    ours, theirs = by["ours", "hard"], by["stable-worldmodel", "hard"]
-    assert ours["parameters"] == theirs["parameters"]
-    for row in (ours, theirs):
+    ours = by["ours", "hard"]
+    for row in (ours, *(by[name, "hard"] for name in THEIRS)):
+        assert row["parameters"] == ours["parameters"]
         assert row["training_steps"][0] >= 1
         assert 0.1 < row["training_cpu_s"][0] < 20
-    assert ours["cpu_s_per_plan"] < theirs["cpu_s_per_plan"]
-    assert "| stable-worldmodel | hard |" in (tmp_path / "table.md").read_text()
+        assert row is ours or row["cpu_s_per_plan"] > ours["cpu_s_per_plan"]
+    losses = json.loads((tmp_path / "models/peer-pldm-0/lewm_losses.json").read_text())
+    terms = sum(weight * losses[term] for term, weight in PLDM_WEIGHTS.items())
+    assert losses["loss"] == pytest.approx(losses["prediction"] + terms, rel=1e-3)
+    assert "| stable-worldmodel, PLDM | hard |" in (tmp_path / "table.md").read_text()
     other = ["bench", "field", f"out={tmp_path}", *SMALL, "train.learning_rate=1e-3"]
     assert main(other) == 2
     assert "choose another out=" in capsys.readouterr().err
