@@ -21,6 +21,7 @@ from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.layout import FrameReader
 from robot_data.pose import diff
 from robot_data.schema import DataError
+from worldmodel.device import computing_dtype
 from worldmodel.goal_conditioned import EVENTS
 from worldmodel.losses import Window, unroll
 from worldmodel.predictor import Predictor
@@ -127,7 +128,8 @@ class ImaginedFrames:
         window = self.windows.windows(step)
         assert window.commanded is not None
         assert window.objects is not None
-        with torch.autocast("cpu", torch.bfloat16):
+        fast = computing_dtype(None, torch.device("cpu"))
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast == torch.bfloat16):
             imagined = unroll(
                 self.predictor, window.tokens[:, 0].float(), window.actions.float(),
                 window.states.float(), None, self.steps,

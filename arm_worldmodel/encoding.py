@@ -16,7 +16,7 @@ from robot_data.latents import LatentCache
 from worldmodel import checkpoint, distributed
 from worldmodel.config import PictureCrop
 from worldmodel.crops import WIDE, draw_box, resized
-from worldmodel.device import copied, device_of, to_host
+from worldmodel.device import computing_dtype, copied, device_of, to_host
 from worldmodel.encoder import Encoder, normalise_images
 from worldmodel.progress import Progress
 
@@ -30,7 +30,8 @@ def fill_cache(
     cache = LatentCache(
         EpisodeStore(data), key if variant is None else f"{key}-{augment.VERSION}-{variant}"
     )
-    fast = copied(encoder, torch.bfloat16)  # the encoder itself stays exact
+    dtype = computing_dtype(None, device_of(encoder))
+    fast = copied(encoder, dtype)  # the encoder itself stays exact
 
     side = encoder.config.image_size
 

@@ -198,7 +198,8 @@ class AgentConfig:
     # do nothing and say so where the places of hand and object that are read from a goal image are
     # expected to be further off than this together, an axis [m]; null: always act
     most_unsure_m: float | None = None
-    bf16: bool = True  # compute in bfloat16; false: float32
+    # compute in bfloat16; false: in float32; null: in the one that the device multiplies faster in
+    bf16: bool | None = None
     # most memory that imagining takes at once [MiB]; null: chosen by the device
     memory_mb: float | None = None
     # fuse the predictor with torch.compile; the first plan takes up to a minute more

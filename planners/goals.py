@@ -16,7 +16,7 @@ from planners.objective import DISTANCES, Cost, VectorCost
 from planners.perception import Perception, View
 from planners.subgoals import SubgoalSequence
 from robot_data.loop import Decision
-from worldmodel.device import to_host
+from worldmodel.device import computing_dtype, to_host
 from worldmodel.readout import Readout
 
 UNKNOWN = "I do not know this picture"
@@ -167,7 +167,7 @@ def embedding_of(perception: Perception, config: AgentConfig) -> Embedding | Non
             "distance=embedding reads hand and object from the latents and the model has no "
             "readout; train one with `worldmodel train`, or set agent.objective.distance=l1"
         )
-    dtype = torch.bfloat16 if config.bf16 else torch.float32
+    dtype = computing_dtype(config.bf16, perception.device)
 
     def in_force() -> Readout:
         assert perception.readout is not None

@@ -16,7 +16,7 @@ from planners.goals import Goal, GoalImages
 from planners.objective import Cost, VectorCost
 from planners.perception import Perception, View
 from planners.search import Search
-from worldmodel.device import copied, device_of
+from worldmodel.device import computing_dtype, copied, device_of
 from worldmodel.lewm import LeWorldModel
 from worldmodel.rollout import integrate
 
@@ -121,7 +121,7 @@ def lewm_parts(
         )
     if imagined_by == "random":
         model = untrained_dynamics(model)
-    model = copied(model, torch.bfloat16 if config.bf16 else torch.float32)
+    model = copied(model, computing_dtype(config.bf16, device_of(model)))
     perception = LatentPerception(model)
     outcomes = ShuffledLatents(model) if imagined_by == "shuffled" else LatentOutcomes(model)
     tokens = replace(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +9,7 @@ from torch import nn
 
 from planners.config import AgentConfig
 from worldmodel import memory
-from worldmodel.device import device_of, to_host
+from worldmodel.device import computing_dtype, device_of, seconds_of_product
 from worldmodel.encoder import Encoder
 from worldmodel.imagination import chunk, sample_bytes
 from worldmodel.predictor import Predictor
@@ -44,7 +43,7 @@ def planning_need(encoder: Encoder, predictor: Predictor, config: AgentConfig) -
     """What planning with these models takes where they are; their weights are not touched, so
     that those of a mapped file are not read."""
     device = device_of(predictor)
-    dtype = torch.bfloat16 if config.bf16 else torch.float32
+    dtype = computing_dtype(config.bf16, device)
     p = predictor.config
     queries = 3 * p.depth * p.predictor_dim * (p.predictor_dim + 1)  # sorted for rotation, beside
     numbers = _parameters(encoder) + _parameters(predictor) + queries
@@ -63,7 +62,7 @@ def require_memory(encoder: Encoder, predictor: Predictor, config: AgentConfig) 
         return need
     fewer = f"agent.memory_mb={need.imagined // 2**21} for what is imagined at once"
     ways = [fewer] if need.weights + need.imagined // 2 <= need.free else []
-    if not config.bf16:
+    if computing_dtype(config.bf16, device_of(predictor)) == torch.float32:
         half = planning_need(encoder, predictor, replace(config, bf16=True))
         ways.insert(0, f"agent.bf16=true, which needs {_gb(half.bytes)}")
     raise ValueError(
@@ -84,24 +83,11 @@ def planning_operations(encoder: Encoder, predictor: Predictor, config: AgentCon
     return 2.0 * (encoded + cem.samples * cem.iterations * imagined)
 
 
-def operations_per_second(device: torch.device, dtype: torch.dtype) -> float:
-    """The faster of two large matrix products, measured now."""
-    a, b = (torch.randn(1024, 1024, device=device).to(dtype) for _ in range(2))
-    to_host((a @ b)[0, 0])  # once for the caches
-    seconds = []
-    for _ in range(2):
-        began = time.perf_counter()
-        to_host((a @ b)[0, 0])
-        seconds.append(time.perf_counter() - began)
-    return 2 * 1024**3 / min(seconds)
-
-
 def decision_seconds(encoder: Encoder, predictor: Predictor, config: AgentConfig) -> float:
     """Seconds of one decision, at the speed of matrix products here; less is not to be had."""
-    speed = operations_per_second(
-        device_of(predictor), torch.bfloat16 if config.bf16 else torch.float32
-    )
-    return planning_operations(encoder, predictor, config) / speed
+    device = device_of(predictor)
+    product = seconds_of_product(computing_dtype(config.bf16, device), device, 1024, 2)
+    return planning_operations(encoder, predictor, config) * product / (2 * 1024**3)
 
 
 def _parameters(module: nn.Module) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor
 from planners.calibration import Calibration
 from robot_data.images import fit_picture
 from robot_data.schema import DataError, check_state
-from worldmodel.device import copied, device_of, to_host
+from worldmodel.device import computing_dtype, copied, device_of, to_host
 from worldmodel.encoder import Encoder
 from worldmodel.readout import Readout
 
@@ -46,17 +46,18 @@ class Perception:
     """The frozen encoder, the readout of hand states, and the calibration of the camera.
 
     Single frames are encoded as V-JEPA 2-AC does (Assran et al. 2025, section 3).  The encoder is
-    copied, into bfloat16 unless ``bf16`` is false; the readout stays as it is.
+    copied, in the precision that ``bf16`` says (``worldmodel.device.computing_dtype``); the readout
+    stays as it is.
     """
 
     def __init__(
         self, encoder: Encoder, readout: Readout | None = None,
-        calibration: Calibration | None = None, bf16: bool = True, embeds: bool = False,
+        calibration: Calibration | None = None, bf16: bool | None = None, embeds: bool = False,
     ) -> None:
         """embeds: costs are of an embedding, which is calibrated itself; the predictor is given
         what was measured."""
         self.embeds = embeds
-        self.encoder = copied(encoder, torch.bfloat16 if bf16 else torch.float32)
+        self.encoder = copied(encoder, computing_dtype(bf16, device_of(encoder)))
         self._as_trained = readout
         self.calibrate(calibration)
 

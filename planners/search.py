@@ -17,7 +17,7 @@ from planners.config import AgentConfig, CEMConfig
 from planners.objective import Cost, VectorCost
 from planners.perception import Perception, View
 from robot_data.loop import Candidates
-from worldmodel.device import copied, to_host
+from worldmodel.device import computing_dtype, copied, device_of, to_host
 from worldmodel.imagination import Context, Imagination
 from worldmodel.predictor import Predictor
 from worldmodel.quantised import QuantisedImagination
@@ -93,7 +93,7 @@ class Solver(Protocol):
 def imagination_of(predictor: Predictor, config: AgentConfig) -> Imagination:
     """A copy of ``predictor`` for planning, in the precision of ``config``."""
     engine = QuantisedImagination if config.int8 else Imagination
-    dtype = torch.bfloat16 if config.bf16 else torch.float32
+    dtype = computing_dtype(config.bf16, device_of(predictor))
     return engine(copied(predictor, dtype), config.memory_mb, config.compile)
 
 

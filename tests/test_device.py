@@ -34,7 +34,7 @@ from worldmodel.config import (
     TrainConfig,
 )
 from worldmodel.decoder import Decoder
-from worldmodel.device import device_named
+from worldmodel.device import computing_dtype, device_named
 from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
 from worldmodel.imagination import Imagination
@@ -291,3 +291,20 @@ def test_the_policy_that_does_not_plan_acts_where_its_models_are(read_back):
     agent.reset([image], seed=0)
     assert agent.act({"image": image, "state": np.zeros(7)}).action.shape == (7,)
     assert set(read_back) == {"meta"}
+
+
+@pytest.mark.parametrize(("slow", "fast"), [
+    (torch.float32, torch.bfloat16), (torch.bfloat16, torch.float32),
+])
+def test_the_precision_is_what_was_asked_for_or_what_the_processor_is_faster_in(
+    monkeypatch, slow, fast
+):
+    measured = {slow: 2.0, fast: 1.0}
+    monkeypatch.setattr(device, "seconds_of_product", measured.__getitem__)
+    device.multiplies_faster_in_bf16.cache_clear()
+    cpu = torch.device("cpu")
+    assert computing_dtype(None, cpu) == fast
+    device.multiplies_faster_in_bf16.cache_clear()
+    assert computing_dtype(True, cpu) == torch.bfloat16
+    assert computing_dtype(False, META) == torch.float32
+    assert computing_dtype(None, META) == torch.bfloat16

@@ -3,6 +3,7 @@
 import copy
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ def test_too_little_memory_is_told_with_what_needs_less(monkeypatch):
         planning_parts(encoder, predictor, None, exact)
     monkeypatch.setattr(memory, "free_bytes", lambda device: 1)
     with pytest.raises(ValueError, match=r"you have 0\.0 GB: use a smaller model, checkpoint="):
-        require_memory(encoder, predictor, L1)
+        require_memory(encoder, predictor, replace(exact, bf16=True))
     monkeypatch.setattr(memory, "free_bytes", lambda device: None)
     assert require_memory(encoder, predictor, L1).free is None
 

@@ -58,7 +58,7 @@ def ranks(values):
 def test_costs_rank_actions_as_in_floating_point(problem):
     actions = spread_actions(SEARCH, 64)
     exact, found = (problem.cost(e)(actions) for e in (problem.exact, problem.integers))
-    assert (found - exact).abs().quantile(0.9) < 0.4 * exact.std()
+    assert (found - exact).abs().quantile(0.9) < 0.5 * exact.std()
     assert torch.corrcoef(torch.stack([ranks(exact), ranks(found)]))[0, 1] > 0.9
 
 

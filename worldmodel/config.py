@@ -273,7 +273,8 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.95)
     clip_norm: float | None = 1.0  # largest norm of the gradient; null: any
     seed: int = 0  # draws initial weights and batches
-    bf16: bool = True  # train under bfloat16 autocast
+    # train under bfloat16 autocast; null: where the device multiplies faster in it
+    bf16: bool | None = None
     checkpoint_every: int = 250  # steps between saved states, from which a killed run goes on
     log_every: int = 20  # steps between logged figures
     accumulate: int = 1  # batches that one optimiser step adds up, in each process

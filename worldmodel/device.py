@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import time
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -31,6 +33,34 @@ def device_named(name: str) -> torch.device:
 def device_of(module: nn.Module) -> torch.device:
     """Where a module's weights are."""
     return next(module.parameters()).device
+
+
+def computing_dtype(bf16: bool | None, device: torch.device) -> torch.dtype:
+    """bfloat16 or float32, as ``bf16`` says; None: the one that ``device`` multiplies faster in."""
+    if bf16 is None:
+        bf16 = device.type != "cpu" or multiplies_faster_in_bf16()
+    return torch.bfloat16 if bf16 else torch.float32
+
+
+@cache
+def multiplies_faster_in_bf16() -> bool:
+    """Whether this machine's CPU does: some take twice as long for it as for float32, others half
+    as long, and what instructions they have does not tell."""
+    return seconds_of_product(torch.bfloat16) < seconds_of_product(torch.float32)
+
+
+def seconds_of_product(
+    dtype: torch.dtype, device: torch.device | str = "cpu", side: int = 512, times: int = 5
+) -> float:
+    """Seconds that a product of two square matrices takes: the least of several, measured now."""
+    a, b = (torch.ones(side, side, device=device, dtype=dtype) for _ in range(2))
+    to_host((a @ b)[0, 0])  # once for the caches
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        to_host((a @ b)[0, 0])
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
 
 
 def copied(module: Module, dtype: torch.dtype) -> Module:

@@ -28,7 +28,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from worldmodel import distributed, interrupt
 from worldmodel.config import TrainConfig
-from worldmodel.device import device_named, to_host
+from worldmodel.device import computing_dtype, device_named, to_host
 from worldmodel.files import replacing
 from worldmodel.progress import Progress
 
@@ -221,7 +221,7 @@ class Run:
         return SummaryWriter(str(self.out / "tensorboard" / self.title), purge_step=self.first)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """bf16 where the config asks for it."""
-        if not self.config.bf16:
+        """bfloat16 as the config asks for it."""
+        if computing_dtype(self.config.bf16, self.device) == torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)

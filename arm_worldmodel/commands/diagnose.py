@@ -30,19 +30,19 @@ def run(settings: Settings) -> dict[str, Any]:
     if settings.banks < 0:
         raise ValueError(f"banks={settings.banks}; expected 0 (none) or a number of episodes")
 
-    import torch
 
     from arm_worldmodel.diagnosis import Diagnosis, diagnose_episode
     from arm_worldmodel.encoding import fill_cache
     from arm_worldmodel.imagining import painter_of, write_roll_outs
     from arm_worldmodel.motion import measure_motion
     from arm_worldmodel.report import write_report
-    from worldmodel.device import copied
+    from worldmodel.device import computing_dtype, copied, device_of
     from worldmodel.models import Models
     from worldmodel.progress import Progress
 
     models = Models.load(settings.checkpoint, None, settings.device)
-    predictor = copied(models.predictor, torch.bfloat16)  # as it plans
+    dtype = computing_dtype(None, device_of(models.predictor))
+    predictor = copied(models.predictor, dtype)  # as it plans
     painter = painter_of(predictor, settings.checkpoint)
     episodes = fill_cache(settings.data, models.encoder).episodes()[: settings.episodes]
     diagnosis = Diagnosis(settings)

@@ -48,7 +48,6 @@ def run(settings: Settings) -> dict[str, Any]:
     if settings.notebook_side < 0 or settings.notebook_side == 1:
         raise ValueError(f"notebook_side={settings.notebook_side}; expected 0 (none), or 2 or more")
     import numpy as np
-    import torch
     from numpy.typing import NDArray
 
     from arm_worldmodel.diagnosis import Diagnosis, diagnose_episode
@@ -74,7 +73,7 @@ def run(settings: Settings) -> dict[str, Any]:
     from robot_data.episodes import EpisodeStore
     from robot_data.recording import viewer
     from robot_data.replay import ReplayEnv
-    from worldmodel.device import copied
+    from worldmodel.device import computing_dtype, copied, device_of
     from worldmodel.progress import Progress
 
     policy, search = settings.policy, settings.agent
@@ -90,7 +89,7 @@ def run(settings: Settings) -> dict[str, Any]:
         whole = replace(search.subgoals, near_share=1.0)  # whole moves were recorded
         parts = planning_parts(*nets, readout, replace(search, subgoals=whole))
         agent = PlanningAgent(*parts)
-    fast = copied(models.predictor, torch.bfloat16)
+    fast = copied(models.predictor, computing_dtype(None, device_of(models.predictor)))
     painter = painter_of(fast, settings.checkpoint)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
