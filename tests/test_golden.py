@@ -18,7 +18,7 @@ def test_reference_vectors_are_reproduced(golden, which):
     assert len(names) >= 10
     for name in names:
         difference = (ours[name].double() - given[name].double()).abs().max().item()
-        most = 0.01 if name in RANKED else 1e-4  # test_released_planner.py compares plans bit by bit
+        most = 0.01 if name in RANKED else 1e-4  # plans: test_released_planner.py
         assert difference <= most, f"{name}: {difference}"
 
 

@@ -32,7 +32,8 @@ def run(settings: Settings) -> dict[str, Any]:
         differences[name] = (ours[name].double() - given[name].double()).abs().max().item()
         print(f"{name:28}{tuple(given[name].shape)!s:20}{differences[name]:.3e}")
     report = {
-        "golden": settings.golden, "max_abs_diff": max(v for k, v in differences.items() if k not in RANKED),
+        "golden": settings.golden,
+        "max_abs_diff": max(v for name, v in differences.items() if name not in RANKED),
         "abs_diff": differences, "encoder": asdict(encoder.config),
         "predictor": asdict(predictor.config) if predictor else None,
     }
