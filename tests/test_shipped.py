@@ -186,7 +186,7 @@ def test_a_turned_camera_is_calibrated_by_moves_made_now_or_recorded(
 @pytest.mark.slow
 def test_calibration_in_the_episodes_own_scene_reaches_with_a_turned_camera():
     arm = ArmConfig(scene=SceneConfig(camera_azimuth_deg=160.0))
-    cell = Cell("turned", "reach", policy=PolicyConfig(calibration="self"), arm=arm, episodes=2)
+    cell = Cell("turned", "reach", policy=PolicyConfig(calibration="self"), arm=arm, episodes=1)
     outcomes = [run_job(job, Keep()) for job in jobs_of(cell, 7_500_000, 1)]
     assert all(o.success for o in outcomes)
 
