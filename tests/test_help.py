@@ -166,7 +166,8 @@ def variants(kind: type) -> list[list[str]]:
     found = [[]]
     for key, setting in keys.items():
         if re.fullmatch(r"[\w]+( \| [\w]+)+", setting.kind) and setting.kind.islower():
-            choices = [c for c in setting.kind.split(" | ") if c not in ("str", "int", "float", "bool")]
+            types = ("str", "int", "float", "bool")
+            choices = [c for c in setting.kind.split(" | ") if c not in types]
             found += [[f"{key}={choice}"] for choice in choices if choice != "null"]
         if key in SWITCHES:
             found.append([f"{key}={SWITCHES[key]}"])
