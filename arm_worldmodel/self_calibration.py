@@ -24,6 +24,7 @@ from sims.arm import Arm
 from sims.handling import Handling
 from sims.tasks import grasp_height_m
 from worldmodel.adaptation import STEPS, LabelledFrames, adapted, joined, shifted
+from worldmodel.checkpoint import state_hash
 from worldmodel.device import device_of, to_host
 from worldmodel.encoder import Encoder
 from worldmodel.losses import unroll
@@ -180,7 +181,7 @@ def calibrate_by(
     after = median_m(_read(fitted, tokens[told]), moves.states[check])
     require_of_use(after)
     return replace(
-        found, readout=fitted.state_dict(), error_after_m=after,
+        found, readout=fitted.state_dict(), encoder=state_hash(encoder), error_after_m=after,
         error_before_m=median_m(before[check], moves.states[check]),
     )
 

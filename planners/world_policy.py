@@ -44,14 +44,13 @@ class WorldPolicy:
     type = "world_model"
 
     def __init__(
-        self, model: LeWorldModel, cem: CEMConfig = PUBLISHED, replan: int = 1, seed: int = 0,
-        bf16: bool = False,
+        self, model: LeWorldModel, cem: CEMConfig = PUBLISHED, replan: int = 1, seed: int = 0
     ) -> None:
         """cem: its horizon counts action blocks, and its bounds, which are those of the arm, have
         no effect.  Raises ``ValueError`` where more blocks are to be carried out than planned."""
         if not 1 <= replan <= cem.horizon:
             raise ValueError(f"replan={replan} must be 1 to the horizon, {cem.horizon} blocks")
-        self.model = copied(model, torch.bfloat16 if bf16 else torch.float32)
+        self.model = copied(model, torch.float32)
         self.perception = LatentPerception(self.model)
         # What is left of a plan begins the next one where one block of it was carried out.
         self.config = replace(cem, warm_start=cem.warm_start and replan == 1)

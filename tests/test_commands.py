@@ -228,6 +228,7 @@ def test_evaluate_writes_the_promised_report(data):
     assert found["median_distance_m"] > 0.05
     assert found["wilson_95"][1] > 0.3
     assert "median_plan_seconds" in found
+    assert found["precision"] in ("torch.float32", "torch.bfloat16")
 
 
 def test_wilson_interval():

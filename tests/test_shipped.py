@@ -171,6 +171,7 @@ def test_a_turned_camera_is_calibrated_by_moves_made_now_or_recorded(
     assert now.error_after_m < 0.7 * now.error_before_m
     assert now.error_after_m < 0.013
     made_with = checkpoint.state_hash(encoder)
+    assert now.encoder == made_with
     monkeypatch.setattr(adaptation, "STEPS", 20)
     assert main(["calibrate", f"data={tmp_path}/lab", "moves=150", f"out={tmp_path}/out"]) == 0
     then = load_calibration(tmp_path / "out" / "calibration.safetensors", made_with)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,6 @@ def run(settings: Settings) -> dict[str, Any]:
             env.close()
     predictor = models.predictor if models.has("predictor") else None
     found = calibrate_by(shown, models.encoder, models.readout, predictor)
-    found = replace(found, encoder=models.encoder_hash)
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     found.save(out / "calibration.safetensors")

@@ -93,6 +93,7 @@ def run_cell(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.report import write_report
     from arm_worldmodel.success_table import told_end, unfinished, write_page
     from planners.load import make_agent, policy_of
+    from worldmodel.device import computing_dtype, device_named
     from worldmodel.progress import Progress
 
     cell = Cell(
@@ -140,6 +141,7 @@ def run_cell(settings: Settings) -> dict[str, Any]:
         "simulator": settings.simulator, "object": settings.arm.scene.object,
         **summary(outcomes), "unfinished": bool(note), "first_seed": settings.first_seed,
         "per_episode": [asdict(o) for o in outcomes], "settings": asdict(settings),
+        "precision": str(computing_dtype(settings.agent.bf16, device_named(settings.device))),
     }
     path = write_report(settings.out, report)
     row = {"name": cell.name, "group": "", "task": cell.task, **summary(outcomes)}
