@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 export MUJOCO_GL ?= egl
 
-.PHONY: setup hil demo test docs lint bench clean
+.PHONY: setup hil demo test others realtime docs lint bench clean
 
 setup: .venv/ready
 
@@ -39,8 +39,16 @@ docs: setup
 test: setup
 	@sh tools/system-packages.sh tests
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint docs hil .bench/ready
+	@$(MAKE) --no-print-directory --jobs 2 others realtime
+
+others:
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not realtime"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m realtime  # one after another
+
+# One after another, beside the others: they wait more than they compute.
+realtime:
+	@mkdir -p build
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m realtime > build/realtime.log 2>&1; \
+		ended=$$?; cat build/realtime.log; exit $$ended
 
 bench: setup
 	$(BIN)/worldmodel bench sim

@@ -192,12 +192,16 @@ class Cell:
         self.assert_obeys()
 
     def assert_obeys(self) -> None:
-        """The hand goes up, or down, by what an action says."""
+        """The hand goes up, or down, by what an action says, to a planner that waits for it."""
+        def moved() -> bool:
+            self.link.alive()
+            return abs(self.place()[2] - rest[2] - dz) < 4e-3
+
         rest, accepted = self.rest(), self.latest.accepted
         dz = 0.01 if self.latest.commanded[2] < 0.2 else -0.01
         self.act(0, 0, dz, 0, 0, 0, 0)
         self.until("an answer", lambda: self.latest.accepted > accepted)
-        self.until("the motion", lambda: abs(self.place()[2] - rest[2] - dz) < 4e-3)
+        self.until("the motion", moved)
         assert abs(self.rest()[2] - rest[2] - dz) < 4e-3
 
     def recover(self) -> None:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 FRAMES, RATE = 72, 30.0
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll")
-ARM = """<mujoco><compiler angle="degree"/><visual><global offwidth="640" offheight="480"/></visual>
+ARM = """<mujoco><compiler angle="degree"/><visual><global offwidth="320" offheight="240"/></visual>
 <default><joint range="-150 150"/><geom rgba=".9 .5 .1 1" type="capsule" size=".02"/></default>
 <worldbody><light pos="0 0 2"/><geom type="plane" size="1 1 .1" rgba=".4 .4 .45 1"/>
 <camera name="front" pos=".9 0 .5" xyaxes="0 1 0 -.5 0 .87"/>
@@ -52,7 +52,7 @@ def hands(tmp_path, monkeypatch):
     """True hand positions of each episode; the data set and the arm's model lie in tmp_path."""
     (tmp_path / "so5.xml").write_text(ARM)
     model = mujoco.MjModel.from_xml_string(ARM)
-    with mujoco.Renderer(model, 480, 640) as renderer:
+    with mujoco.Renderer(model, 240, 320) as renderer:
         made = [simulate(model, renderer, episode) for episode in range(4)]
     recordings.write_lerobot_v2(
         tmp_path / "so5_set", episodes=4, rows=np.stack([rows for rows, _, _ in made]),

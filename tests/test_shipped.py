@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from arm_worldmodel import evaluation
 from arm_worldmodel.cli import main
 from arm_worldmodel.evaluation import Cell, Keep, jobs_of, run_job
 from arm_worldmodel.self_calibration import (
@@ -141,10 +142,10 @@ def test_imagined_latents_rank_the_true_action_high(models, unseen):
 def test_one_goal_image_is_enough_to_pick_and_place():
     env, planner = MujocoArm(task="pick_and_place"), make_agent(PolicyConfig(goal="single"))
     results = [
-        run_episode(env, planner, seed, 60, "single") for seed in range(7_200_000, 7_200_008)
+        run_episode(env, planner, seed, 60, "single") for seed in range(7_200_000, 7_200_005)
     ]
     env.close()
-    assert sum(r.success for r in results) >= 5
+    assert sum(r.success for r in results) >= 4
 
 
 @pytest.mark.slow
@@ -184,23 +185,31 @@ def test_a_turned_camera_is_calibrated_by_moves_made_now_or_recorded(
     assert load_calibration(tmp_path / "few" / "calibration.safetensors", made_with).moves == 50
 
 
+@pytest.fixture
+def short_calibration(monkeypatch):
+    monkeypatch.setattr(evaluation, "MOVES", 150)
+    monkeypatch.setattr(adaptation, "STEPS", 60)
+
+
 @pytest.mark.slow
-def test_calibration_in_the_episodes_own_scene_reaches_with_a_turned_camera():
+def test_calibration_in_the_episodes_own_scene_reaches_with_a_turned_camera(short_calibration):
     arm = ArmConfig(scene=SceneConfig(camera_azimuth_deg=160.0))
     cell = Cell("turned", "reach", policy=PolicyConfig(calibration="self"), arm=arm, episodes=1)
-    outcomes = [run_job(job, Keep()) for job in jobs_of(cell, 7_500_000, 1)]
-    assert all(o.success for o in outcomes)
+    (outcome,) = (run_job(job, Keep()) for job in jobs_of(cell, 7_500_000, 1))
+    assert outcome.success
 
 
 @pytest.mark.slow
-def test_calibration_is_enough_to_pick_and_place_on_a_table_unlike_any_in_training():
+def test_calibration_is_enough_to_pick_and_place_on_a_table_unlike_any_in_training(
+    short_calibration,
+):
     arm = ArmConfig(scene=SceneConfig(table="unseen"))
     cell = Cell(
         "table", "pick_and_place", policy=PolicyConfig(policy="servo", calibration="self"),
-        arm=arm, episodes=3,
+        arm=arm, episodes=2,
     )
     outcomes = [run_job(job, Keep()) for job in jobs_of(cell, 7_600_000, 1)]
-    assert sum(o.success for o in outcomes) >= 2  # of poses that are read without it, one in four
+    assert all(o.success for o in outcomes)  # of poses that are read without it, one in four
 
 
 @pytest.mark.slow
