@@ -99,6 +99,31 @@ def test_a_folder_of_other_things_is_no_store(home, capsys, command):
     assert tree(home) == before
 
 
+@pytest.mark.parametrize("form", ["npz", "lerobot", "rosbag"])
+def test_an_export_goes_into_its_own_folder_and_cleans_what_is_its_own(
+    home, tmp_path, capsys, form
+):
+    store, own = EpisodeStore(tmp_path / "store"), tmp_path / "own"
+    store.write("e0", make_episode(4))
+    for stranger in (home / "project/.tmp-x", home / ".tmp-y"):
+        stranger.write_text("x")
+    before = tree(tmp_path)
+    words = ["export", f"format={form}", f"data={store.url}"]
+    for out in (home, home / "Documents", store.root):
+        assert main([*words, f"out={out}"]) == 2
+        assert f"{out} holds '" in capsys.readouterr().err
+        assert tree(tmp_path) == before
+    own.mkdir()
+    assert main([*words, f"out={own}"]) == 0
+    (own / "sub").mkdir()
+    (own / "sub/.tmp-x").write_text("x")
+    left = own / ("meta" if form == "lerobot" else "") / ".tmp-dead"
+    left.write_text("")
+    assert main([*words, f"out={own}"]) == 0
+    assert (own / "sub/.tmp-x").exists()
+    assert not left.exists()
+
+
 @pytest.mark.parametrize("name", ["2024_06_01", "1e3", "true", "a,b", "[lab]"])
 def test_a_store_is_called_what_was_typed(home, name):
     assert main([*FRANKA, f"out={name}"]) == 0

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from arm_worldmodel.report import write_report
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.lerobot import export_lerobot
-from robot_data.exporters.made import not_in_store
+from robot_data.exporters.made import REPORT, not_in_store
 from robot_data.exporters.npz import export_npz
 from robot_data.exporters.rosbag import export_rosbag
 from robot_data.exporters.video import Video
@@ -62,7 +62,7 @@ def run(settings: Settings) -> dict[str, Any]:
         "episodes": names, "not_in_store": others, "seconds": seconds,
         "settings": asdict(settings),
     }
-    path = write_report(out, report, "export-report.json")
+    path = write_report(out, report, REPORT)
     print(f"{len(names)} of {total} episodes written as {settings.format} in {seconds:.0f} s: "
           f"{out}; report: {path}")
     if others:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from robot_data.episodes import EpisodeStore
-from robot_data.exporters.made import made_of, require_current
+from robot_data.exporters.made import made_of, require_current, require_ours
 from robot_data.exporters.npz import leftovers, save_whole
 from robot_data.exporters.video import Video, write_video
 from robot_data.files import STAGING_PREFIX, remove_leftovers, replacing
@@ -39,12 +39,15 @@ def export_lerobot(
     """Writes every episode of ``store``; yields the names as they are done.
 
     ``fps``: None takes it from the first episode's ``control_hz`` or timestamps.  Raises
-    ``DataError`` where an episode has changed since it was exported, or was exported otherwise.
+    ``DataError`` where an episode has changed since it was exported, or was exported otherwise, or
+    ``out`` holds other things than an export.
     """
     names = store.require()
     settings = {"video": video, **({} if fps is None else {"fps": fps})}
-    for folder in {path.parent for path in out.rglob(f"{STAGING_PREFIX}*")}:
-        remove_leftovers(folder)
+    require_ours(out, out / SIDECAR)
+    for ours in ("data", "videos", "meta"):
+        for folder in {path.parent for path in (out / ours).rglob(f"{STAGING_PREFIX}*")}:
+            remove_leftovers(folder)
     done = _done(out)
     gone = sorted(done.keys() - set(names))
     if gone:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,28 @@ from robot_data.files import remove_leftovers, replacing
 from robot_data.schema import DataError
 
 FOLDER = "made_of"
+REPORT = "export-report.json"
+
+
+def require_ours(out: Path, mark: Path, earlier: Iterable[Path] = ()) -> None:
+    """Makes the folder ``mark`` in ``out``, by which an export knows its folder again.
+
+    Raises ``DataError`` where ``out`` holds other things and no mark; hidden files and our report
+    do not count.  Exports of earlier versions have no mark: theirs is any of ``earlier``.
+    """
+    if out.is_dir() and not mark.is_dir() and not any(path.exists() for path in earlier):
+        strangers = sorted(p.name for p in out.iterdir() if p.name[0] != "." and p.name != REPORT)
+        if strangers and not _only_begun(out, mark):
+            raise DataError(
+                f"{out} holds '{strangers[0]}' and no export of this format; name a new or empty "
+                "folder, or that of the export which is to go on, as out="
+            )
+    mark.mkdir(parents=True, exist_ok=True)
+
+
+def _only_begun(out: Path, mark: Path) -> bool:
+    """Whether making the mark was interrupted: there is nothing but a folder for it."""
+    return all(path in mark.parents for path in out.rglob("*"))
 
 
 def made_of(store: EpisodeStore, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,12 +80,17 @@ def not_in_store(store: EpisodeStore, out: Path) -> list[str]:
 
 
 class Made:
-    """The notes in ``out``, one file an episode.  Exports of earlier versions have none, and
-    pass."""
+    """The notes in ``out``, one file an episode, of which ``part`` is what was exported: "{}.npz".
+    Exports of earlier versions have none, and pass.  Raises ``DataError`` where ``out`` is no
+    export."""
 
-    def __init__(self, store: EpisodeStore, out: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, store: EpisodeStore, out: Path, settings: Mapping[str, Any], part: str
+    ) -> None:
         self.store, self.out, self.settings = store, out, settings
-        remove_leftovers(out / FOLDER)
+        require_ours(out, out / FOLDER, (out / part.format(name) for name in store.names()))
+        for folder in (out, out / FOLDER):
+            remove_leftovers(folder)
 
     def holds(self, name: str, path: Path) -> bool:
         """Whether ``path`` is there already; raises ``DataError`` where it is out of date."""

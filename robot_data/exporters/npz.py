@@ -13,18 +13,17 @@ from numpy.typing import NDArray
 
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.made import Made
-from robot_data.files import remove_leftovers, replacing
+from robot_data.files import replacing
 from robot_data.schema import Episode
 
 
 def export_npz(store: EpisodeStore, out: Path) -> Iterator[str]:
     """Writes ``out/<name>.npz`` for every episode that is not there yet; yields the names.
 
-    Raises ``DataError`` where an episode has changed since it was exported.
+    Raises ``DataError`` where an episode has changed since it was exported, or ``out`` holds other
+    things than an export.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(out)
-    made = Made(store, out, {})
+    made = Made(store, out, {}, "{}.npz")
     held = {name for name in store.require() if made.holds(name, out / f"{name}.npz")}
     for name, episode in store.episodes(skip=held):
         made.note(name)

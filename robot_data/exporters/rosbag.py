@@ -22,7 +22,7 @@ from robot_data.conventions import StateConvention
 from robot_data.episodes import EpisodeStore
 from robot_data.exporters.made import Made
 from robot_data.exporters.npz import leftovers
-from robot_data.files import remove_leftovers, staging
+from robot_data.files import staging
 from robot_data.importers.rosbag import IMAGE_TYPES, JOINT_TYPE, OURS, POSE_TYPE
 from robot_data.schema import DataError, Episode
 
@@ -36,11 +36,10 @@ def export_rosbag(store: EpisodeStore, out: Path, fps: float | None = None) -> I
     """Writes ``out/<name>/`` for every episode that is not there yet; yields the names.
 
     ``fps``: rate of episodes without timestamps.  Raises ``DataError`` where an episode has
-    changed since it was exported, or was exported at another rate.
+    changed since it was exported, or was exported at another rate, or ``out`` holds other things
+    than an export.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(out)
-    made = Made(store, out, {"fps": fps})
+    made = Made(store, out, {"fps": fps}, "{}/metadata.yaml")
     for name in store.require():
         if made.holds(name, out / name):
             continue
