@@ -32,7 +32,7 @@ def _all_episodes(caches: Sequence[LatentCache]) -> list[LatentEpisode]:
     return [episode for cache in caches for episode in cache.episodes()]
 
 
-class LatentFeed:
+class LatentBatches:
     """Windows of cached latents for post-training, frames of them for the readout.
 
     ``stride`` frames lie between the frames of a window; its actions are the measured pose
@@ -111,7 +111,7 @@ class ImaginedFrames:
     """
 
     def __init__(
-        self, feed: LatentFeed, windows: LatentFeed, predictor: Predictor, share: float
+        self, feed: LatentBatches, windows: LatentBatches, predictor: Predictor, share: float
     ) -> None:
         """feed: real frames; windows: what the predictor starts from, and how far it is rolled
         out; share: of the frames of a batch, 0 to 1."""
@@ -165,7 +165,7 @@ class GoalPairs:
     moved: Tensor
 
 
-class HindsightFeed:
+class HindsightBatches:
     """Pairs for goal-conditioned training: every later frame of an episode is a goal.
 
     Frames up to the last gripper event are drawn ``busy`` times as often as those after it.
@@ -228,7 +228,7 @@ class HindsightFeed:
         return np.sort(rng.choice(length, self.frames, replace=False, p=weight / weight.sum()))
 
 
-class PictureFeed:
+class PictureBatches:
     """Latents with the images they are of, ``frames`` of each episode drawn, for the decoder.
 
     Only plain latents: those of augmented images are of other pictures than the store has.

@@ -25,7 +25,7 @@ def _single_frames(recordings: Recordings) -> WindowSampler | MixedSampler:
     return recordings.with_length(1)
 
 
-class ClipFeed:
+class ClipBatches:
     """uint8 clips [B, T, H, W, 3] for masked pre-training.
 
     Even steps: single frames repeated to a tubelet, as frames are encoded later.  Odd steps:

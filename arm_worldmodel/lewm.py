@@ -56,7 +56,7 @@ def windows_of(
     return ActionWindows(store, length, skip, actions), contents(store)
 
 
-class BlockFeed:
+class BlockBatches:
     """Batches for LeWorldModel: images uint8 [B, T, S, S, 3] and the action blocks between them
     [B, T - 1, K], the same for the same number."""
 
@@ -97,10 +97,10 @@ def train(
         )
     torch.manual_seed(train.seed)
     model = LeWMTraining(LeWorldModel(config), losses)
-    feed = BlockFeed(windows, train.batch_size, train.seed, config.image_size)
+    feed = BlockBatches(windows, train.batch_size, train.seed, config.image_size)
     trained = train_lewm(model, feed, train, out, device)
     once(checkpoint.save_part, out, trained, None)
     if held_out is None:
         return None
-    check = BlockFeed(held_out, train.batch_size, 1, config.image_size)
+    check = BlockBatches(held_out, train.batch_size, 1, config.image_size)
     return validate_lewm(trained, check, validation_batches)

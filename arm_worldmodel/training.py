@@ -14,10 +14,10 @@ from torch import nn
 
 from arm_worldmodel.batches import (
     GoalPairs,
-    HindsightFeed,
+    HindsightBatches,
     ImaginedFrames,
-    LatentFeed,
-    PictureFeed,
+    LatentBatches,
+    PictureBatches,
     random_frames,
 )
 from arm_worldmodel.encoding import once
@@ -91,7 +91,7 @@ def train_predictor(
     readout in ``readout_sources`` and with those of ``recover_with``; raises ``DataError`` where
     it needs one and there is none."""
     torch.manual_seed(train.seed)
-    feed = LatentFeed(caches, train.batch_size, window, train.seed, strides)
+    feed = LatentBatches(caches, train.batch_size, window, train.seed, strides)
     shape = encoder.config
     fitted = replace(
         config, image_size=shape.image_size, patch_size=shape.patch_size,
@@ -110,7 +110,7 @@ def train_predictor(
     once(checkpoint.save_part, out, predictor, encoder)
     if held_out is None:
         return None
-    check = LatentFeed([held_out], 16, window, 1, strides)
+    check = LatentBatches([held_out], 16, window, 1, strides)
     return validate(predictor, check.windows, validation_batches)
 
 
@@ -123,12 +123,12 @@ def train_state_readout(
     ``imagined_share`` of its frames are imagined by the predictor of ``predictor_source``, up to
     ``imagined_steps`` ahead.  Raises ``MissingPart`` where there is none."""
     torch.manual_seed(train.seed)
-    feed = LatentFeed(caches, train.batch_size, 1, train.seed, (1,))
+    feed = LatentBatches(caches, train.batch_size, 1, train.seed, (1,))
     frames = feed.frames
     if imagined_share:
         predictor = Models.load(predictor_source, ["predictor"], "cpu").predictor
         count = math.ceil(imagined_share * train.batch_size / imagined_steps)
-        windows = LatentFeed(caches, count, imagined_steps + 1, train.seed + 1, (1,))
+        windows = LatentBatches(caches, count, imagined_steps + 1, train.seed + 1, (1,))
         frames = ImaginedFrames(feed, windows, predictor, imagined_share)
     sized = replace(
         config, embed_dim=encoder.config.embed_dim, tokens=encoder.config.tokens_per_frame
@@ -158,12 +158,12 @@ def train_picture_decoder(
         embed_dim=shape.embed_dim,
     )
     decoder = _trained(Decoder, start_from) if start_from else Decoder(fitted)
-    feed = PictureFeed(cache, train.batch_size, train.seed, shape.image_size)
+    feed = PictureBatches(cache, train.batch_size, train.seed, shape.image_size)
     train_decoder(decoder, feed, train, out, device)
     once(checkpoint.save_part, out, decoder, encoder)
     if held_out is None:
         return None
-    check = PictureFeed(held_out, train.batch_size, 1, shape.image_size)
+    check = PictureBatches(held_out, train.batch_size, 1, shape.image_size)
     return validate_decoder(decoder, check, validation_batches)
 
 
@@ -210,12 +210,12 @@ def train_goal_network(
         else _from_readout(kind, hidden, readout_sources)
     )
     near = NEAR_FRAMES if part == "inverse_dynamics" else None
-    feed = HindsightFeed(caches, train.batch_size, train.seed, near=near)
+    feed = HindsightBatches(caches, train.batch_size, train.seed, near=near)
     train_goal_conditioned(network, feed, targets, train, out, part, device)
     once(checkpoint.save_part, out, network, encoder)
     if held_out is None:
         return {}
-    check = HindsightFeed([held_out], train.batch_size, 1, near=near)
+    check = HindsightBatches([held_out], train.batch_size, 1, near=near)
     return validate_goal_conditioned(network, check, targets, validation_batches)
 
 

@@ -22,7 +22,7 @@ from worldmodel.models import Models
 from worldmodel.progress import Progress
 
 
-def load_model(settings: Settings) -> Encoder:
+def encoder_of(settings: Settings) -> Encoder:
     """The shipped encoder, or random weights of the named size; raises ``ValueError`` for no such
     size."""
     if settings.model == "shipped":
@@ -68,9 +68,9 @@ def measure(settings: Settings) -> dict[str, Any]:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device, dtype = device_of(settings.device), torch.bfloat16 if settings.bf16 else torch.float32
-    plain = load_model(settings).to(device)
+    plain = encoder_of(settings).to(device)
     config = plain.config
-    fast = load_model(settings).to(device, dtype)
+    fast = encoder_of(settings).to(device, dtype)
     encode = torch.compile(fast.encode_frames) if settings.compile else fast.encode_frames
 
     def one_by_one(frames: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from arm_worldmodel.lewm import BlockFeed, fitted, train, windows_of
+from arm_worldmodel.lewm import BlockBatches, fitted, train, windows_of
 from benchmarks.field_peer import PeerName, PeerTraining, peer_policy
 from benchmarks.field_world import expert
 from benchmarks.peer import stable_worldmodel
@@ -87,7 +87,7 @@ def trained(kind: str, seed: int, settings: FieldSettings, data: Path) -> Traine
     config = fitted(replace(settings.model, **model_changes), windows)
     losses = replace(settings.losses, **loss_changes)
     folder = Path(settings.out) / "models" / f"{kind}-{seed}"
-    feed = BlockFeed(windows, settings.train.batch_size, seed, config.image_size)
+    feed = BlockBatches(windows, settings.train.batch_size, seed, config.image_size)
     made = _planned(folder / "trained.json", kind, config, losses, settings, feed)
     steps = made["steps"]
     plan = replace(
@@ -116,7 +116,7 @@ def parameters(model: nn.Module) -> int:
 
 def _planned(
     path: Path, kind: str, config: LeWMConfig, losses: LeWMLossConfig, settings: FieldSettings,
-    feed: BlockFeed,
+    feed: BlockBatches,
 ) -> dict[str, Any]:
     """How many steps fit into the time, as it was measured before the training began."""
     if path.is_file():

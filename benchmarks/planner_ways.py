@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 PEER = ROOT / ".bench"  # tools/bench/setup.sh
 
 
-def load_model(settings: Settings) -> Predictor:
+def predictor_of(settings: Settings) -> Predictor:
     """The shipped predictor, or random weights of the named size; raises ``ValueError`` for no
     such size."""
     if settings.model == "shipped":
@@ -69,13 +69,13 @@ class Problem:
 
     def __init__(self, settings: Settings, device: torch.device) -> None:
         self.settings, self.device = settings, device
-        predictor = load_model(settings)
+        predictor = predictor_of(settings)
         c = predictor.config
         g = torch.Generator().manual_seed(settings.seed)
         self.state = torch.tensor([[0.5, 0.0, 0.2, 3.0, 0.0, 0.0, 0.0]])
         self.tokens = normalise_tokens(torch.randn(1, c.grid**2, c.embed_dim, generator=g))
-        self.plain = PlainPlanner(load_model(settings))
-        self.exact = Imagination(load_model(settings).to(device))  # float32, to judge with
+        self.plain = PlainPlanner(predictor_of(settings))
+        self.exact = Imagination(predictor_of(settings).to(device))  # float32, to judge with
         truth = torch.tensor([[[0.04, -0.03, 0.02, 0.05, 0.0, 0.08, 0.5]]])
         truth = truth.repeat(1, settings.cem.horizon, 1)
         self.goal = self.exact.imagine(self.context(self.exact), truth)[0]  # on the device
@@ -89,7 +89,7 @@ class Problem:
         self.integers = None
         if settings.int8 and multiplies_integers(device):
             self.integers = QuantisedImagination(
-                load_model(settings).to(dtype), settings.memory_mb, settings.compile
+                predictor_of(settings).to(dtype), settings.memory_mb, settings.compile
             )
             # What the agent does at the start of an episode.
             self._prepared = self.context(self.integers)

@@ -9,9 +9,9 @@ from arm_worldmodel.cli import main
 from benchmarks import encoder as bench_encoder
 from benchmarks import planner as bench_planner
 from benchmarks import train as bench_train
+from benchmarks.encoder_ways import encoder_of
 from benchmarks.encoder_ways import flops as flops_of_encoder
-from benchmarks.encoder_ways import load_model as load_encoder
-from benchmarks.planner_ways import PEER, Problem, difference, flops, load_model
+from benchmarks.planner_ways import PEER, Problem, difference, flops, predictor_of
 from planners.config import CEMConfig
 from worldmodel.config import PredictorConfig
 from worldmodel.quantised import multiplies_integers
@@ -26,7 +26,7 @@ def test_the_plain_way_is_the_released_models_rollout():
     found = problem.plain.imagine(problem.tokens, problem.state, actions)
     with torch.inference_mode():
         expected, _ = rollout(
-            load_model(problem.settings), problem.tokens.expand(3, 1, -1, -1),
+            predictor_of(problem.settings), problem.tokens.expand(3, 1, -1, -1),
             problem.state.expand(3, 1, 7), actions,
         )
     torch.testing.assert_close(found, expected[:, -1], atol=3e-4, rtol=0)  # of about 1
@@ -39,7 +39,7 @@ def test_engine_and_plain_way_find_the_same_plan_from_the_same_seed():
 
 
 def test_floating_point_operations_are_counted_from_the_matrices():
-    predictor = load_model(bench_planner.Settings())
+    predictor = predictor_of(bench_planner.Settings())
     one = flops(predictor, 1, 1)
     rows = predictor.config.grid**2 + 2
     weights = sum(p.numel() for n, p in predictor.predictor_blocks.named_parameters()
@@ -95,8 +95,8 @@ def test_bench_encoder_measures_every_way_and_counts_its_operations(tmp_path):
         (way, batch) for way in ("ours", "plain", "transformers") for batch in (1, 2)
     }
     assert all(0 < r["share_of_peak"] < 1 for r in report["rows"])
-    config = load_encoder(settings).config
-    weights = sum(p.numel() for p in load_encoder(settings).blocks.parameters() if p.ndim == 2)
+    config = encoder_of(settings).config
+    weights = sum(p.numel() for p in encoder_of(settings).blocks.parameters() if p.ndim == 2)
     assert 1 < flops_of_encoder(config) / (2 * weights * config.tokens_per_frame) < 1.2
     with pytest.raises(ValueError, match="vit_giant"):
         bench_encoder.run(bench_encoder.Settings(out=str(tmp_path), model="huge"))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import arm_worldmodel as awm
-from arm_worldmodel.batches import PictureFeed
+from arm_worldmodel.batches import PictureBatches
 from arm_worldmodel.imagining import Painter, painter_of, roll_out, step_painter, telling_start
 from arm_worldmodel.model import Model
 from planners.agent import PlanningAgent
@@ -80,7 +80,7 @@ def cache(tmp_path, parts):
 
 
 def test_a_batch_pairs_latents_with_their_images_and_is_the_same_for_the_same_step(cache, parts):
-    feed = PictureFeed(cache, 8, 0, 32)
+    feed = PictureBatches(cache, 8, 0, 32)
     tokens, images, moving = feed(3)
     assert (tokens.shape, images.shape, moving.shape) == ((8, 4, 48), (8, 32, 32, 3), (8, 32, 32))
     with torch.no_grad():
@@ -91,13 +91,14 @@ def test_a_batch_pairs_latents_with_their_images_and_is_the_same_for_the_same_st
         assert torch.equal(one, other)
     assert moving[0][images[0, ..., 0] == 255].mean() > 0.3  # the square
     assert moving[0][images[0, ..., 0] == 100].mean() < 0.1
-    assert PictureFeed(cache, 8, 0, 16)(0)[1].shape == (8, 16, 16, 3)  # fitted, as for the encoder
+    fitted = PictureBatches(cache, 8, 0, 16)(0)[1]  # as for the encoder
+    assert fitted.shape == (8, 16, 16, 3)
 
 
 def test_the_decoder_learns_where_a_small_thing_is(cache, parts, tmp_path):
     torch.manual_seed(0)
     decoder = Decoder(DECODER)
-    feed = PictureFeed(cache, 16, 0, 32)
+    feed = PictureBatches(cache, 16, 0, 32)
     before = validate_decoder(decoder, feed, 2)
     train_decoder(
         decoder, feed, TrainConfig(steps=200, batch_size=16, learning_rate=3e-3, warmup_steps=5,

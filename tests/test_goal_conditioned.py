@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from arm_worldmodel.batches import HindsightFeed
+from arm_worldmodel.batches import HindsightBatches
 from robot_data.episodes import EpisodeStore
 from robot_data.latents import LatentCache
 from robot_data.schema import Episode
@@ -126,7 +126,7 @@ def cache(tmp_path):
 
 
 def test_near_goals_are_all_that_a_path_without_an_event_gives(cache):
-    feed = HindsightFeed([cache], 64, seed=0, near=8)
+    feed = HindsightBatches([cache], 64, seed=0, near=8)
     far = 0
     for step in range(20):
         pairs = feed(step)
@@ -143,9 +143,9 @@ def test_near_goals_are_all_that_a_path_without_an_event_gives(cache):
 
 
 def test_without_near_every_later_frame_is_a_goal(cache):
-    pairs = HindsightFeed([cache], 64, seed=0)(0)
+    pairs = HindsightBatches([cache], 64, seed=0)(0)
     gap = (pairs.states[pairs.goal, 0] - pairs.states[pairs.present, 0]) / 0.01
     assert len(gap) == 16 * 6
     assert gap.max() > 25
-    again = HindsightFeed([cache], 64, seed=0)(0)
+    again = HindsightBatches([cache], 64, seed=0)(0)
     assert torch.equal(pairs.present, again.present)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from arm_worldmodel.batches import LatentFeed
+from arm_worldmodel.batches import LatentBatches
 from arm_worldmodel.commands.pretrain import Settings as Pretrain
 from configs.settings import load
 from robot_data.latents import LatentEpisode
@@ -158,11 +158,11 @@ def test_episodes_too_short_for_a_window_are_named_and_left_out(capsys):
             for t in lengths
         ])
 
-    feed = LatentFeed([cache(28, 29)], 16, 8, 0, (4,))
+    feed = LatentBatches([cache(28, 29)], 16, 8, 0, (4,))
     assert feed.windows(0).tokens.shape == (16, 8, 4, 8)
     assert "1 of 2 episodes are left out" in capsys.readouterr().err
     with pytest.raises(DataError, match="no episode has 29 frames"):
-        LatentFeed([cache(28)], 16, 8, 0, (4,))
+        LatentBatches([cache(28)], 16, 8, 0, (4,))
 
 
 def test_learning_rate_warms_up_and_falls():

@@ -72,7 +72,7 @@ def run(settings: Settings) -> dict[str, Any]:
     """
     import torch
 
-    from arm_worldmodel.clips import ClipFeed, CroppedClips
+    from arm_worldmodel.clips import ClipBatches, CroppedClips
     from arm_worldmodel.encoding import once
     from arm_worldmodel.pretraining import STATE, begun_with, recordings, sources
     from arm_worldmodel.report import write_report
@@ -111,7 +111,7 @@ def run(settings: Settings) -> dict[str, Any]:
             checkpoint_activations=settings.checkpoint_activations,
         )
     else:
-        feed = ClipFeed(
+        feed = ClipBatches(
             clips, train.batch_size, train.seed, shape.tubelet_size, settings.motion_frames,
             shape.image_size,
         )
