@@ -15,7 +15,7 @@ setup: .venv/ready
 	touch .venv/ready
 
 # Simulators that speak the Franka control interface; without them their tests are skipped.
-hil: setup
+hil:
 	-PYTHON="$(PYTHON)" sh tools/hil/setup.sh
 
 # stable-worldmodel, which `worldmodel bench planner` measures against.
@@ -36,7 +36,7 @@ docs: setup
 	$(BIN)/ruff check --quiet .
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -m mkdocs build --strict
 
-test: setup
+test:
 	@sh tools/system-packages.sh tests
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint docs hil .bench/ready
 	@$(MAKE) --no-print-directory --jobs 2 others realtime
