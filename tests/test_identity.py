@@ -38,26 +38,28 @@ def lengths(store):
     return sorted(store.frames(name) for name in store.names())
 
 
-def test_a_second_data_set_goes_in_beside_the_first(tmp_path):
+@pytest.mark.parametrize(("form", "write", "reader"), [
+    ("lerobot", recordings.write_lerobot_v2, lambda root: LeRobotImporter(root, OPEN_IS_ONE)),
+    ("umi", recordings.write_umi, lambda root: UmiImporter(root, UMI_HAND)),
+], ids=["lerobot", "umi"])
+def test_a_second_data_set_goes_in_beside_the_first(tmp_path, form, write, reader):
     store = EpisodeStore(tmp_path / "store")
-    for name, frames in (("a", 10), ("b", 14)):  # episodes 0 and 1 each
-        recordings.write_lerobot_v2(tmp_path / name, frames=frames)
+    for name, frames in (("a", 20), ("b", 24)):  # episodes 0, 1 and 2 each
+        write(tmp_path / name, episodes=3, frames=frames)
         for status in ("imported", "held"):
-            outcomes = bring_in(LeRobotImporter(tmp_path / name, OPEN_IS_ONE), "lerobot", store)
-            assert [o.status for o in outcomes] == [status] * 2
+            outcomes = bring_in(reader(tmp_path / name), form, store)
+            assert [o.status for o in outcomes] == [status] * 3
             assert not any(o.reason for o in outcomes)
-    assert lengths(store) == [10, 10, 14, 14]
-    assert bring_in(LeRobotImporter(tmp_path / "a", OPEN_IS_ONE), "lerobot", store)[0].status == (
-        "held"
-    )
+    assert lengths(store) == [20, 20, 20, 24, 24, 24]
+    assert bring_in(reader(tmp_path / "a"), form, store)[0].status == "held"
 
 
 def test_two_bag_folders_are_two_episodes_and_one_bag_is_one_wherever_it_lies(tmp_path):
     store = EpisodeStore(tmp_path / "store")
-    for name, frames in (("x", 8), ("y", 12)):
-        bag = recordings.write_bag(tmp_path / "bags" / name, frames=frames)
+    for name, frames in (("x", 20), ("y", 30)):
+        bag = recordings.write_bag(tmp_path / "bags" / name, frames=frames + 2)  # 2 without a pose
         bring_in(RosbagImporter(bag, FRANKA_HAND), "rosbag", store)
-    assert len(store) == 2
+    assert lengths(store) == [20, 30]
     (tmp_path / "bags").rename(tmp_path / "moved")
     outcomes = bring_in(RosbagImporter(tmp_path / "moved", FRANKA_HAND), "rosbag", store)
     assert [o.status for o in outcomes] == ["held", "held"]
