@@ -133,6 +133,13 @@ def test_tables_say_what_the_report_of_the_table_says(page):
         assert told == {task: rates[f"{name}/{task}"] for task in told}, begin
 
 
+def test_the_first_page_says_what_decides_as_readme_does():
+    claim = re.search(r"\*\*Imagination decides\.\*\* (.*?it fails)", README, re.S)
+    assert claim is not None
+    index = " ".join((ROOT / "docs/index.md").read_text().split())
+    assert " ".join(claim[1].split()) in index
+
+
 def test_python_of_the_python_page_runs(tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.S)
     assert len(blocks) >= 3
