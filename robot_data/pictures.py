@@ -51,6 +51,14 @@ def is_deep(source: bytes) -> bool:
         return False  # reading it will say what is wrong
 
 
+def is_transparent(source: Path) -> bool:
+    """Whether some pixels of a picture that can be read are not opaque."""
+    with _open(source, source.name) as image:
+        if not image.has_transparency_data:
+            return False
+        return bool(np.asarray(image.convert("RGBA"))[..., 3].min() < 255)
+
+
 def _open(source: Path | bytes, name: str) -> Image.Image:
     try:
         with warnings.catch_warnings():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from robot_data.images import fit_square
-from robot_data.pictures import read_picture
+from robot_data.pictures import is_transparent, read_picture
 from robots.link import Link
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -79,7 +80,8 @@ def load_goals(path: str, side: int | None) -> tuple[list[NDArray[np.uint8]], li
     """Goal images [side, side, 3] and their names, of a picture or of all pictures of a folder;
     as large as they are where ``side`` is None.
 
-    Numbers in names count as numbers (goal2 comes before goal10); hidden files are left out.
+    Numbers in names count as numbers (goal2 comes before goal10); hidden files are left out.  That
+    a picture is transparent in places, where its hidden colours are taken, is said on stderr.
     Raises ValueError for what is missing, DataError for a picture that cannot be read.
     """
     where = Path(path)
@@ -89,8 +91,16 @@ def load_goals(path: str, side: int | None) -> tuple[list[NDArray[np.uint8]], li
             "`worldmodel robot goal` writes"
         )
     files = [where] if where.is_file() else _pictures(where)
-    images = [fit_square(read_picture(file), side) for file in files]
+    images = [fit_square(_goal(file), side) for file in files]
     return images, [file.stem for file in files]
+
+
+def _goal(file: Path) -> NDArray[np.uint8]:
+    image = read_picture(file)
+    if is_transparent(file):
+        print(f"{file.name} is transparent in places; the colours hidden there are taken: a goal "
+              "is what the camera would see", file=sys.stderr)
+    return image
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -44,8 +44,16 @@ def npz(path: Path) -> None:
 
 
 def hdf5(path: Path) -> None:
-    """Arrays of which nothing is on the disk."""
+    """Arrays of which nothing is on the disk; of stable-worldmodel, one long episode of them."""
     with h5py.File(path, "a") as file:
+        if "ep_len" in file:
+            for name in set(file) - {"ep_len", "ep_offset"}:
+                shape, kind = file[name].shape, file[name].dtype
+                del file[name]
+                file.create_dataset(name, (2**28, *shape[1:]), kind, chunks=(1, *shape[1:]))
+            del file["ep_len"], file["ep_offset"]
+            file["ep_len"], file["ep_offset"] = [2**28], [0]
+            return
         for name in ("observation/robot_state/cartesian_position", "observation/more"):
             if name in file:
                 del file[name]

@@ -9,12 +9,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 WORLDMODEL = (sys.executable, "-m", "arm_worldmodel")
 # A child is killed with pytest, however pytest ends.
 LEASH = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
 END_S = 20.0
+
+
+def without_opengl(folder: Path) -> dict[str, str]:
+    """Variables of an environment in which no OpenGL library can be loaded."""
+    folder.mkdir()
+    for name in ("libEGL.so.1", "libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"):
+        (folder / name).touch()  # found first, and no library
+    others = os.environ.get("LD_LIBRARY_PATH", "").split(":")
+    return {"LD_LIBRARY_PATH": ":".join([str(folder), *filter(None, others)]), "MUJOCO_GL": "egl"}
 
 
 def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:

@@ -102,9 +102,9 @@ def write_droid(
 def write_lerobot_v2(
     root: Path, episodes: int = 2, frames: int = 20, codec: str = "libx264",
     rows: np.ndarray | None = None, names: object = None, fps: float = 10,
-    views: Callable[[int], dict[str, np.ndarray]] | None = None,
+    views: Callable[[int], dict[str, np.ndarray]] | None = None, version: str = "v2.1",
 ):
-    """A LeRobot v2.1 dataset: one parquet and one MP4 a camera and episode, gripper 1 = open.
+    """A LeRobot v2.0 or v2.1 dataset: one parquet, and one MP4 a camera, an episode; 1 = open.
 
     ``rows``: other states [T, W] of every episode, or [E, T, W], their entries named ``names``;
     ``views(episode)``: pictures [T, H, W, 3] of each camera, by its name.
@@ -136,13 +136,12 @@ def write_lerobot_v2(
             video = root / f"videos/chunk-000/observation.images.{name}/episode_{index:06d}.mp4"
             write_mp4(video, images, fps, codec)
             sides[name] = images.shape[1:]
-    lines = [
+    (root / "meta/episodes.jsonl").write_text("\n".join(
         json.dumps({"episode_index": i, "tasks": [f"task {i}"], "length": frames})
         for i in range(episodes)
-    ]
-    (root / "meta/episodes.jsonl").write_text("\n".join(lines))
+    ))
     (root / "meta/info.json").write_text(json.dumps({
-        "codebase_version": "v2.1", "robot_type": "franka", "fps": fps, "chunks_size": 1000,
+        "codebase_version": version, "robot_type": "franka", "fps": fps, "chunks_size": 1000,
         "total_episodes": episodes,
         "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
         "video_path":
@@ -183,7 +182,7 @@ def write_bag(
     clouds: int = 0,
 ):
     """Camera at 10 Hz, pose at 50 Hz with a hole of half a second, fingers at 20 Hz; ``clouds``
-    point clouds of 320 kB."""
+    point clouds of 320 kB, and as many arrays of bytes of that size."""
     types = get_typestore(Stores.ROS2_HUMBLE)
     t = types.types
     images = smooth_images(frames, 64)
@@ -205,14 +204,15 @@ def write_bag(
         )
         joint = writer.add_connection("/joints", "sensor_msgs/msg/JointState", typestore=types)
         text = writer.add_connection("/note", "std_msgs/msg/String", typestore=types)
-        if clouds:
-            kind = "sensor_msgs/msg/PointCloud2"
-            cloud = writer.add_connection("/points", kind, typestore=types)
-            points = np.zeros(320_000, np.uint8)
-            for i in range(clouds):
-                ns = start + i * 100_000_000
-                message = t[kind](header(ns), 1, 20_000, [], False, 16, 320_000, points, True)
-                writer.write(cloud, ns, types.serialize_cdr(message, kind))
+        points, layout = np.zeros(320_000, np.uint8), t["std_msgs/msg/MultiArrayLayout"]([], 0)
+        for topic, message in {
+            "/points": t["sensor_msgs/msg/PointCloud2"](
+                header(start), 1, 20_000, [], False, 16, 320_000, points, True),
+            "/blob": t["std_msgs/msg/UInt8MultiArray"](layout, points),
+        }.items() if clouds else ():
+            large = writer.add_connection(topic, message.__msgtype__, typestore=types)
+            for ns in range(start, start + clouds * 100_000_000, 100_000_000):
+                writer.write(large, ns, types.serialize_cdr(message, message.__msgtype__))
         note = t["std_msgs/msg/String"]("début")
         writer.write(text, start, types.serialize_cdr(note, "std_msgs/msg/String"))
         for i in range(frames * 5):
@@ -241,8 +241,7 @@ def write_bag(
             if i % 2 == 0:
                 half = np.full(2, 0.04 - 0.0002 * i)
                 message = t["sensor_msgs/msg/JointState"](
-                    header(ns), ["fr3_finger_joint1", "fr3_finger_joint2"], half, np.zeros(0),
-                    np.zeros(0),
+                    header(ns), [f"fr3_finger_joint{i}" for i in (1, 2)], half, *[np.zeros(0)] * 2
                 )
                 writer.write(joint, ns, types.serialize_cdr(message, message.__msgtype__))
     return path

@@ -186,6 +186,19 @@ def test_a_predictor_goes_on_with_the_same_teachers_only(tmp_path, store, capsys
                      capsys.readouterr().err)
 
 
+def test_a_readout_is_not_trained_on_from_a_damaged_state(tmp_path, store, capsys):
+    out = tmp_path / "out"
+    words = ["train", f"data={store.url}", f"out={out}", "parts=[readout]", "device=cpu",
+             "readout_train.batch_size=2"]
+    assert main([*words, "readout_train.steps=1"]) == 0
+    (out / "readout_state.pt").write_bytes(b"")
+    capsys.readouterr()
+    assert main([*words, "readout_train.steps=2"]) == 2
+    (line,) = [told for told in capsys.readouterr().err.splitlines() if "error" in told]
+    assert f"{out}/readout_state.pt is damaged" in line
+    assert "delete it" in line
+
+
 def test_episodes_that_came_and_went_are_named(tmp_path, store):
     (tmp_path / "train_state.pt").touch()
     require_same_inputs(str(tmp_path), "train", contents(store), {"window": 5})

@@ -206,12 +206,14 @@ def test_training_keeps_the_step_it_was_ended_in_and_goes_on(start, tmp_path):
     assert (out / "encoder.safetensors").is_file()
 
 
-def test_the_bridge_leaves_when_it_is_asked_to(start, monkeypatch):
+def test_the_bridge_needs_no_opengl_and_leaves_when_it_is_asked_to(start, tmp_path, monkeypatch):
     pytest.importorskip("rclpy", reason="ROS 2 is not installed")
     from cell import domain
 
     with domain() as number:
         monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
+        for variable, value in processes.without_opengl(tmp_path / "broken").items():
+            monkeypatch.setenv(variable, value)
         serve = start("robot", "serve")
         # Its node is open once the middleware has its sockets.
         serve.wait_until(lambda: serve.itself.net_connections("udp"))

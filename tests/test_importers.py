@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from rosbags.rosbag2 import StoragePlugin
 from scipy.spatial.transform import Rotation
@@ -78,6 +79,19 @@ def test_store_to_format_to_store_is_exact(tmp_path, form, codec):
                 assert ours[key].dtype == value.dtype
                 np.testing.assert_array_equal(ours[key], value)
         assert {k: read.meta[k] for k in first.meta} == first.meta
+
+
+@pytest.mark.parametrize("hz", [12.5, 29.97, 30])
+def test_lerobot_times_are_those_of_the_video(tmp_path, hz):
+    store = EpisodeStore(tmp_path / "store")
+    episode = make_episode(90)
+    episode.images, episode.cameras = np.zeros((90, 16, 16, 3), np.uint8), {}
+    store.write("ep", episode)
+    list(export_lerobot(store, tmp_path / "out", fps=hz, video="h264"))
+    table = pq.read_table(next((tmp_path / "out/data").rglob("*.parquet")))
+    with av.open(str(next((tmp_path / "out/videos").rglob("*.mp4")))) as video:
+        shown = [frame.time for frame in video.decode(video=0)]
+    np.testing.assert_allclose(table["timestamp"].to_numpy(), shown, atol=1e-4)  # LeRobot's
 
 
 @pytest.mark.parametrize("video", ["h264", "av1"])
@@ -215,9 +229,9 @@ def test_a_short_droid_video_drops_the_last_state(tmp_path, stamps):
     assert "17 frames for 22 states and no timestamps file" in outcomes[0].reason
 
 
-@pytest.mark.parametrize("codec", ["libx264", "libsvtav1"])
-def test_lerobot_v2_comes_in_with_named_polarity(tmp_path, codec):
-    root = recordings.write_lerobot_v2(tmp_path / "data", codec=codec)
+@pytest.mark.parametrize(("version", "codec"), [("v2.0", "libx264"), ("v2.1", "libsvtav1")])
+def test_lerobot_v2_comes_in_with_named_polarity(tmp_path, version, codec):
+    root = recordings.write_lerobot_v2(tmp_path / "data", codec=codec, version=version)
     importer = LeRobotImporter(root, OPEN_IS_ONE, ColumnConfig(command="action[6]"))
     _, episodes = bring_in(importer, EpisodeStore(tmp_path / "s"))
     for index, episode in enumerate(episodes):

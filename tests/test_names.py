@@ -16,6 +16,7 @@ from PIL import Image
 from rosbags.highlevel import AnyReader
 
 from robot_data.conventions import StateConvention
+from robot_data.episodes import EpisodeStore
 from robot_data.images import fit_picture
 from robot_data.importers.assemble import FitConfig, assemble
 from robot_data.importers.columns import ColumnConfig
@@ -105,7 +106,7 @@ def test_a_needed_topic_that_cannot_be_read_is_named(tmp_path):
         importer.read(importer.keys()[0])
 
 
-def test_point_clouds_cost_neither_memory_nor_space(tmp_path):
+def test_point_clouds_and_arrays_of_bytes_cost_neither_memory_nor_space(tmp_path):
     peaks, kept = [], []
     for clouds in (0, 20):
         bag = recordings.write_bag(tmp_path / str(clouds), clouds=clouds)
@@ -114,10 +115,18 @@ def test_point_clouds_cost_neither_memory_nor_space(tmp_path):
         source = importer.read(importer.keys()[0])
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        kept.append(sum(value.nbytes for value in source.raw.values()))
-    assert any("/points left out" in note and "320" in note for note in source.notes)
-    assert kept[1] == kept[0]
+        store = EpisodeStore(tmp_path / f"store{clouds}")
+        store.write("e", assemble(source, FitConfig(image_size=64)))
+        kept.append(bytes_in(store.root))
+    for topic in ("/points", "/blob"):
+        assert any(f"{topic} left out" in note and "320" in note for note in source.notes)
+    assert kept[0] <= 2 * bytes_in(tmp_path / "0")
+    assert kept[1] < kept[0] + 4096  # a note more
     assert peaks[1] - peaks[0] < 20 * 320_000
+
+
+def bytes_in(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 # -- cameras ---------------------------------------------------------------------------------
@@ -356,6 +365,18 @@ def test_goal_photographs_are_turned_as_they_are_displayed(name):
     with Image.open(folder / "rgb.png") as shown:
         (image,), _ = load_goals(str(folder / name), 128)
         assert np.abs(image.astype(float) - np.asarray(shown)).mean() < 1
+
+
+@pytest.mark.parametrize(("name", "off"), [
+    ("palette.png", 1), ("cmyk.jpg", 0.01), ("half_transparent.png", 0),
+])
+def test_goals_of_other_modes_have_their_colours_and_hidden_ones_are_told_of(name, off, capsys):
+    folder = CASES / "16-goal-orientation/goals"
+    (image,), _ = load_goals(str(folder / name), 128)
+    with Image.open(folder / "rgb.png") as shown:
+        assert np.abs(image.astype(float) - np.asarray(shown)).mean() <= off
+    told = capsys.readouterr().err
+    assert ("half_transparent.png is transparent in places" in told) == (off == 0)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

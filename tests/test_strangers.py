@@ -153,22 +153,29 @@ def test_an_unwritable_destination_is_told_before_any_work(tmp_path, capsys, com
     assert tree(tmp_path) == before
 
 
-def test_a_full_disk_ends_an_import_at_its_first_episode(tmp_path, monkeypatch):
-    """The kernel refuses files beyond a size, as it refuses those for which there is no room."""
+def on_a_full_disk(size: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command for which the kernel refuses files beyond a size, as it refuses those for which
+    there is no room."""
+    script = (
+        "import sys; from arm_worldmodel.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script, *words],
+        capture_output=True, text=True, cwd=Path(__file__).parents[1],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+
+
+def test_a_full_disk_ends_an_import_at_its_first_episode(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     for seed in range(3):
         images = np.random.default_rng(seed).integers(0, 256, (1, 6, 64, 64, 3), np.uint8)
         np.savez(source / f"{seed}.npz", observations=images,
                  states=recordings.hand_path(6, seed)[None])
-    script = (
-        "import sys; from arm_worldmodel.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, "import", "format=npz", f"src={source}", "codec=raw",
-         "fit.image_size=64", f"out={tmp_path}/store"],
-        capture_output=True, text=True, cwd=Path(__file__).parents[1],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+    done = on_a_full_disk(
+        50_000, "import", "format=npz", f"src={source}", "codec=raw", "fit.image_size=64",
+        f"out={tmp_path}/store",
     )
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
@@ -177,6 +184,27 @@ def test_a_full_disk_ends_an_import_at_its_first_episode(tmp_path, monkeypatch):
     assert "skipped" not in done.stdout + done.stderr
     assert "Task was destroyed" not in done.stderr
     assert not list((tmp_path / "store").iterdir())
+
+
+@pytest.mark.parametrize("form", ["npz", "lerobot", "rosbag"])
+def test_a_full_disk_ends_an_export_midway_and_leaves_nothing_torn(tmp_path, form):
+    store, out = EpisodeStore(tmp_path / "store"), tmp_path / "out"
+    for name, frames in (("e0", 4), ("e1", 80)):
+        episode = make_episode(frames, frames)
+        episode.meta["control_hz"] = 5.0
+        store.write(name, episode)
+    words = ["export", f"format={form}", f"data={store.url}", f"out={out}"]
+    done = on_a_full_disk(300_000, *words)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"worldmodel export: error: {out} cannot be written: ")
+    assert last.endswith("File too large")
+    assert not list(out.rglob(".tmp-*"))
+    assert not [path for path in out.rglob("e1*") if path.parent.name != "made_of"]
+    assert main(words) == 0
+    assert main(["import", f"format={form}", f"src={out}", f"out={tmp_path}/back"]) == 0
+    assert sorted(map(EpisodeStore(tmp_path / "back").frames,
+                      EpisodeStore(tmp_path / "back").names())) == [4, 80]
 
 
 def test_a_destination_that_fails_midway_is_no_fault_of_the_source(tmp_path, monkeypatch):

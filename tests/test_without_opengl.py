@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import processes
 import pytest
 from conftest import DATA, make_episode
 
@@ -38,16 +39,13 @@ metadata.distribution = distribution
 @pytest.fixture
 def worldmodel(tmp_path):
     """Runs a command in a new process, for which no OpenGL library can be loaded."""
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    for name in ("libEGL.so.1", "libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"):
-        (broken / name).touch()  # found first, and no library
+    broken = processes.without_opengl(tmp_path / "broken")
 
     def run(*words, backend="egl", before=""):
         return subprocess.run(
             [sys.executable, "-c", MAIN.format(before=before), *map(str, words)],
             capture_output=True, text=True, timeout=300, cwd=tmp_path,
-            env={**os.environ, "LD_LIBRARY_PATH": str(broken), "MUJOCO_GL": backend},
+            env={**os.environ, **broken, "MUJOCO_GL": backend},
         )
 
     return run
@@ -60,15 +58,21 @@ def test_help_needs_no_opengl(worldmodel, backend):
     assert "collect" in done.stdout
 
 
+def test_help_of_the_bridge_needs_no_opengl(worldmodel):  # test_ending.py starts it without, too
+    done = worldmodel("robot", "serve", "--help", backend="osmesa")
+    assert done.returncode == 0, done.stderr
+    assert "tick_hz" in done.stdout
+
+
 @pytest.mark.slow
 def test_data_go_in_and_out_without_opengl_and_a_plan_says_what_to_install(worldmodel, tmp_path):
     source = DATA / "franka_example_traj.npz"
-    for words in (
-        ("import", "format=npz", f"src={source}", "out=store", "fit.image_size=64"),
-        ("data", "check", "data=store"),
-        ("export", "format=npz", "data=store", "out=npz"),
+    for backend, *words in (
+        ("osmesa", "import", "format=npz", f"src={source}", "out=store", "fit.image_size=64"),
+        ("egl", "data", "check", "data=store"),
+        ("egl", "export", "format=npz", "data=store", "out=npz"),
     ):
-        done = worldmodel(*words)
+        done = worldmodel(*words, backend=backend)
         assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "npz").glob("*.npz"))) == len(EpisodeStore(tmp_path / "store")) == 1
     done = worldmodel("plan", "task=reach", "out=plan")
@@ -78,9 +82,10 @@ def test_data_go_in_and_out_without_opengl_and_a_plan_says_what_to_install(world
     assert "Traceback" not in done.stderr
 
 
-def test_a_store_is_described_without_opengl_and_without_torch(worldmodel, tmp_path):
+@pytest.mark.parametrize("backend", ["egl", "osmesa"])
+def test_a_store_is_described_without_opengl_and_without_torch(worldmodel, tmp_path, backend):
     EpisodeStore(tmp_path / "store").write("one", make_episode())
-    done = worldmodel("data", "info", "data=store", "out=told", before=NO_TORCH)
+    done = worldmodel("data", "info", "data=store", "out=told", backend=backend, before=NO_TORCH)
     assert done.returncode == 0, done.stderr
     assert "1 episodes, 20 frames" in done.stdout
     report = json.loads((tmp_path / "told" / "report.json").read_text())

@@ -15,6 +15,7 @@ from robot_data.exporters.made import REPORT, not_in_store
 from robot_data.exporters.npz import export_npz
 from robot_data.exporters.rosbag import export_rosbag
 from robot_data.exporters.video import Video
+from robot_data.files import writing
 from robot_data.schema import DataError
 from worldmodel.progress import Progress
 
@@ -53,9 +54,10 @@ def run(settings: Settings) -> dict[str, Any]:
         "npz": lambda: export_npz(store, out),
     }
     total = len(store.require())
-    names = list(
-        Progress(writers[settings.format](), total=total, desc="export", unit="episode")
-    )
+    with writing(out):
+        names = list(
+            Progress(writers[settings.format](), total=total, desc="export", unit="episode")
+        )
     seconds = time.monotonic() - began
     others = not_in_store(store, out)
     report = {
