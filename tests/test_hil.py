@@ -62,7 +62,7 @@ def run_strict(machine, *options: str) -> dict:
 
 
 def test_random_planner_output_trips_no_reflex(strict):
-    result = strict("--seconds", "20")
+    result = strict("--seconds", "10")
     assert result["reflex"] == ""
     assert result["caught"] == ""
     assert result["moved_m"] > 0.08
@@ -72,13 +72,13 @@ def test_random_planner_output_through_our_driver_trips_no_reflex(machine):
     if not FRANKA.exists():
         pytest.skip("franka-sim is not installed: sh tools/hil/setup.sh")
     done = processes.run(
-        [sys.executable, str(ROOT / "tools/hil/strict_fci.py"), "--seconds", "20"],
+        [sys.executable, str(ROOT / "tools/hil/strict_fci.py"), "--seconds", "10"],
         machine.seconds(120), env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["fault"] == "", done.stderr
-    assert result["steps"] == 100
+    assert result["steps"] == 50
     assert result["moved_m"] > 0.1
 
 

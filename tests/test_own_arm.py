@@ -14,7 +14,8 @@ pytestmark = pytest.mark.slow
 
 FRAMES, RATE = 72, 30.0
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll")
-ARM = """<mujoco><compiler angle="degree"/><visual><global offwidth="320" offheight="240"/></visual>
+ARM = """<mujoco><compiler angle="degree"/>
+<visual><global offwidth="320" offheight="240"/><quality shadowsize="0" offsamples="0"/></visual>
 <default><joint range="-150 150"/><geom rgba=".9 .5 .1 1" type="capsule" size=".02"/></default>
 <worldbody><light pos="0 0 2"/><geom type="plane" size="1 1 .1" rgba=".4 .4 .45 1"/>
 <camera name="front" pos=".9 0 .5" xyaxes="0 1 0 -.5 0 .87"/>

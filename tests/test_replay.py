@@ -100,7 +100,7 @@ def recorded(tmp_path_factory):
 def test_shipped_model_plans_the_recorded_way(recorded, tmp_path):
     out = tmp_path / "out"
     assert main([
-        "replay", f"data={recorded}", f"out={out}", "windows=4", "candidates=500", "side=3",
+        "replay", f"data={recorded}", f"out={out}", "windows=4", "candidates=200", "side=3",
         "shown=1",
     ]) == 0
     report = json.loads((out / "report.json").read_text())
