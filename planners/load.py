@@ -16,7 +16,7 @@ from planners.memory import WORTH_TELLING, decision_seconds, require_memory
 from planners.oracle import SimulatedImages, SimulatedStates, Simulator, TrueGoals
 from planners.own_cost import OwnCost, OwnGoals
 from planners.perception import Perception
-from planners.released import released_parts
+from planners.released import released_agent, released_parts
 from planners.search import ImaginedOutcomes, Search, imagination_of
 from planners.servo import ServoAgent
 from robot_data.loop import Agent
@@ -145,9 +145,13 @@ def load_models(config: PolicyConfig) -> Models:
             missing.source, missing.part, missing.has, OTHERWISE.get(missing.part, "")
         ) from None
     if config.policy in WORLD_MODEL and not config.lewm:
-        need = require_memory(loaded.encoder, loaded.predictor, config.agent)
+        agent, published = config.agent, config.policy == "released"
+        if published:
+            agent = released_agent(config.released, agent.memory_mb)
+        searched = loaded.encoder, loaded.predictor, agent, published
+        need = require_memory(*searched)
         if need.bytes > WORTH_TELLING:
-            seconds = decision_seconds(loaded.encoder, loaded.predictor, config.agent)
+            seconds = decision_seconds(*searched)
             print(f"planning with {config.checkpoint} takes {need}; a decision takes at least "
                   f"{seconds:.0f} s here")
     return loaded

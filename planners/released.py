@@ -6,7 +6,6 @@ Letters: S samples, E elites, T horizon.
 
 from __future__ import annotations
 
-import copy
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,11 +24,12 @@ from planners.config import (
     SubgoalConfig,
 )
 from planners.goals import Goal, GoalImages
+from planners.memory import require_memory
 from planners.objective import Cost
 from planners.perception import Perception
 from planners.search import ImaginedOutcomes, Search
 from planners.subgoals import SubgoalSequence
-from worldmodel.device import to_host
+from worldmodel.device import copied, to_host
 from worldmodel.encoder import Encoder
 from worldmodel.predictor import Predictor
 from worldmodel.published_order import PublishedImagination, encode_frames
@@ -142,20 +142,28 @@ def distance(tokens: Tensor, goal: Tensor) -> Tensor:
     return (tokens.flatten(1) - goal.flatten()).abs().mean(-1)
 
 
+def released_agent(config: ReleasedConfig, memory_mb: float | None = None) -> AgentConfig:
+    """The search and the arithmetic of the published planner, as settings of an agent; memory_mb:
+    most that imagining takes at once [MiB], None: all samples at once, as published."""
+    return AgentConfig(
+        CEMConfig(config.samples, config.iterations, config.elites, config.horizon),
+        ObjectiveConfig("l1"), SubgoalConfig("fixed", config.steps), bf16=False,
+        memory_mb=memory_mb,
+    )
+
+
 def released_parts(
     encoder: Encoder, predictor: Predictor, config: ReleasedConfig, memory_mb: float | None = None
 ) -> tuple[Perception, ReleasedGoals, Search]:
-    """The parts of an agent that plans as published, in float32; memory_mb: most that imagining
-    takes at once [MiB], None: all samples at once, as published.
+    """The parts of an agent that plans as published, in float32; memory_mb: as above.
 
-    Raises ``ValueError`` for a predictor that is conditioned on extrinsics.
+    Raises ``ValueError`` for a predictor that is conditioned on extrinsics, and where planning
+    needs more memory than is free.
     """
-    shape = CEMConfig(config.samples, config.iterations, config.elites, config.horizon)
-    agent = AgentConfig(
-        shape, ObjectiveConfig("l1"), SubgoalConfig("fixed", config.steps), bf16=False
-    )
+    agent = released_agent(config, memory_mb)
+    require_memory(encoder, predictor, agent, published=True)
     perception = ReleasedPerception(encoder, bf16=False)
-    imagination = PublishedImagination(copy.deepcopy(predictor).float(), memory_mb)
-    outcomes = ImaginedOutcomes(imagination, perception, shape)
+    imagination = PublishedImagination(copied(predictor, torch.float32), memory_mb)
+    outcomes = ImaginedOutcomes(imagination, perception, agent.cem)
     solver = ReleasedCEM(config, imagination.device)
     return perception, ReleasedGoals(perception, agent), Search(outcomes, agent, solver)

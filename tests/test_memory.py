@@ -8,12 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from planners.agent import PlanningAgent
-from planners.config import AgentConfig, CEMConfig, ObjectiveConfig, PolicyConfig
+from planners.config import (
+    AgentConfig,
+    CEMConfig,
+    ObjectiveConfig,
+    PolicyConfig,
+    ReleasedConfig,
+)
 from planners.load import load_models, planning_parts
 from planners.memory import planning_need, planning_operations, require_memory
+from planners.released import released_agent, released_parts
 from planners.search import ImaginedOutcomes
 from worldmodel import memory
 from worldmodel.config import ENCODERS, PREDICTORS, EncoderConfig, PredictorConfig
@@ -23,6 +31,7 @@ from worldmodel.models import Models
 from worldmodel.predictor import Predictor
 
 CPU = torch.device("cpu")
+RELEASED = ReleasedConfig(samples=6, iterations=2, elites=2)
 L1 = AgentConfig(CEMConfig(samples=20, elites=4, horizon=2), ObjectiveConfig("l1"))
 SMALL = EncoderConfig(256, 64, 2, 1)
 SMALL_AC = PredictorConfig(256, 16, 64, 64, 2, 1, max_steps=32)
@@ -49,6 +58,31 @@ def test_what_planning_takes_is_what_was_predicted(bf16):
     queries = sum(value.nbytes for layer in engine._layers for value in layer.qkv)
     assert need.weights == size(perception.encoder) + size(engine.predictor) + queries
     assert need.imagined == engine.sample_bytes(2) * engine.chunk(20, 2)
+
+
+def test_what_the_released_planner_takes_is_what_was_predicted():
+    encoder, predictor = Encoder(SMALL), Predictor(SMALL_AC)
+    need = planning_need(encoder, predictor, released_agent(RELEASED), published=True)
+    perception, _, search = released_parts(encoder, predictor, RELEASED)
+    assert isinstance(search.outcomes, ImaginedOutcomes)
+    engine = search.outcomes.imagination
+    assert need.weights == size(perception.encoder) + size(engine.predictor)
+    assert need.imagined == engine.sample_bytes(2) * engine.chunk(6, 2) == 6 * need.one
+
+
+def test_the_released_planner_is_refused_where_it_does_not_fit(monkeypatch):
+    encoder, predictor = Encoder(SMALL), Predictor(SMALL_AC)
+    need = planning_need(encoder, predictor, released_agent(RELEASED), published=True)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: need.weights + need.imagined // 2)
+    with pytest.raises(ValueError, match=r"needs .*: use agent\.memory_mb=\d+ .*; or a") as told:
+        released_parts(encoder, predictor, RELEASED)
+    assert "bf16" not in str(told.value)  # it computes in float32
+    megabytes = re.findall(r"memory_mb=(\d+)", str(told.value))
+    PolicyConfig("released", agent=AgentConfig(memory_mb=int(*megabytes)))
+    released_parts(encoder, predictor, RELEASED, int(*megabytes))
+    monkeypatch.setattr(memory, "free_bytes", lambda device: need.weights + need.one // 2)
+    with pytest.raises(ValueError, match=r"needs .*: use a smaller model, checkpoint="):
+        released_parts(encoder, predictor, RELEASED)
 
 
 def test_the_released_model_needs_less_than_four_gigabytes():
@@ -93,29 +127,52 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_read(tmp_path, monk
         load_models(config)
 
 
+@pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("horizon", [1, 3])
-def test_operations_of_a_decision_are_those_that_are_done(horizon):
+def test_operations_of_a_decision_are_those_that_are_done(horizon, published):
     encoder, predictor = Encoder(SMALL), Predictor(SMALL_AC)
-    config = AgentConfig(CEMConfig(6, 2, 2, horizon), ObjectiveConfig("l1"), bf16=False)
-    perception, goals, search = planning_parts(encoder, predictor, None, config)
+    if published:
+        released = replace(RELEASED, horizon=horizon)
+        config, parts = released_agent(released), released_parts(encoder, predictor, released)
+    else:
+        config = AgentConfig(CEMConfig(6, 2, 2, horizon), ObjectiveConfig("l1"), bf16=False)
+        parts = planning_parts(encoder, predictor, None, config)
+    perception, goals, search = parts
     agent = PlanningAgent(perception, goals, search)
     picture = np.zeros((256, 256, 3), np.uint8)
     agent.reset([picture], 0)
-    with FlopCounterMode(display=False) as counted:
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
         agent.act({"image": picture, "state": np.array([0.4, 0, 0.3, 3.1, 0, 0, 0])})
-    predicted = planning_operations(encoder, predictor, config)
+    predicted = planning_operations(encoder, predictor, config, published)
     assert 0.85 < predicted / counted.get_total_flops() < 1.15
 
 
-def test_large_needs_are_printed(tmp_path, monkeypatch, capsys):
-    config = PolicyConfig(checkpoint=str(saved(tmp_path / "vjepa2-ac-vitg.pt")), agent=L1)
+@pytest.mark.parametrize("policy", ["planner", "released"])
+def test_large_needs_are_printed(tmp_path, monkeypatch, capsys, policy):
+    file = str(saved(tmp_path / "vjepa2-ac-vitg.pt"))
+    config = PolicyConfig(policy, checkpoint=file, agent=L1)
     load_models(config)
     assert capsys.readouterr().out == ""
     monkeypatch.setattr("planners.load.WORTH_TELLING", 1000)
     load_models(config)
     told = capsys.readouterr().out
-    assert "vjepa2-ac-vitg.pt takes 0.0 GB of memory: weights 0.0 GB" in told
+    assert re.search(r"vjepa2-ac-vitg.pt takes [\d.]+ GB of memory: weights 0\.0 GB", told)
     assert re.search(r"a decision takes at least \d+ s here", told)
+
+
+def test_what_is_told_of_the_released_planner_is_of_its_own_search(tmp_path, monkeypatch, capsys):
+    file = str(saved(tmp_path / "vjepa2-ac-vitg.pt"))
+    monkeypatch.setattr("planners.load.WORTH_TELLING", 1000)
+    imagined = []
+    for samples in (400, 1600):
+        load_models(PolicyConfig(
+            "released", checkpoint=file, released=ReleasedConfig(samples=samples)
+        ))
+        told = capsys.readouterr().out
+        imagined += re.findall(r"imagined at once ([\d.]+) GB", told)
+    few, many = map(float, imagined)
+    assert few > 0.5  # all of them at once
+    assert many == pytest.approx(4 * few, abs=0.3)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

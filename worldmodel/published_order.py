@@ -17,7 +17,7 @@ from torch import Tensor
 
 from worldmodel.attention import Attention, Block, rotate
 from worldmodel.encoder import Encoder, normalise_images, normalise_tokens
-from worldmodel.imagination import Context, Imagination
+from worldmodel.imagination import Context, Imagination, chunk
 from worldmodel.pose import compose
 from worldmodel.predictor import Predictor
 
@@ -62,6 +62,22 @@ def _attended(attn: Attention, qkv: Tensor, table: Tensor, mask: Tensor | None) 
     return attn.proj(x.transpose(1, 2).flatten(2))
 
 
+def sample_bytes(predictor: Predictor, frames: int, dtype: torch.dtype) -> int:
+    """Most that one sample takes while ``frames`` frames are computed."""
+    c = predictor.config
+    rows = frames * (c.grid**2 + predictor.conditioning_tokens)
+    working = rows * c.predictor_dim * (8 + int(2 * c.mlp_ratio))
+    return torch.finfo(dtype).bits // 8 * (working + 2 * rows * c.embed_dim)
+
+
+def samples_at_once(
+    samples: int, size: int, rows: int, device: torch.device, memory_mb: float | None
+) -> int:
+    """All, as published, unless ``memory_mb`` is given: then as ``worldmodel.imagination.chunk``
+    says."""
+    return samples if memory_mb is None else chunk(samples, size, rows, device, memory_mb)
+
+
 class PublishedImagination(Imagination):
     """Imagines as ``infer_next_action`` of world_model_wrapper.py does: every frame anew in every
     step, all samples at once unless ``memory_mb`` is given."""
@@ -76,13 +92,14 @@ class PublishedImagination(Imagination):
 
     def sample_bytes(self, frames: int) -> int:
         """Most that one sample takes while ``frames`` frames are computed."""
-        c, rows = self.config, frames * self.tokens_per_frame
-        working = rows * c.predictor_dim * (8 + int(2 * c.mlp_ratio))
-        return torch.finfo(self.dtype).bits // 8 * (working + 2 * rows * c.embed_dim)
+        return sample_bytes(self.predictor, frames, self.dtype)
 
     def chunk(self, samples: int, frames: int) -> int:
         """Samples that go through at once."""
-        return samples if self.memory_mb is None else super().chunk(samples, frames)
+        size = self.sample_bytes(frames)
+        return samples_at_once(
+            samples, size, self.tokens_per_frame, self.device, self.memory_mb
+        )
 
     def _unroll(self, context: Context, actions: Tensor) -> Tensor:
         count, horizon = actions.shape[:2]

@@ -37,6 +37,12 @@ LAYOUTS: dict[Architecture, frozenset[str]] = {
         *(f"norms_block.{level}" for level in range(LEVELS)),
     }),
 }
+# What the predictor of masked pre-training has beside its blocks; `mask_tokens.N` always.
+MASKED = re.compile(
+    r"mask_tokens\.\d+|predictor_pos_embed|(img|video)_mod_embed|"
+    r"(predictor_embed(\.\d)?|predictor_norm|predictor_proj(_context)?)\.(weight|bias)|"
+    r"predictor_blocks\.\d+\..*"
+)
 # Sine-cosine embeddings [1, N, D] of V-JEPA (Bardes et al. 2024), whose tensors have the names of
 # V-JEPA 2: 16 frames of 224 px (ViT-L, ViT-H) or 384 px (ViT-H).
 VJEPA_1 = ((1, 1568, 1024), (1, 1568, 1280), (1, 4608, 1280))
@@ -68,7 +74,7 @@ def meta_parts(path: Path, wanted: set[str], sizes: Sizes) -> dict[str, nn.Modul
     state = _encoder_state(content, path)
     config = meta_encoder_config(state, meta_image_size(path, sizes), sizes.encoder_heads, path)
     found: dict[str, nn.Module] = {"encoder": filled(Encoder, config, state, path)}
-    predictor = _action_conditioned(content)
+    predictor = _action_conditioned(content, path)
     if "predictor" in wanted and predictor:
         shape = meta_predictor_config(predictor, config, sizes.predictor_heads, path)
         found["predictor"] = filled(Predictor, shape, predictor, path)
@@ -78,13 +84,27 @@ def meta_parts(path: Path, wanted: set[str], sizes: Sizes) -> dict[str, nn.Modul
 def meta_part_names(path: Path) -> list[str]:
     """What Meta's file holds of use here; raises CheckpointError where it is unreadable."""
     content = _meta_content(path)
-    return ["encoder", *(["predictor"] if _action_conditioned(content) else [])]
+    return ["encoder", *(["predictor"] if _action_conditioned(content, path) else [])]
 
 
-def _action_conditioned(content: dict[str, Any]) -> dict[str, Tensor]:
-    """The predictor that is conditioned on actions; that of masked pre-training is another."""
-    state = _clean(content.get("predictor", {}))
-    return state if "action_encoder.weight" in state else {}
+def _action_conditioned(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """The predictor that is conditioned on actions; that of masked pre-training is another and
+    left out.  CheckpointError where it is neither."""
+    state = content.get("predictor", {})
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f"the entry predictor of {path} is no state dict")
+    state = _clean(state)
+    if not state or "action_encoder.weight" in state:
+        return state
+    strange = sorted(key for key in state if not MASKED.fullmatch(key))
+    if not strange and any(key.startswith("mask_tokens.") for key in state):
+        return {}
+    found = f"it has {', '.join(strange[:4])}" if strange else "it has neither"
+    raise CheckpointError(
+        f"the entry predictor of {path} has a layout that is not known: {found}; expected that of "
+        "V-JEPA 2-AC, with action_encoder.weight, or that of masked pre-training, with "
+        "mask_tokens.0, and nothing else"
+    )
 
 
 def meta_image_size(path: Path, sizes: Sizes) -> int:

@@ -77,7 +77,9 @@ def run(settings: Settings) -> dict[str, Any]:
     from worldmodel.progress import Progress
 
     policy, search = settings.policy, settings.agent
-    models = load_models(PolicyConfig(policy, checkpoint=settings.checkpoint, agent=search))
+    models = load_models(PolicyConfig(
+        policy, checkpoint=settings.checkpoint, agent=search, released=settings.released
+    ))
     readout = models.readout if models.has("readout") else None
     cache = fill_cache(settings.data, models.encoder)
     episodes = cache.episodes()[: settings.episodes]
