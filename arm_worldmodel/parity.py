@@ -25,8 +25,6 @@ from worldmodel.rollout import rollout
 CEM = ReleasedConfig(samples=64, iterations=6, max_move_m=0.075)  # of cem_action
 CEM_SEED = 123
 INPUTS = ("video", "actions", "states", "extrinsics")
-# Found by the ranks of costs: nearly equal ones change places where a machine rounds otherwise.
-RANKED = ("cem_action",)
 
 
 def load_golden(prefix: str) -> tuple[Encoder, Predictor | None, dict[str, Tensor]]:
@@ -122,20 +120,34 @@ def whole(encoder: Encoder, predictor: Predictor, given: dict[str, Tensor]) -> d
         "loss_rollout": rolled_loss.reshape(1),
         "pose_diff": torch.from_numpy(diff(states[0, 0].double(), states[0, 1].double()))[None],
     }
-    if extrinsics is None:  # the published planner has none
-        found["cem_action"] = released_action(
-            predictor, given["frame_tokens_normalized"][0], states[0, 0]
-        )
+    if "cem_costs" in given:  # the published planner has no extrinsics
+        tokens = given["frame_tokens_normalized"][0]
+        found["cem_costs"] = sample_costs(predictor, tokens, states[0, 0], given["cem_costs"])
+        found["cem_action"] = plan_of(given["cem_costs"])
     return found
 
 
-def released_action(
-    predictor: Predictor, tokens: Tensor, state: Tensor, config: ReleasedConfig = CEM,
-    seed: int = CEM_SEED,
+def plan_of(costs: Tensor, config: ReleasedConfig = CEM, seed: int = CEM_SEED) -> Tensor:
+    """The plan [H, 7] of the released planner whose samples cost ``costs`` [iterations, S]: the
+    published ones, so that no rounding of the network changes the places of nearly equal samples."""
+    given = iter(costs)
+    return ReleasedCEM(config, seed=seed).plan(lambda actions: next(given)).actions
+
+
+def sample_costs(
+    predictor: Predictor, tokens: Tensor, state: Tensor, costs: Tensor,
+    config: ReleasedConfig = CEM, seed: int = CEM_SEED,
 ) -> Tensor:
-    """The plan [H, 7] of the released planner from the first of ``tokens`` [T, N, D], seen in
-    ``state`` [7], towards the last."""
+    """What our network says that the samples of that search cost [iterations, S]: of going from the
+    first of ``tokens`` [T, N, D], seen in ``state`` [7], to the last."""
     imagination = PublishedImagination(predictor)
     context = imagination.context(tokens[:1], state[None])
-    cost = partial(imagination.score, context, cost=partial(distance, goal=tokens[-1]))
-    return ReleasedCEM(config, seed=seed).plan(cost).actions
+    goal = partial(distance, goal=tokens[-1])
+    given, ours = iter(costs), []
+
+    def cost(actions: Tensor) -> Tensor:
+        ours.append(imagination.score(context, actions, goal))
+        return next(given)
+
+    ReleasedCEM(config, seed=seed).plan(cost)
+    return torch.stack(ours)

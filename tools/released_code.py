@@ -6,6 +6,7 @@
     python tools/released_code.py compare META vit_giant_2_1 [BLOCKS]
     git -C META checkout c2963a4
     python tools/released_code.py landscape META tests/data/released_landscape.safetensors
+    python tools/released_code.py planner META tests/data/released_planner.safetensors
 
 ``vectors`` writes the reference vectors of V-JEPA 2.1 that the tests read.  ``compare`` prints how
 far our network of that name (``ENCODERS`` and ``PREDICTORS`` of ``worldmodel.config``) is from
@@ -13,7 +14,9 @@ theirs, in float32 and in bfloat16: of an encoder for a video of four frames and
 as high as its images and 128 px wide.  BLOCKS: fewer blocks than it has, where memory or time does
 not suffice; of V-JEPA 2.1 12, 24, 40 or 48.  ``landscape`` runs the cells of
 ``notebooks/energy_landscape_example.ipynb`` that compute the energies, unchanged, with the weights
-of ``vjepa2_ac_small`` on every fourth pixel of its two frames.
+of ``vjepa2_ac_small`` on every fourth pixel of its two frames.  ``planner`` runs
+``notebooks/utils/world_model_wrapper.py``, unchanged, with the same weights, and writes its plans
+and the costs of all its samples.
 """
 
 from __future__ import annotations
@@ -22,16 +25,19 @@ import importlib
 import json
 import sys
 import warnings
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from arm_worldmodel.parity import load_golden
+from arm_worldmodel.parity import CEM, CEM_SEED, load_golden
+from planners.config import AxisConfig, ReleasedConfig
 from worldmodel.config import ENCODERS, PREDICTORS, EncoderConfig, PredictorConfig
 from worldmodel.encoder import Encoder, normalise_images
 from worldmodel.predictor import Predictor
@@ -41,6 +47,10 @@ SMALL = EncoderConfig(64, 32, 12, 2, architecture="vjepa2.1")
 MODULES = {
     "vjepa2": "src.models.vision_transformer", "vjepa2.1": "app.vjepa_2_1.models.vision_transformer"
 }
+
+FRANKA = np.load("tests/data/franka_example_traj.npz")
+FRAMES = torch.from_numpy(FRANKA["observations"][0][:, ::4, ::4].copy())
+STATES = torch.tensor(FRANKA["states"])
 
 
 def unset(weights: Tensor, **_: float) -> Tensor:
@@ -165,19 +175,12 @@ def inputs(config: EncoderConfig | PredictorConfig) -> dict[str, list[Tensor]]:
 @torch.no_grad()
 def landscape(meta: Path, out: str) -> None:
     """Write the energies [125] of the notebook's grid of actions."""
-    encoder, predictor, _ = load_golden("tests/data/vjepa2_ac_small")
-    assert predictor is not None
-    theirs = published(encoder.config), published_predictor(predictor.config)
-    for module, ours in zip(theirs, (encoder, predictor), strict=True):
-        module.load_state_dict(ours.state_dict())
+    encoder, predictor, given = small()
     sys.path.insert(0, str(meta / "notebooks"))
-    recorded = np.load("tests/data/franka_example_traj.npz")
-    frames = torch.from_numpy(recorded["observations"][0][:, ::4, ::4].copy())
     known = {
-        "torch": torch, "np": np, "F": nn.functional, "encoder": theirs[0], "predictor": theirs[1],
-        "tokens_per_frame": encoder.config.tokens_per_frame,
-        "states": torch.tensor(recorded["states"]),
-        "clips": normalise_images(frames).transpose(0, 1)[None],
+        "torch": torch, "np": np, "F": nn.functional, "encoder": encoder, "predictor": predictor,
+        "tokens_per_frame": given["frame_tokens"].shape[2], "states": STATES,
+        "clips": normalise_images(FRAMES).transpose(0, 1)[None],
         "compute_new_pose": importlib.import_module("utils.mpc_utils").compute_new_pose,
     }
     text = (meta / "notebooks/energy_landscape_example.ipynb").read_text()
@@ -188,6 +191,67 @@ def landscape(meta: Path, out: str) -> None:
     save_file({"energies": torch.tensor(known["loss"])}, out)
 
 
+@torch.no_grad()
+def planner(meta: Path, out: str) -> None:
+    """Write the published planner's plans [seeds, H, 7], and the costs of all samples
+    [seeds, iterations, S], with seeds 0 to 9; of ``cem_action`` with its own seed."""
+    encoder, predictor, given = small()
+    tokens, state = given["frame_tokens_normalized"][0], given["states"][:1, :1]
+    sys.path.insert(0, str(meta / "notebooks"))
+    code = importlib.import_module("utils.world_model_wrapper")
+    l1 = importlib.import_module("utils.mpc_utils").l1
+    costs: list[Tensor] = []
+
+    def told(imagined: Tensor, goal: Tensor) -> Tensor:
+        costs.append(l1(imagined, goal))
+        return costs[-1]
+
+    def transform(clip: NDArray[np.uint8]) -> Tensor:
+        return normalise_images(torch.from_numpy(clip)).transpose(0, 1)
+
+    def run(name: str, c: ReleasedConfig, ends: tuple[Tensor, ...], seeds: Iterable[int]) -> None:
+        args = {
+            "rollout": c.horizon, "samples": c.samples, "topk": c.elites,
+            "cem_steps": c.iterations, "momentum_mean": c.momentum_mean,
+            "momentum_mean_gripper": c.momentum_mean_grip, "momentum_std": c.momentum_std,
+            "momentum_std_gripper": c.momentum_std_grip, "maxnorm": c.max_move_m,
+            "axis": c.axis.given(), "objective": told,
+        }
+        model = code.WorldModel(encoder, predictor, tokens.shape[1], transform, args, True, "cpu")
+        if name.startswith("franka"):
+            now, goal = (model.encode(frame)[:, None] for frame in FRAMES.numpy())
+            ends = now, STATES[:1, :1].float(), goal
+        plans, every = [], []
+        for seed in seeds:
+            costs.clear()
+            torch.manual_seed(seed)
+            plans.append(model.infer_next_action(*ends, c.close_from))
+            every.append(torch.stack(costs))
+        written[name], written[f"{name}_costs"] = torch.stack(plans), torch.stack(every)
+        print(name, tuple(written[f"{name}_costs"].shape), flush=True)
+
+    written: dict[str, Tensor] = {}
+    ends = tokens[:1, None], state, tokens[None, -1:]
+    notebook = ReleasedConfig(samples=25, iterations=2, momentum_std=0.75, max_move_m=0.075)
+    run("notebook", notebook, ends, range(10))
+    run("franka_notebook", notebook, ends, range(10))
+    run("closing", replace(notebook, close_from=1, axis=AxisConfig(z_m=-0.02)), ends, range(10))
+    run("cem_action", CEM, ends, [CEM_SEED])
+    run("wrapper", ReleasedConfig(), ends, range(10))
+    run("paper", ReleasedConfig(samples=800, horizon=1, max_move_m=0.075), ends, range(10))
+    save_file(written, out)
+
+
+def small() -> tuple[nn.Module, nn.Module, dict[str, Tensor]]:
+    """Meta's encoder and predictor with the weights of ``vjepa2_ac_small``, and its vectors."""
+    encoder, predictor, given = load_golden("tests/data/vjepa2_ac_small")
+    assert predictor is not None
+    theirs = published(encoder.config), published_predictor(predictor.config)
+    for module, ours in zip(theirs, (encoder, predictor), strict=True):
+        module.load_state_dict(ours.state_dict())
+    return *theirs, given
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     what, checkout, argument, *rest = sys.argv[1:]
@@ -196,5 +260,7 @@ if __name__ == "__main__":
         vectors(argument)
     elif what == "landscape":
         landscape(Path(checkout), argument)
+    elif what == "planner":
+        planner(Path(checkout), argument)
     else:
         compare(argument, int(rest[0]) if rest else None)
