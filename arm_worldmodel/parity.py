@@ -129,7 +129,7 @@ def whole(encoder: Encoder, predictor: Predictor, given: dict[str, Tensor]) -> d
 
 def plan_of(costs: Tensor, config: ReleasedConfig = CEM, seed: int = CEM_SEED) -> Tensor:
     """The plan [H, 7] of the released planner whose samples cost ``costs`` [iterations, S]: the
-    published ones, so that no rounding of the network changes the places of nearly equal samples."""
+    published ones, so that no rounding of the network changes the places of nearly equal ones."""
     given = iter(costs)
     return ReleasedCEM(config, seed=seed).plan(lambda actions: next(given)).actions
 
