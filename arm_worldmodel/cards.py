@@ -11,9 +11,10 @@ from typing import Any
 from huggingface_hub import DatasetCardData, ModelCardData
 
 from robot_data.checks import Finding
+from robot_data.schema import STATE_FIELDS
 from worldmodel import hub
 from worldmodel.checkpoint import described
-from worldmodel.models import Models
+from worldmodel.models import LEWM, Models
 
 WHAT = {
     "encoder": "V-JEPA 2 video encoder",
@@ -22,7 +23,11 @@ WHAT = {
     "subgoals": "predicts the next gripper event on the way to a goal image",
     "inverse_dynamics": "predicts the next action towards a goal image (behaviour cloning)",
     "decoder": "makes pictures of latents, to look at",
+    LEWM: "LeWorldModel: sees and imagines, in latents of one token",
 }
+INSTALL = (
+    "```bash", "pip install .  # in a checkout of arm-worldmodel; there is no release on PyPI yet",
+)
 
 
 def model_card(models: Models, folder: Path | None, repository: str, licence: str) -> str:
@@ -30,9 +35,17 @@ def model_card(models: Models, folder: Path | None, repository: str, licence: st
     ``folder`` say goes in."""
     about = ModelCardData(
         license=licence or None, library_name="arm-worldmodel", pipeline_tag="robotics",
-        tags=["robotics", "world-model", "v-jepa-2"],
+        tags=["robotics", "world-model", *(["v-jepa-2"] if models.has("encoder") else [])],
     )
-    plans = models.has("predictor") and models.has("readout")
+    what = []
+    if models.has("encoder"):
+        what.append(f"encoder `{models.encoder_hash}`, {_images(models.image_size)}")
+    if models.has(LEWM):
+        what.append(f"LeWorldModel, {_images(models.lewm.config.image_size)}")
+    plan = f"worldmodel plan checkpoint=hf://{repository}"
+    plans = [plan] if models.has("predictor") and models.has("readout") else []
+    if models.has(LEWM) and models.lewm.config.action_size == len(STATE_FIELDS):
+        plans.append(f"{plan} world_model=lewm")
     rows = []
     for name, part in models.parts.items():
         found = described(part)
@@ -40,15 +53,19 @@ def model_card(models: Models, folder: Path | None, repository: str, licence: st
         rows.append(f"| `{name}` | {WHAT[name]} | {found['parameters'] / 1e6:.2f} M | {sizes} |")
     lines = [
         f"# {repository}", "",
-        f"Weights of a latent world model for robot arms: encoder `{models.encoder_hash}`, images "
-        f"of {models.image_size}x{models.image_size} pixels.", "",
-        "```bash", "pip install arm-worldmodel",
+        f"Weights of a latent world model for robot arms: {'; '.join(what)}.", "",
+        *INSTALL,
         f"worldmodel info checkpoint=hf://{repository}",
-        *([f"worldmodel plan checkpoint=hf://{repository}"] if plans else []), "```", "",
+        *plans, "```", "",
         "| part | what it is | parameters | sizes |", "| --- | --- | --- | --- |", *rows, "",
-        *_figures(folder), *_own_words(folder),
+        *_figures(folder, LEWM if list(models.parts) == [LEWM] else "predictor"),
+        *_own_words(folder),
     ]
     return _card(about.to_yaml(), lines)
+
+
+def _images(side: int) -> str:
+    return f"images of {side}x{side} pixels"
 
 
 def push_model(
@@ -69,15 +86,16 @@ def push_model(
     return card, address
 
 
-def _figures(folder: Path | None) -> list[str]:
-    """Validation figures that `worldmodel train` left beside the weights."""
+def _figures(folder: Path | None, judged: str) -> list[str]:
+    """Validation figures that training left beside the weights; ``judged``: the part that those
+    under "validation" are of."""
     path = folder / "report.json" if folder else None
     if path is None or not path.is_file():
         return []
     report = json.loads(path.read_text())
     rows = [
         f"| {part} | {name} | {value:.4g} |"
-        for part, key in (("predictor", "validation"), ("readout", "readout"),
+        for part, key in ((judged, "validation"), ("readout", "readout"),
                           ("subgoals", "subgoals"), ("inverse_dynamics", "inverse_dynamics"),
                           ("decoder", "decoder"))
         for name, value in (report.get(key) or {}).items() if isinstance(value, int | float)
@@ -121,7 +139,7 @@ def data_card(
         f"{report['hours']:.2f} hours. States are x, y, z [m], roll, pitch, yaw [rad, extrinsic "
         "xyz] of the hand in the base frame, and closedness of the gripper (0 open, 1 closed); "
         "moves are the changes between frames.", "",
-        "```bash", "pip install arm-worldmodel",
+        *INSTALL,
         f"worldmodel data info data=hf://datasets/{repository}", "```", "",
         "| | |", "| --- | --- |", f"| rate [Hz], least and greatest | {rates} |", *facts,
         f"| warnings of `worldmodel data check` | {len(findings)} |", "",
@@ -143,7 +161,7 @@ def lerobot_card(info: dict[str, Any], repository: str, licence: str) -> str:
         f"{info['fps']:g} Hz, in the layout {info['codebase_version']} of LeRobot. States are x, "
         "y, z [m], roll, pitch, yaw [rad, extrinsic xyz] of the hand in the base frame, and "
         "closedness of the gripper (0 open, 1 closed).", "",
-        "```bash", "pip install arm-worldmodel",
+        *INSTALL,
         f"worldmodel import format=lerobot src=hf://datasets/{repository} out=store", "```", "",
     ]
     return _card(about.to_yaml(), lines)

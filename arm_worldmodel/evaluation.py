@@ -142,7 +142,7 @@ def _imagine(cell: Cell, agent: Agent) -> StepPictures | None:
 
 
 def run_job(job: Job, keep: Keep) -> Outcome:
-    """One episode; ``keep`` says what is left of it besides its outcome."""
+    """Run one episode; ``keep`` says where to store its recording and, if it fails, its film."""
     cell = job.cell
     env = _environment(cell)
     agent = _agent(job, env)

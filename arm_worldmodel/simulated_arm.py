@@ -49,7 +49,7 @@ class SimulatedArm:
         self._ticks += 1
         if self._ticks % SIM_HZ == 0:
             judged = self.env.task.judge(self.env, self.env.draw)
-            staged = self.out / "judged.json.tmp"
+            staged = self.out / "judged.json.tmp"  # not synced: no set point waits for a disk
             staged.write_text(json.dumps({k: _plain(v) for k, v in judged.items()}))
             os.replace(staged, self.out / "judged.json")
 

@@ -151,7 +151,7 @@ def write_table(
         markdown(told),
     )
     ended = f"**{note}**\n" if note else ""
-    (out / "table.md").write_text("\n".join(part for part in (ended, *parts) if part))
+    write_text(str(out / "table.md"), "\n".join(part for part in (ended, *parts) if part))
     write_success(out / "table.png", told)
     episodes = {row.name: _episodes(row, outcomes) for row in rows}
     lost = {

@@ -77,7 +77,7 @@ class TrainSettings:
     batch_size: int = 2  # windows in a batch
     window: int = 4  # frames of a window
     steps: int = 5  # training steps of each way
-    device: str = "cpu"  # where to compute: cpu, cuda or cuda:1
+    device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
     threads: int | None = None  # CPU threads; null: all
     compile: bool = False  # the predictor with torch.compile
     # processes of one thread each, for data-parallel training (DDP, gloo) on cached latents

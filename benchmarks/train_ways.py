@@ -20,6 +20,7 @@ from benchmarks.measure import matmul_rate, wait
 from benchmarks.settings import TrainSettings as Settings
 from worldmodel import distributed
 from worldmodel.config import ENCODERS, TrainConfig
+from worldmodel.device import device_named
 from worldmodel.encoder import Encoder
 from worldmodel.losses import PostTraining
 from worldmodel.predictor import Predictor
@@ -36,7 +37,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     shape = ENCODERS[settings.encoder]
-    device = torch.device(settings.device)
+    device = device_named(settings.device)
     encoder = Encoder(shape).to(device, torch.bfloat16).eval()
     model = _model(settings).to(device)
     optimiser = _optimiser(model)
@@ -143,7 +144,7 @@ def _step(
 ) -> None:
     def mark(name: str) -> None:
         nonlocal began
-        wait(torch.device(settings.device))
+        wait(device_named(settings.device))
         row.parts[name].append(time.perf_counter() - began)
         began = time.perf_counter()
 

@@ -1,1 +1,4 @@
-"""Planning with a world model: search, objective, sub-goals, agent and loop."""
+"""Planning with a world model: search, objective, sub-goals and agents.
+
+``robot_data.loop`` runs them.
+"""

@@ -23,10 +23,10 @@ class StandStill:
     """Never moves."""
 
     def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
-        """Nothing to prepare."""
+        """Nothing to prepare; goals are images uint8 [H, W, 3]."""
 
     def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
-        """The zero action."""
+        """The zero action [7], whatever the observation."""
         return Decision(action=np.zeros(7))
 
 
@@ -37,11 +37,11 @@ class RandomAgent:
         self._limit = np.array(config.limit)
 
     def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
-        """Seed the draws."""
+        """Seed the draws; goals, images uint8 [H, W, 3], are not looked at."""
         self._rng = np.random.default_rng(seed)
 
     def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
-        """An action drawn uniformly within the planner's limits."""
+        """An action [7] (m, rad, closedness) drawn uniformly within the limits."""
         return Decision(action=self._rng.uniform(-self._limit, self._limit))
 
 

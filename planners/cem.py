@@ -76,6 +76,9 @@ class CEM:
         refitted by least squares (``planners.least_squares``): a regression over all samples so far
         tells more than which of them were best.  The last refit is imagined too, and taken where it
         is better than the elites' mean.
+
+        ``cost`` takes actions [S, T, 7] of S samples and gives costs [S].  Raises ``ValueError``
+        where one is not finite.
         """
         c = self.config
         started = time.monotonic()

@@ -21,6 +21,7 @@ from planners.goals import Goal, GoalImages, partly, present_cost, unknown_pictu
 from planners.perception import Perception
 from planners.search import Search, candidates
 from planners.stages import EventStages
+from planners.stall import Stall
 from robot_data.loop import Decision
 from worldmodel.goal_conditioned import SubgoalPredictor
 
@@ -49,10 +50,7 @@ class HierarchicalAgent:
             perception, subgoals, hierarchy, self.config.subgoals.last_steps
         )
         self._index = 0
-        self._start_stage()
-
-    def _start_stage(self) -> None:
-        self._lowest, self._stalled = float("inf"), 0
+        self._stall = Stall(1 - self.config.subgoals.stall_gain)
 
     @torch.inference_mode()
     def reset(self, goals: Sequence[Any], seed: int) -> None:
@@ -62,7 +60,7 @@ class HierarchicalAgent:
         self.search.reset(seed)
         self._index = 0
         self.stages.reset(self.goals[0].tokens)
-        self._start_stage()
+        self._stall.start()
 
     @torch.inference_mode()
     def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
@@ -81,7 +79,7 @@ class HierarchicalAgent:
         present = present_cost(cost, view)
         if self.stages.steps and self._stage_done(present):
             self.stages.go_on(view)
-            self._start_stage()
+            self._stall.start()
             if self.stages.finished and self._index < len(self.goals) - 1:
                 self._index += 1
                 self.stages.reset(self.goals[self._index].tokens)
@@ -122,12 +120,9 @@ class HierarchicalAgent:
 
     def _stage_done(self, cost: float) -> bool:
         stage, c = self.stages.stage, self.config.subgoals
-        if cost < self._lowest * (1 - c.stall_gain):
-            self._lowest, self._stalled = cost, 0
-        else:
-            self._stalled += 1
+        stalled = self._stall.see(cost) >= c.stall_steps
         if self.stages.steps >= stage.max_steps:
             return True
         if stage.state is None and self.stages.steps < c.min_steps:
             return False
-        return (cost <= c.reached and not self._at_last_image()) or self._stalled >= c.stall_steps
+        return (cost <= c.reached and not self._at_last_image()) or stalled

@@ -21,6 +21,7 @@ from planners.grip import likeliest_grip
 from planners.objective import pose_parts
 from planners.perception import Perception, View
 from planners.stages import EventStages
+from planners.stall import Stall
 from robot_data.loop import Decision
 from robot_data.pose import diff
 from worldmodel.device import to_host
@@ -64,7 +65,7 @@ class ServoAgent:
         self._tokens, self._poses = tokens, poses  # [N, D] of the goal images, [7] read from them
         self._index = 0
         self._steps = 0  # towards the present pose
-        self._least, self._stalled = float("inf"), 0
+        self._stall = Stall(NEARER)
         self._finished = False
         self._closedness: float | None = None  # measured, one step ago
 
@@ -120,7 +121,8 @@ class ServoAgent:
                 self._finished = True
             else:
                 self._index += 1
-                self._steps, self._least, self._stalled = 0, float("inf"), 0
+                self._steps = 0
+                self._stall.start()
                 pose = self._corrected(view)
         self._steps += 1
         return pose
@@ -128,16 +130,13 @@ class ServoAgent:
     def _image_done(self, view: View, pose: Tensor) -> bool:
         position, angle, grip = self._off(view, pose)
         distance = position + ARM_M * (angle + grip)
-        if distance < NEARER * self._least:
-            self._least, self._stalled = distance, 0
-        else:
-            self._stalled += 1
+        stalled = self._stall.see(distance) >= STALL_STEPS
         last = self._index == len(self._poses) - 1
         if self._steps >= (LAST_STEPS if last else MOST_STEPS):
             return True
         if self._steps < LEAST_STEPS:
             return False
-        return self._reached(view, pose) or self._stalled >= STALL_STEPS
+        return self._reached(view, pose) or stalled
 
     def _staged(self, view: View) -> Tensor:
         """The pose of the stage in force [7]."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from planners.config import SubgoalConfig
+from planners.stall import Stall
 
 
 class SubgoalSequence:
@@ -19,8 +20,7 @@ class SubgoalSequence:
         self.index = 0
         self.finished = False
         self._steps = 0
-        self._lowest = float("inf")
-        self._stalled = 0
+        self._stall = Stall(1 - config.stall_gain)
 
     def advance(self, cost_of: Callable[[int], float]) -> tuple[int, float]:
         """One control step: the index of the goal to plan for now, and its present cost;
@@ -37,7 +37,8 @@ class SubgoalSequence:
                 self.finished = True
             else:
                 self.index += 1
-                self._steps, self._lowest, self._stalled = 0, float("inf"), 0
+                self._steps = 0
+                self._stall.start()
         self._steps += 1
         return self.index
 
@@ -48,11 +49,8 @@ class SubgoalSequence:
         last = self.index == self.count - 1
         if self._steps >= (c.last_steps if last else c.max_steps):
             return True
-        if cost < self._lowest * (1 - c.stall_gain):
-            self._lowest, self._stalled = cost, 0
-        else:
-            self._stalled += 1
+        stalled = self._stall.see(cost) >= c.stall_steps
         if self._steps < c.min_steps:
             return False
         # The last image is not left for another: it is brought about as well as the cost can tell.
-        return (cost <= c.reached and not last) or self._stalled >= c.stall_steps
+        return (cost <= c.reached and not last) or stalled

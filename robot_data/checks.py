@@ -127,7 +127,11 @@ def is_validation(name: str, share: float, seed: int) -> bool:
 def split(
     store: EpisodeStore, out: Path, share: float, seed: int
 ) -> dict[Literal["train", "validation"], list[str]]:
-    """Two stores of links under ``out``, ``train`` and ``validation``, by episode."""
+    """Two stores of links under ``out``, ``train`` and ``validation``, by episode; returns the
+    names in each.
+
+    Raises ``DataError`` for a remote or empty store, a share that leaves one side empty, and where
+    ``out`` holds other episodes."""
     if store.remote:
         raise DataError(f"{store.url} is remote; links need a local store")
     if not 0 < share < 1:

@@ -6,6 +6,9 @@
                                 end effector in the robot base frame; closedness [0, 1]
 ``action``      float64 [7]     change over one control step, see ``robot_data.pose``
 ==============  ==============  ========================================================
+
+Recorded actions are kept, and not trained on: training takes the change that was measured,
+``robot_data.pose.diff`` of the states before and after.
 """
 
 from __future__ import annotations
@@ -53,7 +56,7 @@ def check_image(image: Any, name: str = "image") -> NDArray[np.uint8]:
 
 
 def check_state(state: Any, name: str = "state") -> NDArray[np.float64]:
-    """Return ``state`` as float64 [7] if finite and in range."""
+    """Return ``state`` as float64 [7] if finite and in range; raises DataError otherwise."""
     state = _check_vector(state, name)
     if not -1e-3 <= state[6] <= 1 + 1e-3:
         raise DataError(
@@ -64,7 +67,7 @@ def check_state(state: Any, name: str = "state") -> NDArray[np.float64]:
 
 
 def check_action(action: Any, name: str = "action") -> NDArray[np.float64]:
-    """Return ``action`` as float64 [7] if finite."""
+    """Return ``action`` as float64 [7] if finite; raises DataError otherwise."""
     return _check_vector(action, name)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-GRIP_DEADBAND = 0.05  # smaller changes of closedness mean "hold"
-GRIP_GAP, GRIP_STILL_S = 0.06, 0.4  # closing fingers that stop short for so long hold something
+from robot_data import grip_rule
+
+GRIP_STILL_S = 0.4  # closing fingers that stop short for so long hold something
 
 
 class Fingers:
@@ -33,18 +34,17 @@ class Fingers:
     def change(self, change: float, now: float) -> None:
         """Closing adds to the command, opening starts from where the fingers are."""
         assert self.measured is not None
-        if abs(change) < GRIP_DEADBAND:
+        if grip_rule.holds(change):
             return
         self._closing = change > 0
         self._moved = now
-        base = max(self.commanded, self.measured) if self._closing else self.measured
-        self.told = float(np.clip(base + change, 0.0, 1.0))
+        self.told = grip_rule.told_after(change, self.commanded, self.measured)
 
     def squeeze(self, now: float) -> None:
         """Fingers told to close that stopped short are on something: close on it."""
         if self.told is None or self.measured is None or not self._closing:
             return
-        if not self.moving(now) and self.told - self.measured > GRIP_GAP:
+        if not self.moving(now) and grip_rule.stopped_short(self.told, self.measured):
             self.told = 1.0
 
     def moving(self, now: float) -> bool:

@@ -138,7 +138,7 @@ def check_path(start: Array, end: Array, limits: Limits) -> None:
 
 
 def crosses(start: Array, end: Array, box: Box) -> bool:
-    """Whether the segment meets the box (slab method)."""
+    """Whether the segment from ``start`` to ``end``, each [3] in m, meets the box (slab method)."""
     start, along = np.asarray(start, float), np.subtract(end, start)
     low, high = np.asarray(box.low_m), np.asarray(box.high_m)
     still = np.abs(along) < 1e-12

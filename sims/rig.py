@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_data import grip_rule
 from robot_data import pose as pose_math
 from robot_data.schema import check_action
 from robot_data.spaces import action_space, observation_space
@@ -25,8 +26,6 @@ from sims.mujoco_scene import robot_spec
 Array = NDArray[np.float64]
 
 CLOSED_DRIVER_RAD = 0.8  # driver joint angle of the closed gripper
-GRIPPER_DEADBAND = 0.05  # smaller changes of closedness mean "hold"
-STALL_GAP = 0.06  # commanded minus measured closedness that shows contact
 
 
 @dataclass(frozen=True)
@@ -164,17 +163,16 @@ class Rig(gymnasium.Env[Any, Any]):
 
     def _command_gripper(self, change: float, measured: float) -> None:
         """Closing adds to the command, opening starts from where the fingers are."""
-        if abs(change) < GRIPPER_DEADBAND:
+        if grip_rule.holds(change):
             return
         self._squeezing = False
         self._closing = change > 0
-        base = max(self._commanded[6], measured) if self._closing else measured
-        self._set_gripper(float(np.clip(base + change, 0.0, 1.0)))
+        self._set_gripper(grip_rule.told_after(change, self._commanded[6], measured))
 
     def _hold_on_contact(self) -> None:
         """Fingers that were told to close and stopped early are on something: keep the force."""
-        gap = self._commanded[6] - self.closedness
-        if self._closing and not self._squeezing and gap > STALL_GAP:
+        short = grip_rule.stopped_short(self._commanded[6], self.closedness)
+        if self._closing and not self._squeezing and short:
             self._squeezing = True
             self._set_gripper(1.0)
 

@@ -40,7 +40,8 @@ def waypoint_action(waypoint: Waypoint, state: Array, commanded: Array) -> Array
 def waypoint_reached(
     waypoint: Waypoint, state: Array, commanded: Array, tolerance_m: float = 0.005
 ) -> bool:
-    """Whether the hand is within ``tolerance_m`` and the gripper does what it was told."""
+    """Whether the hand is within ``tolerance_m`` and the gripper does what it was told; measured
+    ``state`` and ``commanded`` pose and closedness, each [7] (m, rad, closedness)."""
     near = np.linalg.norm(state[:3] - waypoint.pose[:3]) < tolerance_m
     turned = pose_math.angle_between(state, waypoint.pose) < 6 * tolerance_m
     gripper = abs(commanded[6] - waypoint.pose[6]) < 0.02 and (

@@ -16,8 +16,9 @@ from tests import hub_server
 from tests.conftest import make_episode
 from worldmodel import checkpoint, hub
 from worldmodel.checkpoint import CheckpointError
-from worldmodel.config import EncoderConfig, PredictorConfig
+from worldmodel.config import EncoderConfig, LeWMConfig, PredictorConfig
 from worldmodel.encoder import Encoder
+from worldmodel.lewm import LeWorldModel
 from worldmodel.predictor import Predictor
 
 ENCODER = EncoderConfig(64, 128, 2, 2)
@@ -172,16 +173,26 @@ def test_pushed_weights_come_back_as_they_were_with_a_card(server, worldmodel, o
     assert "HF_TOKEN" in refused[2]
 
 
-def test_released_weights_are_pushed_as_a_folder_of_ours(server, worldmodel, tmp_path):
+def test_released_weights_and_a_leworldmodel_are_pushed_as_ours(server, worldmodel, tmp_path):
     encoder = Encoder(EncoderConfig(256, 128, 1, 2))
     torch.save({"target_encoder": encoder.state_dict()}, tmp_path / "vit.pt")
-    (found,) = worldmodel(
-        ("push", f"checkpoint={tmp_path}/vit.pt", "to=lab/small"), HF_TOKEN=hub_server.TOKEN
+    checkpoint.save_part(tmp_path / "lewm", LeWorldModel(LeWMConfig(32, 16)), None)
+    found, alone, *_, shown = worldmodel(
+        ("push", f"checkpoint={tmp_path}/vit.pt", "to=lab/small"),
+        ("push", f"checkpoint={tmp_path}/lewm", "to=lab/lewm"),
+        ("convert", "checkpoint=hf://lab/lewm", f"out={tmp_path}/back", "dtype=float32"),
+        ("info", f"checkpoint={tmp_path}/back"), HF_TOKEN=hub_server.TOKEN,
     )
-    assert found[0] == 0, found
+    assert found[0] == alone[0] == shown[0] == 0, (found, alone, shown)
     assert set(server.repositories["models", "lab/small"].files) == {
         "encoder.safetensors", "README.md"
     }
+    there = server.repositories["models", "lab/lewm"].files
+    assert set(there) == {"lewm.safetensors", "README.md"}
+    card = there["README.md"].decode()
+    assert "LeWorldModel, images of 32x32 pixels" in card
+    assert "worldmodel plan checkpoint=hf://lab/lewm world_model=lewm" in card
+    assert "lewm: " in shown[1]
 
 
 def test_a_pushed_store_can_be_read_where_it_is(server, worldmodel, tmp_path):

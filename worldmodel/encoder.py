@@ -196,5 +196,5 @@ def normalise_images(images: Tensor, dtype: torch.dtype = torch.float32) -> Tens
 
 
 def normalise_tokens(tokens: Tensor) -> Tensor:
-    """Parameter-free LayerNorm over the last axis (eps 1e-5, as released)."""
+    """Parameter-free LayerNorm of tokens [..., D] over the last axis (eps 1e-5, as released)."""
     return F.layer_norm(tokens, tokens.shape[-1:])

@@ -150,7 +150,9 @@ class Imagination:
         extrinsics: Tensor | None = None,
     ) -> Context:
         """tokens [T, N, D], states [T, 7]; actions [T - 1, 7] between them; extrinsics
-        [T, 6] if configured, those of the last frame hold for what is imagined."""
+        [T, 6] if configured, those of the last frame hold for what is imagined.
+
+        Raises ``ValueError`` where their numbers do not fit, or extrinsics are missing."""
         frames = len(tokens)
         known = 0 if actions is None else len(actions)
         if len(states) != frames or known != frames - 1:
@@ -178,12 +180,14 @@ class Imagination:
         self, context: Context, actions: Tensor, cost: Callable[[Tensor], Tensor]
     ) -> Tensor:
         """``cost(tokens [s, N, D]) -> [s]`` of the last frames that ``actions`` [S, H, 7] lead
-        to, chunk by chunk -> [S]."""
+        to, chunk by chunk -> [S].  Raises ``ValueError`` for more frames than the predictor
+        takes, and where not even one sample fits ``memory_mb``."""
         return torch.cat([cost(tokens) for tokens in self._chunks(context, actions)])
 
     @torch.inference_mode()
     def imagine(self, context: Context, actions: Tensor) -> Tensor:
-        """Tokens [S, N, D], normalised, of the last frames that ``actions`` [S, H, 7] lead to."""
+        """Tokens [S, N, D], normalised, of the last frames that ``actions`` [S, H, 7] lead to;
+        raises as ``score``."""
         return torch.cat(list(self._chunks(context, actions)))
 
     def _chunks(self, context: Context, actions: Tensor) -> Iterator[Tensor]:

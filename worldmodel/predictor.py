@@ -71,7 +71,8 @@ class Predictor(nn.Module):
         """Tokens of the next frame after each frame.
 
         tokens [B, T, N, D]; actions, states [B, T, 7]; extrinsics [B, T, 6] if configured.
-        Returns [B, T, N, D], not normalised.
+        Returns [B, T, N, D], not normalised.  Raises ``ValueError`` for more frames than
+        ``max_steps``, tokens of another encoder's shape, and missing extrinsics.
         """
         config = self.config
         steps = tokens.shape[1]

@@ -67,7 +67,8 @@ def attentive_probe(
     tokens: Tensor, targets: Tensor, check_tokens: Tensor, check_targets: Tensor,
     config: TrainConfig, out: str, device: str = "auto",
 ) -> Scores:
-    """A small attentive readout (one block, learned queries) trained on the same frames."""
+    """A small attentive readout (one block, learned queries) trained on frames: tokens [F, N, D]
+    and targets [F, K]; scores on check_tokens [C, N, D] and check_targets [C, K]."""
     torch.manual_seed(config.seed)
     body = Readout(ReadoutConfig(tokens.shape[2], tokens.shape[1], 128, 1, 4))
     body.head = nn.Linear(body.head.in_features, targets.shape[1])

@@ -23,6 +23,8 @@ def rollout(
     between the context frames, then S future ones; extrinsics [B, T - 1 + S, 6].  Returns
     tokens [B, T + S, N, D] and states [B, T + S, 7], context included.  States are composed
     exactly in the dtype of ``states``; tokens are normalised after every step.
+
+    Raises ``ValueError`` where the numbers of states or actions do not fit, and as the predictor.
     """
     context = tokens.shape[1]
     if states.shape[1] != context or actions.shape[1] < context:

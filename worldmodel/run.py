@@ -138,7 +138,7 @@ class Run:
                     staged.write_text(json.dumps({"step": step, **means}))
 
     def weights(self) -> dict[str, Tensor]:
-        """Of the whole model, once it is trained."""
+        """State dict of the unsharded model; call after training."""
         return self._state(self.state_file)["module"]
 
     def steps(

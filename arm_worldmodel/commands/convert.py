@@ -28,7 +28,7 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Returns what was written: parts, sizes, the encoder's hash.
+    """Returns what was written: parts, sizes, the encoder's hash where there is one.
 
     Raises ``ValueError`` for sizes that do not apply, ``CheckpointError`` where out= holds weights.
     """
@@ -36,7 +36,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
     from arm_worldmodel.report import write_report
     from worldmodel.checkpoint import CheckpointError, described, part_file
-    from worldmodel.models import Models, find
+    from worldmodel.models import LEWM, Models, find
     from worldmodel.released import Sizes
 
     sizes = Sizes(settings.image_size, settings.encoder_heads, settings.predictor_heads)
@@ -45,16 +45,19 @@ def run(settings: Settings) -> dict[str, Any]:
             f"{settings.checkpoint} says its sizes itself; leave out image_size, encoder_heads "
             "and predictor_heads"
         )
-    if part_file(settings.out, "encoder").exists():
+    if any(part_file(settings.out, part).exists() for part in ("encoder", LEWM)):
         raise CheckpointError(f"{settings.out} has weights already; choose another out=")
     models = Models.load(settings.checkpoint, device="cpu", sizes=sizes)
-    report = {
-        "checkpoint": settings.checkpoint, "encoder_hash": models.encoder_hash,
-        "image_size": models.image_size,
+    report: dict[str, Any] = {
+        "checkpoint": settings.checkpoint,
         "parts": {name: described(part) for name, part in models.parts.items()},
     }
+    told = ", ".join(models.parts)
+    if models.has("encoder"):  # a LeWorldModel has none
+        report.update(encoder_hash=models.encoder_hash, image_size=models.image_size)
+        told += (f"; encoder {models.encoder_hash}, images "
+                 f"{models.image_size}x{models.image_size}")
     models.save(settings.out, getattr(torch, settings.dtype))
     write_report(settings.out, report)
-    print(f"{settings.out}: {', '.join(models.parts)}; encoder {models.encoder_hash}, images "
-          f"{models.image_size}x{models.image_size}; use it with checkpoint={settings.out}")
+    print(f"{settings.out}: {told}; use it with checkpoint={settings.out}")
     return report

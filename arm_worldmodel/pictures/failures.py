@@ -8,6 +8,7 @@ from pathlib import Path
 
 from arm_worldmodel.pictures.trace import Trace
 from arm_worldmodel.pictures.video import shots, write_video
+from robot_data.files import replacing
 from robot_data.loop import Start, Step, StepPictures
 from robot_data.recording import RerunRecorder
 
@@ -69,9 +70,8 @@ class FailureKeeper:
             return
         write_video(film, shots(trace))
         told = {"cell": self.row, "video": film.name, **trace.curves()}
-        staged = self._with(".tmp")
-        staged.write_text(json.dumps(told, allow_nan=False))
-        staged.replace(curves)
+        with replacing(curves) as staged:
+            staged.write_text(json.dumps(told, allow_nan=False))
 
     def _with(self, suffix: str) -> Path:
         return self._stem.with_suffix(suffix)

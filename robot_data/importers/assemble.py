@@ -34,7 +34,10 @@ class FitConfig:
 
 
 def assemble(source: SourceEpisode, config: FitConfig) -> Episode:
-    """The episode to store; ``source.notes`` gains what was dropped, doubled or missing."""
+    """The episode to store; ``source.notes`` gains what was dropped, doubled or missing.
+
+    Raises ``DataError`` for settings that do not fit the source, a camera that is missing or
+    changes its size, and fewer than two usable frames."""
     main = _main_view(source, config.camera)
     rows = np.arange(len(source.states))
     times = source.times_ns

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arm_worldmodel.commands.robot import run as robot_run
+from arm_worldmodel.arm_episode import ArmEpisode, idle_at_arm, run_recorded
 from planners.config import PolicyConfig
 from robot_data.images import fit_square
 from robot_data.loop import Agent, run_episode
@@ -59,7 +59,7 @@ class Settings(PolicyConfig):
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
         transport = self.transport.idle_for_planner(self.topics, self.limits)
-        return robot_run.idle_at_arm(self, transport)
+        return idle_at_arm(self, transport)
 
 
 def run(settings: Settings) -> None:
@@ -110,11 +110,8 @@ def move(
     settings: Settings, agent: Agent, reins: Reins, goals: Sequence[Goal], watch: Watch
 ) -> dict[str, Any]:
     """A run that moves, recorded as ``worldmodel robot run execute=true`` records it."""
-    names = {f.name for f in fields(robot_run.Settings)} & {f.name for f in fields(settings)}
-    given = {name: getattr(settings, name) for name in names}
-    report, _ = robot_run.run_recorded(
-        robot_run.Settings(**given, execute=True), _arm(settings, reins, goals), agent, [watch]
-    )
+    episode = ArmEpisode(settings.max_steps, settings.seed, Path(settings.out), settings.record)
+    report, _ = run_recorded(settings, episode, _arm(settings, reins, goals), agent, [watch])
     return report
 
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arm_worldmodel.arm_episode import ArmEpisode, idle_at_arm, run_recorded
 from planners.config import PolicyConfig
-from robot_data.loop import Agent, Subscriber
 from robots.connect import Transport, open_link
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.goals import load_goals
 from robots.limits import Limits, SafetyError
 from robots.ros.topics import Topics
-
-if TYPE_CHECKING:
-    from arm_worldmodel.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -55,17 +50,6 @@ class Settings(PolicyConfig):
         return found
 
 
-def idle_at_arm(policy: PolicyConfig, transport: dict[str, str]) -> dict[str, str]:
-    """Settings without effect of a planner before an arm, with those of its ``transport``."""
-    found = {**PolicyConfig.idle(policy), **transport}
-    found.update(dict.fromkeys(
-        ("predictor", "blind"), "what a planner loses by it is measured in the simulator"
-    ))
-    if not policy.samples:
-        found["seed"] = f"policy={policy.policy} draws no samples"
-    return found
-
-
 class DryRun(FrankaEnv):
     """Looks and plans; sends nothing."""
 
@@ -91,7 +75,10 @@ def run(settings: Settings) -> dict[str, Any]:
     )
     env = kind(link, look, settings.limits, images, names)
     try:
-        report, journal = run_recorded(settings, env, agent)
+        steps = settings.max_steps if settings.execute else settings.dry_steps
+        record = settings.record if settings.execute else None
+        episode = ArmEpisode(steps, settings.seed, Path(settings.out), record, settings.live)
+        report, journal = run_recorded(settings, episode, env, agent)
     finally:
         env.close()
     if refused := [o for o in journal.outcomes if o.startswith("refused")]:
@@ -104,42 +91,3 @@ def run(settings: Settings) -> dict[str, Any]:
     if journal.fault:
         raise SafetyError(journal.code, f"the arm holds: {journal.fault}")
     return report
-
-
-def run_recorded(
-    settings: Settings, env: FrankaEnv, agent: Agent, more: Sequence[Subscriber] = ()
-) -> tuple[dict[str, Any], Journal]:
-    """One episode towards the goals of ``env``, watched by ``more`` and recorded as ``settings``
-    say; returns the report, which is written, too, and what was decided."""
-    from arm_worldmodel.journal import Journal
-    from arm_worldmodel.report import write_report
-    from robot_data.episodes import EpisodeStore
-    from robot_data.exporters.rosbag import export_rosbag
-    from robot_data.loop import run_episode
-    from robot_data.recording import EpisodeWriter, RerunRecorder
-
-    steps = settings.max_steps if settings.execute else settings.dry_steps
-    out = Path(settings.out)
-    out.mkdir(parents=True, exist_ok=True)
-    name = time.strftime("%Y%m%d-%H%M%S") + ("" if settings.execute else "-dry")
-    journal, film = Journal(), out / f"{name}.rrd"
-    watchers: list[Subscriber] = [journal, RerunRecorder(film, settings.live), *more]
-    store = EpisodeStore(settings.record)
-    if settings.execute:
-        meta = {"task": "goal image", "policy": settings.policy, "source": env.source,
-                "control_hz": settings.env.control_hz, "goals": env.goal_names}
-        watchers.append(EpisodeWriter(store, name, meta))
-    result = run_episode(
-        env, agent, settings.seed, steps, settings.goal, watchers, settings.seed
-    )
-    if settings.execute:
-        list(export_rosbag(store, out / "mcap"))
-    report = {
-        "executed": settings.execute, "steps": result.steps, "finished": result.finished,
-        "fault": journal.fault, "fault_code": journal.code,
-        "median_plan_seconds": float(np.median(result.plan_seconds)),
-        "actions": [d.action.tolist() for d in journal.decisions], "outcomes": journal.outcomes,
-        "rerun": str(film), "settings": asdict(settings),
-    }
-    write_report(out, report)
-    return report, journal
