@@ -21,6 +21,9 @@ from typing import Any
 from configs.settings import nested
 
 
+NULL = " (null, unless one of these is given)"
+
+
 @dataclass(frozen=True)
 class Setting:
     """One key of a command."""
@@ -36,14 +39,17 @@ class Group:
     """The keys of one dataclass."""
 
     key: str  # dotted, "" for the command's own
-    meaning: str  # first sentence of the class's docstring
+    meaning: str  # first sentence of the class's docstring, and whether it is null by default
     settings: tuple[Setting, ...]
 
 
-def groups(kind: type, prefix: str = "", default: Any = None) -> Iterator[Group]:
+def groups(
+    kind: type, prefix: str = "", default: Any = None, null: bool = False
+) -> Iterator[Group]:
     """The settings of the dataclass ``kind``, and after them those of every nested dataclass.
 
-    default: the instance a nested dataclass has where nothing is set, or None.
+    default: the instance a nested dataclass has where nothing is set, or None; null: that is None,
+    and what is listed are the defaults beside a first key.
     """
     hints = typing.get_type_hints(kind)
     own: list[Setting] = []
@@ -53,13 +59,15 @@ def groups(kind: type, prefix: str = "", default: Any = None) -> Iterator[Group]
         value = _default(field) if default is None else getattr(default, field.name)
         part = nested(hint)
         if part is not None:
-            inner += groups(part, f"{key}.", None if value is MISSING else value)
+            given = None if value is MISSING else value
+            inner += groups(part, f"{key}.", given, null or value is None)
             continue
         own.append(Setting(
             key, type_name(hint), None if value is MISSING else written(value),
             meaning(kind, field.name),
         ))
-    yield Group(prefix.rstrip("."), first_sentence(kind.__doc__ or ""), tuple(own))
+    told = first_sentence(kind.__doc__ or "") + (NULL if null else "")
+    yield Group(prefix.rstrip("."), told, tuple(own))
     yield from inner
 
 

@@ -14,14 +14,18 @@ import psutil
 import pytest
 import torch
 from conftest import make_episode
+from safetensors.torch import load_file
 from this_machine import measured
 
 from robot_data.episodes import EpisodeStore
 from sims.parallel import run_parallel
+from worldmodel.checkpoint import save_part
+from worldmodel.config import EncoderConfig
+from worldmodel.encoder import Encoder
 
 pytestmark = pytest.mark.realtime
-# On an idle machine: to end, to end with a report, to come to the middle of the work.
-GONE_S, REPORT_S, START_S = 5.0, 15.0, 60.0
+# On an idle machine: to end; to end by Ctrl-C, with a report; to come to the middle of the work.
+GONE_S, CTRL_C_S, START_S = 5.0, 10.0, 60.0
 
 
 class Command:
@@ -120,9 +124,12 @@ EVALUATE = ("evaluate", "task=reach", "policy=random", "episodes=8", "workers=2"
 
 
 @pytest.mark.parametrize(
-    ("number", "group", "code"), [(signal.SIGTERM, False, 143), (signal.SIGINT, True, 130)]
+    ("number", "group", "code", "within_s"),
+    [(signal.SIGTERM, False, 143, GONE_S), (signal.SIGINT, True, 130, CTRL_C_S)],
 )
-def test_evaluate_reports_what_was_done_and_goes_on(start, tmp_path, number, group, code):
+def test_evaluate_reports_what_was_done_and_goes_on(
+    start, tmp_path, number, group, code, within_s
+):
     out = tmp_path / "out"
 
     def told():
@@ -131,7 +138,10 @@ def test_evaluate_reports_what_was_done_and_goes_on(start, tmp_path, number, gro
 
     first = start(*EVALUATE, f"out={out}")
     first.wait_until(lambda: len(told()) >= 2)
-    assert first.send(number, group, REPORT_S) == code
+    assert first.send(number, group, within_s) == code
+    assert first.said().splitlines()[-1] == (
+        f"worldmodel evaluate: ended by {signal.Signals(number).name}"
+    )
     assert "Traceback" not in first.said()
     kept = told()
     assert 2 <= len(kept) < 8
@@ -163,7 +173,7 @@ def test_a_table_that_was_ended_shows_what_was_done_and_goes_on(start, tmp_path)
 
     first = start(*words)
     first.wait_until(lambda: done() >= 2)
-    assert first.send(signal.SIGTERM, within_s=REPORT_S) == 143
+    assert first.send(signal.SIGTERM) == 143
     kept = done()
     report = json.loads((out / "report.json").read_text())
     assert report["unfinished"]
@@ -178,49 +188,65 @@ def test_a_table_that_was_ended_shows_what_was_done_and_goes_on(start, tmp_path)
     assert "Unfinished" not in (out / "table.md").read_text()
 
 
-def test_training_keeps_the_step_it_was_ended_in_and_goes_on(start, tmp_path):
+def test_training_keeps_the_step_it_was_ended_in_and_goes_on_as_if_it_had_not_been(start, tmp_path):
     store = EpisodeStore(tmp_path / "data")
     for number in range(3):
         store.write(f"ep-{number}", make_episode(8, number, side=32))
-    out = tmp_path / "out"
+    encoder = Encoder(EncoderConfig(32, 48, 1, 4))
+    save_part(tmp_path / "encoder", encoder, encoder)
+    out, steps = tmp_path / "out", 300
     words = (
-        "pretrain", f"data={store.url}", f"out={out}", "encoder.image_size=32", "device=cpu",
-        "encoder.embed_dim=48", "encoder.depth=1", "encoder.num_heads=4", "train.batch_size=4",
-        "train.log_every=1", "train.checkpoint_every=1000000",
+        "train", f"data={store.url}", f"checkpoint={tmp_path / 'encoder'}", "parts=[predictor]",
+        "device=cpu", "window=4", "predictor.predictor_dim=48", "predictor.depth=1",
+        "predictor.num_heads=4", f"train.steps={steps}", "train.batch_size=4", "train.bf16=false",
+        "train.warmup_steps=10", "train.checkpoint_every=1000000",
     )
 
     def step():
-        state = torch.load(out / "pretrain_state.pt", map_location="cpu", weights_only=True)
+        state = torch.load(out / "train_state.pt", map_location="cpu", weights_only=True)
         return state["step"]
 
-    first = start(*words, "train.steps=1000000")
-    first.wait_until(lambda: any(out.glob("tensorboard/pretrain/*")))
-    time.sleep(1.0)
+    first = start(*words, f"out={out}")
+    first.wait_until(lambda: any(out.glob("tensorboard/train/*")))
+    time.sleep(0.2)
     assert first.send(signal.SIGTERM) == 143
+    assert first.said().splitlines()[-1] == "worldmodel train: ended by SIGTERM"
     assert "Traceback" not in first.said()
-    done = step()  # between checkpoints, and still there
-    assert 1 <= done < 1_000_000
-    said = start(*words, f"train.steps={done + 3}").finish()
-    assert step() == done + 3
-    assert "loss" in said.splitlines()[-1]
-    assert (out / "encoder.safetensors").is_file()
+    assert 1 <= step() < steps  # between checkpoints, and still there
+    assert not (out / "predictor.safetensors").exists()
+    start(*words, f"out={out}").finish()
+    assert step() == steps
+    start(*words, f"out={tmp_path / 'unbroken'}").finish()
+    trained, unbroken = (
+        load_file(folder / "predictor.safetensors") for folder in (out, tmp_path / "unbroken")
+    )
+    assert trained.keys() == unbroken.keys()
+    assert all(torch.equal(trained[name], unbroken[name]) for name in trained)
 
 
-def test_the_bridge_needs_no_opengl_and_leaves_when_it_is_asked_to(start, tmp_path, monkeypatch):
+def test_the_bridge_needs_no_opengl_leaves_when_it_is_asked_to_and_serves_again(
+    start, tmp_path, monkeypatch
+):
     pytest.importorskip("rclpy", reason="ROS 2 is not installed")
     from cell import domain
+
+    from robots.ros.link import RosLink
+    from robots.ros.topics import Topics
 
     with domain() as number:
         monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
         for variable, value in processes.without_opengl(tmp_path / "broken").items():
             monkeypatch.setenv(variable, value)
-        serve = start("robot", "serve")
-        # Its node is open once the middleware has its sockets.
-        serve.wait_until(lambda: serve.itself.net_connections("udp"))
-        time.sleep(1.0)
-        assert serve.send(signal.SIGTERM) == 143
-    assert serve.said().splitlines()[-1] == "worldmodel robot serve: ended by SIGTERM"
-    assert "Traceback" not in serve.said()
+        link = RosLink(Topics(), "tester")
+        try:
+            for _ in range(2):
+                serve = start("robot", "serve")
+                serve.wait_until(lambda: "not answer" not in link.call("stop")[1])
+                assert serve.send(signal.SIGTERM) == 143
+                assert serve.said().splitlines()[-1] == "worldmodel robot serve: ended by SIGTERM"
+                assert "Traceback" not in serve.said()
+        finally:
+            link.close()
 
 
 def test_work_is_not_waited_for_when_its_results_are_not():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import operator
 import re
 import resource
+import shlex
 import subprocess
 import sys
 import typing
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import configs.settings
 from arm_worldmodel.cli import main
 from arm_worldmodel.commands import HERE, NAMES, file_of, module_of
 from arm_worldmodel.help import WIDTH, command_help
@@ -74,6 +77,26 @@ def test_help_lists_every_key_with_its_default_in_100_columns(name, capsys):
         for setting in group.settings:
             default = "..." if setting.default is None else setting.default
             assert f"  {setting.key}={default}" in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_defaults_that_help_prints_are_those_of_the_dataclass(name, monkeypatch):
+    monkeypatch.setattr(configs.settings, "_refuse_idle", lambda *_: None)  # idle ones have one too
+    kind = module_of(name).Settings
+    given = [f"{key}={value}" for key, value in needed(kind).items()]
+    plain = load(kind, given)
+    printed = list(given)
+    for group in groups(kind):
+        told = [shlex.split(f"{s.key}={s.default}")[0] for s in group.settings if s.default]
+        inside = operator.attrgetter(group.key)(plain) if group.key else plain
+        if inside is None:  # help says so; a first key makes the group, the others do not change it
+            assert group.meaning.endswith("(null, unless one of these is given)")
+            made = operator.attrgetter(group.key)
+            assert made(load(kind, [*given, *told])) == made(load(kind, [*given, told[0]]))
+        else:
+            assert "(null" not in group.meaning
+            printed += told
+    assert load(kind, printed) == plain
 
 
 TYPOS = """
