@@ -20,7 +20,6 @@ from typing import Any
 
 from configs.settings import nested
 
-
 NULL = " (null, unless one of these is given)"
 
 

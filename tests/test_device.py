@@ -9,17 +9,29 @@ import numpy as np
 import pytest
 import torch
 
+import arm_worldmodel as awm
 from planners import agent as planning_agent
 from planners import baselines, embedding, goals, perception, search, stages
+from planners import released as released_planner
+from planners import servo as servoing
 from planners.agent import PlanningAgent
 from planners.baselines import InverseDynamicsAgent
 from planners.calibration import Calibration
-from planners.config import AgentConfig, CEMConfig, HierarchyConfig, ObjectiveConfig
+from planners.config import (
+    AgentConfig,
+    CEMConfig,
+    HierarchyConfig,
+    ObjectiveConfig,
+    ReleasedConfig,
+)
 from planners.goals import GoalImages
 from planners.hierarchy import HierarchicalAgent
+from planners.lewm import lewm_parts
 from planners.load import planning_parts
 from planners.objective import l1
 from planners.perception import Perception
+from planners.released import released_parts
+from planners.servo import ServoAgent
 from worldmodel import adaptation, device, diagnostics, lewm_training, probes, run, train
 from worldmodel.adaptation import LabelledFrames
 from worldmodel.config import (
@@ -40,6 +52,7 @@ from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
 from worldmodel.imagination import Imagination
 from worldmodel.lewm import LeWorldModel
 from worldmodel.losses import PostTraining
+from worldmodel.models import Models
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
 
@@ -76,7 +89,7 @@ def read_back(monkeypatch):
 
     for module in (
         device, run, train, diagnostics, probes, planning_agent, baselines, goals,
-        embedding, lewm_training, perception, search, stages,
+        embedding, lewm_training, perception, search, stages, released_planner, servoing,
     ):
         monkeypatch.setattr(module, "to_host", zeros)
     return reads
@@ -291,6 +304,49 @@ def test_the_policy_that_does_not_plan_acts_where_its_models_are(read_back):
     agent.reset([image], seed=0)
     assert agent.act({"image": image, "state": np.zeros(7)}).action.shape == (7,)
     assert set(read_back) == {"meta"}
+
+
+def servo():
+    perception = Perception(Encoder(ENCODER).to(META), Readout(READOUT).to(META))
+    return ServoAgent(perception, CEMConfig())
+
+
+def released():
+    parts = released_parts(
+        Encoder(ENCODER).to(META), Predictor(PREDICTOR).to(META),
+        ReleasedConfig(samples=20, iterations=2, elites=4, horizon=2),
+    )
+    return PlanningAgent(*parts)
+
+
+def latent():
+    shape = LeWMConfig(32, 16, action_mean=(0.0,) * 7, action_std=(1.0,) * 7)
+    config = AgentConfig(cem=CEMConfig(samples=20, iterations=2, elites=4, horizon=2))
+    return PlanningAgent(*lewm_parts(LeWorldModel(shape).to(META).eval(), config))
+
+
+@pytest.mark.parametrize("make", [servo, released, latent])
+def test_the_other_agents_act_where_their_models_are(make, read_back, monkeypatch):
+    generator, drawn = torch.Generator, torch.zeros  # there are no random numbers on meta
+    monkeypatch.setattr(torch, "Generator", lambda device=None: generator())
+    monkeypatch.setattr(
+        torch, "randn", lambda *shape, generator=None, device=None: drawn(shape, device=device)
+    )
+    agent = make()
+    images = np.zeros((3, 40, 32, 3), np.uint8)
+    agent.reset(list(images[:2]), seed=0)
+    for _ in range(2):
+        decision = agent.act({"image": images[2], "state": np.zeros(7)})
+    assert decision.action.shape == (7,)
+    assert set(read_back) == {"meta"}
+
+
+def test_a_model_in_python_imagines_where_it_is():
+    parts = {"encoder": Encoder(ENCODER).to(META), "predictor": Predictor(PREDICTOR).to(META)}
+    model = awm.Model(Models("meta", parts))
+    found = model.imagine(np.zeros((40, 32, 3), np.uint8), np.zeros(7), np.zeros((3, 2, 7)))
+    assert (found.latents.device, found.latents.shape) == (META, (3, 2, 4, 48))
+    assert (found.states.device, found.states.shape) == (META, (3, 2, 7))
 
 
 @pytest.mark.parametrize(("slow", "fast"), [
