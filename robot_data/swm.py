@@ -88,11 +88,19 @@ class Hdf5Data:
         self._open: h5py.File | None = None
         with contextlib.suppress(ImportError):  # for files that are compressed with its filters
             import hdf5plugin  # pyright: ignore[reportMissingImports]  # noqa: F401
+        try:
+            self._describe()
+        except (DataError, MemoryError):
+            raise
+        except Exception as error:  # h5py raises many types on torn data
+            raise DataError(f"{path} is no readable HDF5 file: {error}") from error
+
+    def _describe(self) -> None:
         missing = [name for name in ("ep_len", "ep_offset") if name not in self._file]
         if missing:
             raise DataError(
-                f"{path} has no {' and no '.join(missing)}, which say where episodes begin: it is "
-                "no data set of stable-worldmodel"
+                f"{self.path} has no {' and no '.join(missing)}, which say where episodes begin: "
+                "it is no data set of stable-worldmodel"
             )
         columns = {
             name: self._dataset(name) for name in sorted(map(str, self._file))

@@ -100,6 +100,20 @@ def test_a_place_in_pixels_is_no_arm(tmp_path, capsys):
     assert "256 m from the base" in outcomes[0].reason
 
 
+def test_damaged_descriptions_of_a_file_are_refused_wherever_they_lie(tmp_path):
+    path = write_swm(tmp_path / "arm.h5", frames=4)
+    whole, told = path.read_bytes(), []
+    for place in (*range(211, 2500, 211), *range(len(whole) - 9000, len(whole) - 8, 211)):
+        torn = bytes(255 - byte for byte in whole[place : place + 8])
+        path.write_bytes(whole[:place] + torn + whole[place + 8 :])
+        try:
+            open_swm(path)
+        except DataError as error:
+            told.append(str(error))
+    assert len(told) > 5
+    assert all("is no readable HDF5 file" in line for line in told)
+
+
 def test_a_damaged_table_of_episodes_and_a_column_elsewhere_are_refused(tmp_path):
     path = write_swm(tmp_path / "arm.h5")
     with h5py.File(path, "a") as file:
