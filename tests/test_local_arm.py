@@ -13,8 +13,12 @@ from pathlib import Path
 import numpy as np
 import processes
 import pytest
+import torch
+from conftest import smooth_images
+from PIL import Image
 
-from arm_worldmodel.commands.robot import collect
+from arm_worldmodel.cli import main
+from arm_worldmodel.commands.robot import collect, run
 from arm_worldmodel.simulated_arm import SIM_HZ, SimulatedArm
 from robot_data.episodes import EpisodeStore
 from robots.fault_log import FaultLog
@@ -26,6 +30,9 @@ from robots.local.process import ArmProcessConfig
 from robots.safety import FaultLatch
 from sims.arm import ArmConfig
 from sims.make import arm_for
+from worldmodel.config import EncoderConfig, PredictorConfig
+from worldmodel.encoder import Encoder
+from worldmodel.predictor import Predictor
 
 pytestmark = [pytest.mark.slow, pytest.mark.realtime]
 CARD = "testsrc2=size=320x240:rate=15"
@@ -73,8 +80,8 @@ def missing():
     raise ConnectionError("no arm answers at nowhere")
 
 
-def open_link(folder, kind=SimulatedArm, card=f"{CARD},realtime", limits=None):
-    return LocalLink(
+def open_link(folder, kind=SimulatedArm, card=f"{CARD},realtime", limits=None, link=LocalLink):
+    return link(
         partial(kind, "mujoco", arm_for(ArmConfig(), "reach"), 100_003, folder),
         CameraConfig(card, "lavfi"),
         ArmProcessConfig(
@@ -263,6 +270,39 @@ def test_moves_are_recorded(tmp_path, monkeypatch, machine, objects):
         assert len(episode) == 7
         assert np.abs(np.diff(episode.states[:, :3], axis=0)).max() > 0.005
         assert ("object_at" in episode.meta) == objects
+
+
+def test_the_released_planner_plans_with_metas_weights_and_moves_nothing(
+    tmp_path, monkeypatch, machine, capsys
+):
+    parts = {
+        "encoder": Encoder(EncoderConfig(256, 64, 2, 1)),
+        "predictor": Predictor(PredictorConfig(256, 16, 64, 64, 2, 1, max_steps=32)),
+    }
+    weights, goal = tmp_path / "vjepa2-ac-vitg.pt", tmp_path / "goal.png"
+    torch.save({name: part.state_dict() for name, part in parts.items()}, weights)
+    Image.fromarray(smooth_images(1, 240)[0]).save(goal)
+
+    class Kept(LocalLink):
+        def send(self, action, planned_on):
+            raise AssertionError("a dry run sends nothing")
+
+    monkeypatch.setattr(run, "open_link", lambda *_: open_link(tmp_path, link=Kept))
+    code = main([
+        "robot", "run", f"goals={goal}", f"checkpoint={weights}", "policy=released",
+        "recipe=planner_notebook", "released.samples=4", "released.elites=2", "dry_steps=2",
+        f"out={tmp_path}/run", f"env.step_timeout_s={machine.seconds(20)}",
+    ])
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    assert said.out.count("would do: ") == 2
+    assert "nothing moved" in said.out
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    actions = np.array(report["actions"])
+    assert actions.shape == (2, 7)
+    assert 0 < np.abs(actions[:, :3]).max() <= 0.075
+    assert not actions[:, 3:6].any()
+    assert (report["executed"], report["fault"]) == (False, "")
 
 
 def test_an_object_that_nobody_knows_the_place_of_is_not_looked_for(tmp_path, monkeypatch):
