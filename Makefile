@@ -3,6 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 export MUJOCO_GL ?= egl
+export PYTHONDONTWRITEBYTECODE :=  # hundreds of processes start: none compiles what another has
 
 .PHONY: setup hil demo test others realtime docs lint bench clean
 
@@ -11,7 +12,7 @@ setup: .venv/ready
 .venv/ready: pyproject.toml constraints.txt Makefile
 	@sh tools/system-packages.sh
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch .venv/ready
 
 # Simulators that speak the Franka control interface; without them their tests are skipped.
