@@ -192,17 +192,21 @@ class Cell:
         self.assert_obeys()
 
     def assert_obeys(self) -> None:
-        """The hand goes up, or down, by what an action says, to a planner that waits for it."""
+        """The hand goes up, or down, by what an action says from where it is commanded to be, for a
+        planner that waits for it.  After a fault that may be some way from where it is: the driver
+        stops at once, the command brakes, and an arm that is near goes on from there."""
         def moved() -> bool:
             self.link.alive()
-            return abs(self.place()[2] - rest[2] - dz) < 4e-3
+            return abs(self.place()[2] - target) < 4e-3
 
-        rest, accepted = self.rest(), self.latest.accepted
-        dz = 0.01 if self.latest.commanded[2] < 0.2 else -0.01
+        self.rest()
+        before = self.latest
+        dz = 0.01 if before.commanded[2] < 0.2 else -0.01
+        target = before.commanded[2] + dz
         self.act(0, 0, dz, 0, 0, 0, 0)
-        self.until("an answer", lambda: self.latest.accepted > accepted)
+        self.until("an answer", lambda: self.latest.accepted > before.accepted)
         self.until("the motion", moved)
-        assert abs(self.rest()[2] - rest[2] - dz) < 4e-3
+        assert abs(self.rest()[2] - target) < 4e-3
 
     def recover(self) -> None:
         """As an operator does: until nothing is against it any more."""
