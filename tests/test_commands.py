@@ -101,21 +101,23 @@ def test_a_finished_collect_says_that_all_is_there(data, capsys):
 
 
 def test_commands_end_with_what_they_made_and_where(data, weights, tmp_path, capsys):
-    store, out = data / "train", tmp_path / "out"
+    store = data / "train"
     for command, figure, where in (
         (["encode", f"data={store}", f"checkpoint={weights}"], "4 episodes", ".latents"),
-        (["export", "format=npz", f"data={store}"], "4 of 4 episodes", str(out)),
-        (["data", "split", f"data={store}", "share=0.5"], "validation", str(out)),
+        (["export", "format=npz", f"data={store}"], "4 of 4 episodes", "made/export"),
+        (["data", "split", f"data={store}", "share=0.5"], "validation", "made/data"),
         (["train", f"data={store}", f"checkpoint={weights}", "parts=[readout]", "readout.dim=32",
-          "readout.depth=1", "readout.num_heads=4", "readout_train.steps=2"], "1 parts", str(out)),
+          "readout.depth=1", "readout.num_heads=4", "readout_train.steps=2"], "1 parts",
+          "made/train"),
     ):
+        out = tmp_path / "made" / command[0]
         assert main([*command, f"out={out}"]) == 0
         last = capsys.readouterr().out.splitlines()[-1]
         assert figure in last
         assert where in last
         report_file = last.rpartition("report: ")[2]
         assert json.loads(Path(report_file).read_text())
-    assert not [p for p in out.iterdir() if p.name.startswith(".")]
+        assert not [p for p in out.iterdir() if p.name.startswith(".")]
 
 
 def test_train_makes_every_part_and_reports_it(weights):
