@@ -43,9 +43,9 @@ test:
 	@$(MAKE) --no-print-directory --jobs 2 others realtime
 
 others:
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not realtime"
+	OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest -n auto --dist worksteal -m "not realtime"
 
-# One after another, beside the others: they wait more than they compute.
+# One after another, beside the others, which give way: they wait more than they compute.
 realtime:
 	@mkdir -p build
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m realtime > build/realtime.log 2>&1; \

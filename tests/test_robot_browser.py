@@ -58,7 +58,7 @@ def points(tab, id):
 def test_a_goal_is_captured_dry_run_executed_and_stopped_in_a_browser(
     cell, tab, tmp_path, machine
 ):
-    tab.until("document.body.dataset.kind === 'rest'", 40.0)
+    tab.until("document.body?.dataset.kind === 'rest'", 40.0)
     goal = cell.rest()
     tab.click("capture")
     tab.until("document.querySelectorAll('#goals img').length === 1")
@@ -73,11 +73,11 @@ def test_a_goal_is_captured_dry_run_executed_and_stopped_in_a_browser(
     cell.alone()
     start = cell.rest()
     assert np.linalg.norm(start - goal) > 0.12
-    tab.until("document.body.dataset.kind === 'rest'")
+    tab.until("document.body?.dataset.kind === 'rest'")
     assert tab.ask("document.getElementById('move').disabled")
 
     tab.click("imagine")
-    tab.until("document.body.dataset.reviewed === 'true'", 60.0)
+    tab.until("document.body?.dataset.reviewed === 'true'", 60.0)
     assert np.linalg.norm(cell.place() - start) < 1e-3  # nothing moved
     path = points(tab, "path")
     view = load_view(tmp_path / "outputs/robot/sim/view.json")
@@ -102,9 +102,9 @@ def test_a_goal_is_captured_dry_run_executed_and_stopped_in_a_browser(
     cell.fault("stopped")
     held = cell.assert_stays()
     assert np.linalg.norm(held - goal) > 0.03  # on its way it was stopped
-    tab.until("document.body.dataset.code === 'stopped'")
+    tab.until("document.body?.dataset.code === 'stopped'")
     assert "stop was called" in tab.text("text")
-    tab.until("document.body.dataset.busy === 'false'")
+    tab.until("document.body?.dataset.busy === 'false'")
     assert tab.text("alarm") == ""
     assert json.loads(cell.faults.read_text().splitlines()[-1])["code"] == "stopped"
 
@@ -112,7 +112,7 @@ def test_a_goal_is_captured_dry_run_executed_and_stopped_in_a_browser(
     tab.until("document.getElementById('note').textContent.includes('then call resume')")
     cell.fault("stopped")  # it holds until the second step
     tab.click("resume")
-    tab.until("document.body.dataset.kind === 'rest'")
+    tab.until("document.body?.dataset.kind === 'rest'")
     assert np.linalg.norm(cell.rest() - held) < 2e-3
     assert tab.log == []
 
