@@ -227,7 +227,7 @@ def begin(job: Callable[..., None], *arguments: object) -> BaseProcess:
 
 
 def _ended(process: BaseProcess) -> int | None:
-    process.join(300)
+    process.join(1800)
     return process.exitcode
 
 
