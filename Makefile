@@ -5,7 +5,7 @@ BIN := .venv/bin
 export MUJOCO_GL ?= egl
 export PYTHONDONTWRITEBYTECODE :=  # hundreds of processes start: none compiles what another has
 
-.PHONY: setup hil demo test others realtime docs lint bench clean
+.PHONY: setup hil demo test docs lint bench clean
 
 setup: .venv/ready
 
@@ -40,16 +40,8 @@ docs: setup
 test:
 	@sh tools/system-packages.sh tests
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint docs hil .bench/ready
-	@$(MAKE) --no-print-directory --jobs 2 others realtime
-
-others:
-	OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest -n auto --dist worksteal -m "not realtime"
-
-# One after another, beside the others, which give way: they wait more than they compute.
-realtime:
-	@mkdir -p build
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m realtime > build/realtime.log 2>&1; \
-		ended=$$?; cat build/realtime.log; exit $$ended
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not realtime"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m realtime  # one after another
 
 bench: setup
 	$(BIN)/worldmodel bench sim

@@ -189,7 +189,7 @@ def test_injection_a_control_unit_that_stands_still_holds_the_driver(bench):
 
 
 @pytest.mark.slow
-@pytest.mark.realtime(late_s=0.02)
+@pytest.mark.realtime(late_s=0.008)  # no machine that is so late can show 10 ms
 def test_injection_4k_pictures_do_not_delay_set_points(machine, monkeypatch, tmp_path):
     """Raw 4K pictures at 6 Hz: 99 of 100 set points at most 10 ms late."""
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
