@@ -12,7 +12,7 @@ setup: .venv/ready
 .venv/ready: pyproject.toml constraints.txt Makefile
 	@sh tools/system-packages.sh
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch .venv/ready
 
 # Simulators that speak the Franka control interface; without them their tests are skipped.
@@ -40,8 +40,7 @@ docs: setup
 test:
 	@sh tools/system-packages.sh tests
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint docs hil .bench/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not realtime"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m realtime  # one after another
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
 
 bench: setup
 	$(BIN)/worldmodel bench sim

@@ -28,7 +28,9 @@ from sims.mujoco_arm import MujocoArm
 torch.set_num_threads(1)
 
 DATA = Path(__file__).parent / "data"
-LONGEST = ("test_shipped", "test_writers")  # first: so the processes of xdist end together
+# First: so the processes of xdist end together.
+LONGEST = ("test_shipped", "test_writers", "test_scale", "test_distributed", "test_own_arm")
+TOLD: list[str] = []  # by the processes of xdist, of the machine
 FAILED = pytest.StashKey[bool]()  # of an item: whether its test failed
 
 
@@ -36,6 +38,7 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.stem not in LONGEST)
     for item in items:
         if item.get_closest_marker("realtime"):
+            item.add_marker(pytest.mark.xdist_group("realtime"))  # one process, one after another
             item.add_marker(pytest.mark.flaky(reruns=3, condition=this_machine.was_late))
 
 
@@ -47,8 +50,18 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_terminal_summary(terminalreporter):
-    for line in this_machine.told():
+    for line in [*this_machine.told(), *TOLD]:
         terminalreporter.write_line(line)
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):  # a process of xdist tells the one that prints
+        session.config.workeroutput["machine"] = this_machine.told()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    TOLD.extend(getattr(node, "workeroutput", {}).get("machine", []))
 
 
 def pytest_unconfigure():

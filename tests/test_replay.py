@@ -100,11 +100,11 @@ def recorded(tmp_path_factory):
 def test_shipped_model_plans_the_recorded_way(recorded, tmp_path):
     out = tmp_path / "out"
     assert main([
-        "replay", f"data={recorded}", f"out={out}", "windows=4", "candidates=200", "side=3",
+        "replay", f"data={recorded}", f"out={out}", "windows=2", "candidates=200", "side=3",
         "shown=1",
     ]) == 0
     report = json.loads((out / "report.json").read_text())
-    assert report["agent"]["windows"] == 8
+    assert report["agent"]["windows"] == 4
     assert report["agent"]["cosine_median"] > 0.9
     assert report["summary"]["rank_among_random"]["mean"] < 0.05
     assert np.median([s for row in report["surprise"].values() for s in row]) < 1.0

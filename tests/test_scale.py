@@ -27,16 +27,29 @@ CELL = Cell("quick", "reach", policy=PolicyConfig(policy="random"), episodes=6, 
 SMALL = ArmConfig(image_size=32)
 
 
-@pytest.fixture
-def cluster(monkeypatch):
+@pytest.fixture(scope="module")
+def head():
+    """A cluster of one node."""
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # jobs are this module's
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    monkeypatch.setenv("RAY_ADDRESS", made.address)
-    yield made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # jobs are this module's
+        made = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+        )
+        yield made
+        made.shutdown()
+
+
+@pytest.fixture
+def cluster(head, monkeypatch):
+    """The cluster, with a second node for as long as a test takes."""
+    monkeypatch.setenv("RAY_ADDRESS", head.address)
+    second = head.add_node(num_cpus=1)
+    yield head
     ray.shutdown()
-    made.shutdown()
+    if second in head.worker_nodes:
+        head.remove_node(second)
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,7 @@ def busy(folder):
 
 @pytest.mark.slow
 def test_killed_workers_and_a_lost_machine_lose_no_job(cluster, tmp_path):
-    second = cluster.add_node(num_cpus=1)
+    (second,) = cluster.worker_nodes
     results = run_parallel(slowly, [Slow(tmp_path, n) for n in range(40)], pool="ray")
     done = [next(results)]
     until = time.monotonic() + 60
@@ -81,7 +94,6 @@ def test_killed_workers_and_a_lost_machine_lose_no_job(cluster, tmp_path):
 
 @pytest.mark.slow
 def test_a_cluster_of_two_nodes_gives_the_outcomes_of_processes(cluster, tmp_path):
-    cluster.add_node(num_cpus=1)
     jobs = jobs_of(CELL, 0, 3)
     here, there = (
         sorted(run_jobs(jobs, 2, pool), key=lambda o: o.seed) for pool in ("processes", "ray")

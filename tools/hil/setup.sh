@@ -8,7 +8,7 @@ make_env() {  # name, packages...
     name=$1; shift
     [ -e ".hil/$name/ready" ] && return
     "$PYTHON" -m venv ".hil/$name"
-    ".hil/$name/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+    ".hil/$name/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check "$@"
     touch ".hil/$name/ready"
 }
 make_env franky franky-sim==1.0.4 "ros-kilted-rclpy[fastrtps]==9.1.2" \
