@@ -61,6 +61,7 @@ def run_strict(machine, *options: str) -> dict:
     return result
 
 
+@pytest.mark.alone
 def test_random_planner_output_trips_no_reflex(strict):
     result = strict("--seconds", "10")
     assert result["reflex"] == ""
@@ -68,6 +69,7 @@ def test_random_planner_output_trips_no_reflex(strict):
     assert result["moved_m"] > 0.08
 
 
+@pytest.mark.alone
 def test_random_planner_output_through_our_driver_trips_no_reflex(machine):
     if not FRANKA.exists():
         pytest.skip("franka-sim is not installed: sh tools/hil/setup.sh")
@@ -82,6 +84,7 @@ def test_random_planner_output_through_our_driver_trips_no_reflex(machine):
     assert result["moved_m"] > 0.1
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("fault", "caught"), [("jump", "jump"), ("stall", "stalled")])
 def test_our_filter_catches_a_fault_before_the_arms_reflex_and_goes_on(strict, fault, caught):
     result = strict("--seconds", "8", "--fault", fault)
@@ -91,6 +94,7 @@ def test_our_filter_catches_a_fault_before_the_arms_reflex_and_goes_on(strict, f
     assert result["recovered"]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "reflex"),
     [("jump", "velocity_discontinuity"), ("stall", "communication_constraints_violation")],
