@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robot_data.events import GripperEvent, gripper_events, next_event, object_places
+from robot_data.grip_rule import told_changes
 from robot_data.images import fit_pictures
 from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.layout import FrameReader
@@ -35,8 +36,11 @@ def _all_episodes(caches: Sequence[LatentCache]) -> list[LatentEpisode]:
 class LatentBatches:
     """Windows of cached latents for post-training, frames of them for the readout.
 
-    ``stride`` frames lie between the frames of a window; its actions are the measured pose
-    changes over that time.
+    ``stride`` frames lie between the frames of a window.  Its actions are what a planner decides:
+    the measured pose changes over that time, and the change of closedness that the gripper was
+    *told* (``robot_data.grip_rule``).  The closedness that fingers reached says whether something
+    was between them; a predictor that is given it need not look.  So it is told of the first frame
+    only; after that, states hold what the actions add up to.
     """
 
     def __init__(
@@ -76,12 +80,17 @@ class LatentBatches:
             states.append(episode.states[rows])
             told.append(episode.commanded_closedness[rows])
             places.append(self.places[number][rows])
-        state = np.stack(states)
+        state, commanded = np.stack(states), np.stack(told)
+        actions = diff(state[:, :-1], state[:, 1:])
+        for t in range(self.length - 1):
+            two = slice(t, t + 2)
+            actions[:, t, 6] = told_changes(commanded[:, two], state[:, two, 6])[:, 0]
+            state[:, t + 1, 6] = np.clip(state[:, t, 6] + actions[:, t, 6], 0.0, 1.0)
         return Window(
             torch.from_numpy(np.stack(tokens)),
-            torch.from_numpy(diff(state[:, :-1], state[:, 1:])),
+            torch.from_numpy(actions),
             torch.from_numpy(state),
-            torch.from_numpy(np.stack(told)),
+            torch.from_numpy(commanded),
             torch.from_numpy(np.stack(places)),
         )
 

@@ -7,8 +7,9 @@
 ``action``      float64 [7]     change over one control step, see ``robot_data.pose``
 ==============  ==============  ========================================================
 
-Recorded actions are kept, and not trained on: training takes the change that was measured,
-``robot_data.pose.diff`` of the states before and after.
+Recorded actions are kept, and not trained on: training takes the change of the pose that was
+measured, ``robot_data.pose.diff`` of the states before and after, and the change of closedness that
+the fingers were told (``robot_data.grip_rule.told_changes``).
 """
 
 from __future__ import annotations

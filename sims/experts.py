@@ -24,6 +24,7 @@ from sims.waypoints import Waypoint, waypoint_action, waypoint_reached
 Array = NDArray[np.float64]
 PUSH_FROM_M = 0.09  # from the object's centre to where the hand comes down
 PUSH_CONTACT_M = 0.03  # from the closed fingers to the centre of what they push
+MISSED_M = 0.015, 0.06  # from the object to where a grasp that is meant to miss comes down
 PUSH_ABOVE_M = 0.12  # height above the push of the ways to it and from it
 
 
@@ -37,6 +38,8 @@ class CollectConfig:
     carry_fraction: float = 0.2  # share of episodes that pick up, then play with the object
     # share of episodes that push the object about with closed fingers, then pick it up
     push_fraction: float = 0.0
+    # share of the grasps of the other scripts that come down 15 to 60 mm beside the object
+    miss_fraction: float = 0.0
     cup_fraction: float = 0.2  # share of episodes with a cup; the others have a box
     noise_m: float = 0.008  # noise of waypoints and actions, standard deviation [m]
     tolerance_m: float = 0.012  # distance to a waypoint that counts as reached [m]
@@ -59,9 +62,19 @@ def play_waypoints(config: CollectConfig, rng: np.random.Generator, closed: bool
         yield Waypoint("play", pose, int(rng.integers(2, 8)))
 
 
-def _jitter(waypoints, rng: np.random.Generator, config: CollectConfig):
-    """Scripted waypoints, each a little off, so that grasps also fail now and then."""
-    offset = rng.normal(0, config.noise_m, 3) * (rng.random() < 0.5)
+def _grasps(waypoints, rng: np.random.Generator, config: CollectConfig):
+    """Waypoints that grasp, as ``_jitter`` gives them, or well beside the object."""
+    aside = np.zeros(3)
+    if config.miss_fraction and rng.random() < config.miss_fraction:
+        way = rng.uniform(0, 2 * np.pi)
+        aside[:2] = rng.uniform(*MISSED_M) * np.array([np.cos(way), np.sin(way)])
+    return _jitter(waypoints, rng, config, aside)
+
+
+def _jitter(waypoints, rng: np.random.Generator, config: CollectConfig, aside: Array | float = 0.0):
+    """Scripted waypoints, each a little off, so that grasps also fail now and then; all of them
+    ``aside`` [3] (m)."""
+    offset = rng.normal(0, config.noise_m, 3) * (rng.random() < 0.5) + aside
     for waypoint in waypoints:
         pose = waypoint.pose.copy()
         pose[:3] += offset + rng.normal(0, 0.003, 3)
@@ -108,7 +121,7 @@ def script(
     if kind < config.play_fraction:
         yield from play_waypoints(config, rng)
     elif kind < config.play_fraction + config.carry_fraction:
-        yield from _jitter(tasks.pick_waypoints(env, env.draw), rng, config)
+        yield from _grasps(tasks.pick_waypoints(env, env.draw), rng, config)
         carried = play_waypoints(config, rng, closed=True)
         for _ in range(int(rng.integers(2, 6))):
             yield next(carried)
@@ -120,7 +133,7 @@ def script(
         yield from _jitter(tasks.pick_waypoints(env, lying), rng, config)
         yield from play_waypoints(config, rng, closed=bool(rng.random() < 0.5))
     else:
-        yield from _jitter(tasks.PickAndPlace().waypoints(env, env.draw), rng, config)
+        yield from _grasps(tasks.PickAndPlace().waypoints(env, env.draw), rng, config)
         yield from play_waypoints(config, rng)
 
 

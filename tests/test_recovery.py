@@ -211,3 +211,20 @@ def test_where_an_object_was_before_the_hand_last_came_near_is_not_known():
 def test_without_a_grasp_no_place_is_known():
     states = np.zeros((10, 7))
     assert np.isnan(object_places(states, np.zeros(10))).all()
+
+
+def test_where_nobody_knows_the_object_it_is_what_the_readout_reads_from_the_real_frame():
+    torch.manual_seed(0)
+    readout = Readout(READOUT)
+    model = PostTraining(Predictor(SMALL), 2, [readout], 0.3, 0.3, teacher_forcing=False)
+    tokens = normalise_tokens(torch.randn(3, 3, 4, 24))
+    rest = torch.zeros(3, 2, 7), torch.zeros(3, 3, 7), torch.zeros(3, 3)
+    known = torch.rand(3, 3, 3)
+    known[1:] = float("nan")
+    with torch.no_grad():
+        read = object_place(readout(tokens.flatten(0, 1))).view(3, 3, 3)
+    loss, _ = model(tokens, *rest, known)
+    filled, _ = model(tokens, *rest, torch.where(known.isnan(), read, known))
+    other, _ = model(tokens, *rest, torch.where(known.isnan(), read + 0.2, known))
+    torch.testing.assert_close(loss, filled)
+    assert not torch.isclose(loss, other)

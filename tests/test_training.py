@@ -165,6 +165,22 @@ def test_episodes_too_short_for_a_window_are_named_and_left_out(capsys):
         LatentBatches([cache(28)], 16, 8, 0, (4,))
 
 
+def test_a_window_says_what_the_fingers_were_told_and_not_what_they_met():
+    measured, told = np.zeros((6, 7)), np.array([0.0, 0.5, 1.0, 1.0, 1.0, 0.0])
+    measured[:, 6] = 0.0, 0.4, 0.5, 0.5, 0.5, 0.1  # on an object, then open
+    measured[:, 0] = np.arange(6)
+    episode = LatentEpisode(
+        "e", np.zeros((6, 4, 8), np.float16), measured, told, np.full((6, 3), np.nan)
+    )
+    feed = LatentBatches([SimpleNamespace(episodes=lambda: [episode])], 1, 6, 0, (1,))
+    window = feed.windows(0)
+    np.testing.assert_allclose(window.actions[0, :, 6], [0.5, 0.5, 0, 0, -1], atol=1e-6)
+    np.testing.assert_allclose(window.states[0, :, 6], [0, 0.5, 1, 1, 1, 0], atol=1e-6)
+    np.testing.assert_allclose(window.actions[0, :, 0], 1.0)
+    np.testing.assert_array_equal(window.commanded[0], told)
+    np.testing.assert_array_equal(episode.states[:, 6], measured[:, 6])  # as recorded
+
+
 def test_learning_rate_warms_up_and_falls():
     c = config(steps=100, warmup_steps=10, learning_rate=1.0, final_learning_rate=0.1)
     rates = [learning_rate(c, s) for s in range(100)]

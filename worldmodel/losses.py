@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from worldmodel.encoder import normalise_tokens
 from worldmodel.predictor import Predictor
-from worldmodel.readout import Readout, object_loss, readout_loss
+from worldmodel.readout import Readout, object_loss, object_place, readout_loss
 
 
 class Window(NamedTuple):
@@ -81,7 +81,9 @@ class PostTraining(nn.Module):
     regularisation of world models (Pathak et al. 2017, section 2.2; AD-WM, 2609.30264), with
     readouts of states in the place of an inverse model, since logged states say what the action
     did.  Several, trained from different initial weights, leave fewer directions in which imagined
-    frames satisfy the readout and no other reader; their losses are averaged.
+    frames satisfy the readout and no other reader; their losses are averaged.  Where nobody knows
+    the object's place, such as after a grasp that missed, it is what the first of them reads from
+    the real frame: gripper events alone show only grasps that held.
     """
 
     def __init__(
@@ -130,6 +132,9 @@ class PostTraining(nn.Module):
             loss = loss + self.recovery_weight * figures["recovery"]
             if self.object_weight:
                 place = objects[:, future].flatten(0, 1)
+                with torch.no_grad():
+                    read = object_place(self.readouts[0](tokens[:, future].flatten(0, 1)).float())
+                place = torch.where(place.isnan(), read.to(place.dtype), place)
                 figures["object"] = torch.stack(
                     [object_loss(o, told, place) for o in outputs]
                 ).mean()
