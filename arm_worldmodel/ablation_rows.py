@@ -11,7 +11,7 @@ from dataclasses import replace
 from arm_worldmodel.evaluation import Cell
 from arm_worldmodel.table_rows import Row, base_policy, names_of
 from planners.config import PolicyConfig, Refit
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 
 TASKS = ("reach", "pick_and_place")
 # how the mean is refitted, samples, iterations, elites, horizon

@@ -25,7 +25,8 @@ from planners.objective import Cost
 from planners.oracle import simulate
 from planners.perception import Perception, View
 from robot_data.pose import rotation
-from sims.arm import Arm, ArmConfig
+from sims.arm import Arm
+from sims.config import ArmConfig
 from sims.make import arm_for, make_env
 from sims.waypoints import Waypoint, waypoint_action, waypoint_reached
 from worldmodel.device import to_host

@@ -31,7 +31,8 @@ from robot_data.episodes import EpisodeStore
 from robot_data.loop import Agent, StepPictures, Subscriber, run_episode
 from robot_data.random_moves import STEP_M
 from robot_data.recording import EpisodeWriter
-from sims.arm import Arm, ArmConfig
+from sims.arm import Arm
+from sims.config import ArmConfig
 from sims.make import Simulator, arm_for, make_env
 from sims.parallel import Pool, run_parallel
 from sims.tasks import max_steps

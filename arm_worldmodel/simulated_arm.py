@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from robots.goals import save_goals
 from robots.view import CameraView
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.make import Simulator, make_env
 
 Array = NDArray[np.float64]

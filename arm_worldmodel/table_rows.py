@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from arm_worldmodel.evaluation import Cell
 from planners.config import Goal, Policy, PolicyConfig
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.make import Simulator
 from sims.scene import ObjectKind
 from sims.tasks import VJEPA2_AC

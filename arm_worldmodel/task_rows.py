@@ -8,7 +8,7 @@ from dataclasses import replace
 from arm_worldmodel.evaluation import Cell
 from arm_worldmodel.table_rows import CAMERA_DEG, OFF, PLANNER, Row
 from planners.config import PolicyConfig
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.make import Simulator
 
 

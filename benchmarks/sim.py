@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from arm_worldmodel.report import write_report
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.make import Simulator, arm_for, make_env
 from worldmodel.progress import Progress
 

@@ -46,8 +46,8 @@ from robot_data.importers.run import import_episodes
 from robot_data.latents import LatentCache
 from robot_data.schema import Episode
 from robot_data.summary import Summary
-from sims.arm import ArmConfig
 from sims.collect import Recording, episode_name, record
+from sims.config import ArmConfig
 from sims.experts import CollectConfig
 
 ARM, SHORT = ArmConfig(image_size=32), CollectConfig(frames=6)

@@ -11,9 +11,13 @@ Source: V-JEPA 2 (Assran et al. 2025), section 3.1, and its released code.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.transform import Rotation
+
+if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation
 
 Array = NDArray[np.float64]
 
@@ -34,6 +38,8 @@ def _rows(name: str, value: ArrayLike) -> Array:
 
 def rotation(pose: ArrayLike) -> Rotation:
     """Orientation of ``pose`` [..., 7] in the base frame; the batch is flattened to one axis."""
+    from scipy.spatial.transform import Rotation  # slow to load, and settings alone need none
+
     return Rotation.from_euler("xyz", _rows("pose", pose)[..., RPY].reshape(-1, 3))
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from configs.keywords import with_keywords
 from sims import scene, tasks, waypoints
 from sims.arm_control import HOME_QPOS, JointReference
-from sims.rig import CLOSED_DRIVER_RAD, ArmConfig, Rig
+from sims.config import ArmConfig
+from sims.rig import CLOSED_DRIVER_RAD, Rig
 
 __all__ = ["CLOSED_DRIVER_RAD", "Arm", "ArmConfig", "Array"]
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from sims import scene, shapes
-from sims.arm import CLOSED_DRIVER_RAD, Arm, ArmConfig, Array
+from sims.arm import CLOSED_DRIVER_RAD, Arm, Array
 from sims.arm_control import ARM_JOINTS
 from sims.bullet_model import FINGER_JOINTS, bullet_urdf
+from sims.config import ArmConfig
 
 try:
     import pybullet

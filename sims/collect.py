@@ -10,7 +10,7 @@ from robot_data.differences import differences
 from robot_data.episodes import EpisodeExistsError, EpisodeStore
 from robot_data.layout import DamagedEpisode
 from robot_data.schema import DataError
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.experts import CollectConfig, make_recorder, object_of_seed, record_episode
 from sims.parallel import Pool, run_parallel
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,12 @@ from robot_data.loop import Decision, run_episode
 from robot_data.recorder import EpisodeRecorder
 from robot_data.schema import Episode
 from sims import scene, tasks
-from sims.arm import Arm, ArmConfig
-from sims.mujoco_arm import MujocoArm
+from sims.config import ArmConfig
 from sims.waypoints import Waypoint, waypoint_action, waypoint_reached
+
+if TYPE_CHECKING:
+    from sims.arm import Arm
+    from sims.mujoco_arm import MujocoArm
 
 Array = NDArray[np.float64]
 PUSH_FROM_M = 0.09  # from the object's centre to where the hand comes down
@@ -184,6 +187,8 @@ def record_episode(env: Arm, config: CollectConfig, seed: int) -> Episode:
 
 def make_recorder(arm: ArmConfig, kind: scene.ObjectKind) -> MujocoArm:
     """The environment that records episodes with one kind of object."""
+    from sims.mujoco_arm import MujocoArm
+
     return MujocoArm(
         replace(arm, scene=replace(arm.scene, object=kind),
                 task=replace(arm.task, name="pick_and_place"))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import gymnasium
 
-from sims.arm import Arm, ArmConfig
+from sims.config import ArmConfig
 from sims.tasks import TASKS, TaskConfig, TaskName, check_task, max_steps, one_image
+
+if TYPE_CHECKING:
+    from sims.arm import Arm
 
 Simulator = Literal["mujoco", "pybullet"]
 NAMES = {"mujoco": "arm_worldmodel/MujocoArm-v0", "pybullet": "arm_worldmodel/BulletArm-v0"}
@@ -27,7 +30,7 @@ def make(
     """A simulated arm (``sims.arm.Arm``) that truncates episodes after ``max_episode_steps``;
     None: as many as the task is given in our tables (``sims.tasks.max_steps``).
 
-    settings: fields of ``sims.arm.ArmConfig``, of ``sims.scene.SceneConfig`` and of
+    settings: fields of ``sims.config.ArmConfig``, of ``sims.scene.SceneConfig`` and of
     ``sims.tasks.TaskConfig`` by name: ``image_size=256`` [pixels], ``object="cup"``,
     ``camera_azimuth_deg=160``.  The same as ``gymnasium.make("sims:arm_worldmodel/MujocoArm-v0",
     task=task, max_episode_steps=..., **settings)``.

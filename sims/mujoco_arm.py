@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from sims import mujoco_scene, scene
-from sims.arm import CLOSED_DRIVER_RAD, Arm, ArmConfig, Array
+from sims.arm import CLOSED_DRIVER_RAD, Arm, Array
 from sims.arm_control import ARM_JOINTS, SERVO_LAG_S
+from sims.config import ArmConfig
 from sims.rendering import make_renderer
 
 

@@ -7,7 +7,6 @@ which the measured state shows.  Units and frames: ``robot_data.schema``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
@@ -20,36 +19,12 @@ from robot_data.schema import check_action
 from robot_data.spaces import action_space, observation_space
 from sims import scene, waypoints
 from sims.arm_control import ArmKinematics, JointReference
-from sims.draws import TaskConfig
+from sims.config import ArmConfig
 from sims.mujoco_scene import robot_spec
 
 Array = NDArray[np.float64]
 
 CLOSED_DRIVER_RAD = 0.8  # driver joint angle of the closed gripper
-
-
-@dataclass(frozen=True)
-class ArmConfig:
-    """The simulated rig."""
-
-    # side of the camera's pictures [px]; null: as the policy's model takes them, 128 where there is
-    # none
-    image_size: int | None = None
-    wrist_camera: bool = False  # add the pictures of a camera at the wrist
-    control_hz: float = 5.0  # control steps in a second [Hz]
-    timestep_s: float = 0.002  # time step of the physics [s]
-    fast_rendering: bool = True  # light meshes, no shadows, no reflections, no multisampling
-    # lower corner of the box that the hand is kept in, base frame [m]
-    workspace_low_m: tuple[float, float, float] = (0.30, -0.28, 0.015)
-    # upper corner of that box [m]
-    workspace_high_m: tuple[float, float, float] = (0.70, 0.28, 0.40)
-    scene: scene.SceneConfig = field(default_factory=scene.SceneConfig)
-    task: TaskConfig = field(default_factory=TaskConfig)
-
-    @property
-    def side(self) -> int:
-        """Side of the pictures [pixels]."""
-        return 128 if self.image_size is None else self.image_size
 
 
 class Rig(gymnasium.Env[Any, Any]):

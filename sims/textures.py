@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-COUNT = 72
+from sims.scene import VARIED
+
+COUNT = len(VARIED)
 SIDE = 128
 
 

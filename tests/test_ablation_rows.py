@@ -7,7 +7,7 @@ import pytest
 from arm_worldmodel.ablation_rows import search_rows, weights_rows
 from arm_worldmodel.cli import main
 from planners.config import CEMConfig, PolicyConfig
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 
 
 def test_the_searches_differ_in_nothing_else_and_the_present_one_is_among_them():

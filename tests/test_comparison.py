@@ -15,7 +15,7 @@ from arm_worldmodel.table_rows import OFF, table_rows, world_model_off
 from arm_worldmodel.table_text import abstaining, comparisons, markdown, overview, told_versions
 from arm_worldmodel.task_rows import task_rows
 from planners.config import PolicyConfig
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.make import arm_for
 from sims.tasks import check_task
 

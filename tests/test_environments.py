@@ -23,7 +23,7 @@ from robots.local.camera import CameraConfig
 from robots.local.link import LocalLink
 from robots.local.process import ArmProcessConfig
 from sims import mujoco_scene, scene, tasks
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.make import arm_for
 from sims.mujoco_arm import MujocoArm
 from sims.textures import table_textures

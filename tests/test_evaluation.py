@@ -29,7 +29,7 @@ from robot_data.importers.lerobot import LeRobotImporter
 from robot_data.importers.npz import NpzImporter
 from robot_data.importers.rosbag import RosbagImporter
 from robot_data.importers.run import import_episodes
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 
 QUICK = Cell("quick", "reach", policy=PolicyConfig(policy="random"), episodes=3, max_steps=3)
 

@@ -18,8 +18,8 @@ from robot_data.importers.run import import_episodes
 from robot_data.importers.umi import UmiImporter
 from robot_data.latents import LatentCache
 from robot_data.schema import DataError
-from sims.arm import ArmConfig
 from sims.collect import collect
+from sims.config import ArmConfig
 from sims.experts import CollectConfig
 from tests import recordings
 from tests.conftest import make_episode, smooth_images

@@ -28,7 +28,7 @@ from robots.local.camera import Camera, CameraConfig
 from robots.local.link import LocalLink
 from robots.local.process import ArmProcessConfig
 from robots.safety import FaultLatch
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.make import arm_for
 from worldmodel.config import EncoderConfig, PredictorConfig
 from worldmodel.encoder import Encoder

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from robot_data.events import gripper_events
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.experts import CollectConfig, make_recorder, record_episode
 
 PLACING = CollectConfig(play_fraction=0.0, carry_fraction=0.0, frames=25)

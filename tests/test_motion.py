@@ -27,7 +27,7 @@ from arm_worldmodel.verdict import judge
 from robot_data.episodes import EpisodeStore
 from robot_data.latents import LatentEpisode
 from robot_data.pose import compose
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.experts import CollectConfig, make_recorder, record_episode
 from worldmodel import displacement
 from worldmodel.config import PredictorConfig, ReadoutConfig

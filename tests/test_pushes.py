@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from robot_data.events import gripper_events, object_places
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.experts import CollectConfig, make_recorder, record_episode
 
 

@@ -8,7 +8,7 @@ from rerun.chunk import RrdReader
 from robot_data.episodes import EpisodeStore
 from robot_data.loop import Candidates, Decision, run_episode
 from robot_data.recording import EpisodeWriter, RerunRecorder, viewer
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.experts import CollectConfig, make_recorder, record_episode
 from sims.mujoco_arm import MujocoArm
 

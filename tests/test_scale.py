@@ -17,8 +17,8 @@ import pytest
 from arm_worldmodel.evaluation import Cell, jobs_of, run_jobs
 from planners.config import PolicyConfig
 from robot_data.episodes import EpisodeStore
-from sims.arm import ArmConfig
 from sims.collect import collect, episode_name
+from sims.config import ArmConfig
 from sims.experts import CollectConfig
 from sims.parallel import run_parallel
 

@@ -26,7 +26,7 @@ from robot_data.loop import run_episode
 from robot_data.pose import diff
 from robot_data.random_moves import STEP_M
 from robot_data.schema import Episode
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.experts import CollectConfig, record_episode
 from sims.mujoco_arm import MujocoArm
 from sims.scene import SceneConfig

@@ -341,7 +341,7 @@ def test_a_picture_that_nobody_can_take_is_refused(task, settings, told):
 
 
 def test_a_second_object_stands_in_every_task():
-    from sims.arm import ArmConfig
+    from sims.config import ArmConfig
 
     config = ArmConfig(
         image_size=32, scene=scene.SceneConfig(second_object="cylinder", distractors=1)

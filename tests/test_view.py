@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from robots.view import CameraView, ViewError, fit_view, load_view
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.make import arm_for, make_env
 from sims.scene import SceneConfig
 

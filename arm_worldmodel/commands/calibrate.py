@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robot_data.random_moves import STEP_M
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.make import GOAL_SETTINGS, Simulator, arm_for, idle_arm, make_env
 
 MOVES = 240  # 48 s at 5 Hz

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.experts import CollectConfig
 from sims.make import GOAL_SETTINGS
 from sims.parallel import Pool, idle_workers

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from planners.config import PolicyConfig
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.make import GOAL_SETTINGS, Simulator, arm_for, idle_arm
 from sims.parallel import Pool, idle_workers
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from planners.config import PolicyConfig
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.make import GOAL_SETTINGS, Simulator, arm_for, idle_arm, make_env
 from sims.tasks import max_steps
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,6 +49,8 @@ class Camera:
         it is wanted.
         on_lost: called once, with the reason, when the pictures end.  Raises ``ConnectionError``
         if the camera does not open."""
+        import av  # slow to load, and settings alone need none
+
         self.config, self._on_image, self._on_lost = config, on_image, on_lost
         try:
             self._container = av.open(

@@ -13,7 +13,7 @@ from arm_worldmodel.pictures.video import shots, write_animation
 from planners.config import PolicyConfig
 from planners.load import image_size, make_agent
 from robot_data.loop import run_episode
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.make import arm_for, make_env
 from sims.tasks import MAX_STEPS
 

@@ -9,7 +9,7 @@ from robots.connect import Discovery, open_ros
 from robots.limits import FOLLOWED, Limits
 from robots.realtime import prefer_this_process
 from robots.ros.topics import GripperConfig, Topics
-from sims.arm import ArmConfig
+from sims.config import ArmConfig
 from sims.make import Simulator, arm_for, idle_arm
 
 SIM_DELAY_S = 0.33  # machines may be busy; at full speed less than the 10 cm that are a fault
