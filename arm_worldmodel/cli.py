@@ -14,7 +14,6 @@ from typing import Any
 from arm_worldmodel.commands import GROUPS, NAMES, module_of
 from arm_worldmodel.ending import interruptible
 from arm_worldmodel.help import command_help, group_help, usage
-from configs.settings import load
 from robot_data.files import require_writable
 from robots.limits import SafetyError
 
@@ -68,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _load(name: str, kind: type, overrides: Sequence[str]) -> Any:
     if not name.startswith("robot "):
+        from configs.overrides import load  # slow to load, and help needs none
+
         return load(kind, overrides)
     from robots.cell import load_in_cell
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from configs.settings import SettingsError, has, load, read_yaml
+from configs.overrides import load, read_yaml
+from configs.settings import SettingsError, has
 from robots.connect import Transport
 from robots.franka_env import FrankaEnvConfig
 from robots.limits import Limits, loosened
@@ -32,7 +33,7 @@ class Cell:
 
 
 def load_in_cell(kind: type[T], overrides: Sequence[str]) -> T:
-    """``configs.settings.load`` with ``cell=FILE.yaml`` among the overrides, which win over it.
+    """``configs.overrides.load`` with ``cell=FILE.yaml`` among the overrides, which win over it.
 
     Every command takes of the file what it has; what no command has, and a value that does not fit,
     is refused whichever command reads it.  Its limits are the cell's ceilings: a recipe or the

@@ -29,7 +29,8 @@ class ArmKinematics:
 
     def __init__(self, robot: mujoco.MjSpec) -> None:
         for part in (*robot.excludes, *robot.equalities, *robot.actuators, *robot.tendons,
-                     *robot.geoms, *(robot.body(name) for name in FINGER_ROOTS)):
+                     *robot.geoms, *(robot.body(name) for name in FINGER_ROOTS),
+                     *robot.meshes, *robot.materials, *robot.textures):
             robot.delete(part)
         self._model = robot.compile()
         self._configuration = mink.Configuration(self._model)

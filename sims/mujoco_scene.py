@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import importlib.util
+from copy import copy
+from functools import lru_cache
 from pathlib import Path
 
 import mujoco
@@ -59,7 +61,20 @@ def build(
     config: SceneConfig, image_size: int, timestep_s: float, light: bool = True,
     obstacle: Obstacle | None = None,
 ):
-    """Compile the scene with default sizes; ``apply`` gives it one episode's look."""
+    """The scene with default sizes; ``apply`` gives it one episode's look."""
+    things = things_on_table(config, draw(config, np.random.default_rng(0)), obstacle)
+    return copy(_compiled(
+        tuple((thing.kind, thing.name, thing.mass_kg) for thing in things),
+        config.camera_fovy_deg, image_size, timestep_s, light,
+    ))
+
+
+@lru_cache(maxsize=4)
+def _compiled(
+    things: tuple[tuple[str, str, float], ...], fovy_deg: float, image_size: int,
+    timestep_s: float, light: bool,
+) -> mujoco.MjModel:
+    """Most of the second that a new environment takes; never to be changed."""
     spec = robot_spec(light)
     spec.option.timestep = timestep_s
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
@@ -106,9 +121,9 @@ def build(
         dir=[-0.2, 0.4, -1.0], cutoff=80.0, exponent=1.0, castshadow=not light,
         diffuse=[0.6, 0.6, 0.6], specular=[0.1, 0.1, 0.1],
     )
-    world.add_camera(name="exo", fovy=config.camera_fovy_deg)
-    for thing in things_on_table(config, draw(config, np.random.default_rng(0)), obstacle):
-        _add_thing(spec, thing.kind, thing.name, thing.mass_kg)
+    world.add_camera(name="exo", fovy=fovy_deg)
+    for kind, name, mass_kg in things:
+        _add_thing(spec, kind, name, mass_kg)
     return spec.compile()
 
 

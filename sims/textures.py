@@ -85,9 +85,10 @@ def _plaid(rng: np.random.Generator) -> NDArray[np.float64]:
 
 def _mosaic(rng: np.random.Generator) -> NDArray[np.float64]:
     """Cells of even colour around scattered points."""
-    points, y_x = rng.uniform(0, SIDE, (rng.integers(8, 60), 2)), np.indices((SIDE, SIDE))
-    away = np.abs(y_x.transpose(1, 2, 0)[:, :, None] - points)
-    nearest = np.square(np.minimum(away, SIDE - away)).sum(-1).argmin(-1)  # [SIDE, SIDE]
+    points = rng.uniform(0, SIDE, (rng.integers(8, 60), 2))
+    away = np.abs(np.arange(SIDE)[:, None, None] - points)
+    y, x = np.moveaxis(np.square(np.minimum(away, SIDE - away)), -1, 0)  # [SIDE, points] each
+    nearest = (y[:, None] + x).argmin(-1)  # [SIDE, SIDE]
     return _spread(rng.random(len(points))[nearest])
 
 

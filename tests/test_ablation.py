@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from arm_worldmodel.commands import evaluate
-from configs.settings import SettingsError, load
+from configs.overrides import load
+from configs.settings import SettingsError
 from planners.ablation import BlindAgent, ShuffledOutcomes, shuffled, untrained
 from planners.config import AgentConfig, CEMConfig, ObjectiveConfig, PolicyConfig
 from planners.load import make_agent, planning_parts

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from arm_worldmodel.commands import NAMES, module_of
-from configs.settings import SettingsError, load
+from configs.overrides import load
+from configs.settings import SettingsError
 from robot_data.episodes import EpisodeStore
 from robot_data.schema import Episode
 

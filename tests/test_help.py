@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-import configs.settings
+import configs.overrides
 from arm_worldmodel.cli import main
 from arm_worldmodel.commands import HERE, NAMES, file_of, module_of
 from arm_worldmodel.help import WIDTH, command_help
 from configs.describe import first_sentence, groups, meaning
-from configs.settings import SettingsError, idle_settings, load
+from configs.overrides import load
+from configs.settings import SettingsError, idle_settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,7 +82,7 @@ def test_help_lists_every_key_with_its_default_in_100_columns(name, capsys):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_defaults_that_help_prints_are_those_of_the_dataclass(name, monkeypatch):
-    monkeypatch.setattr(configs.settings, "_refuse_idle", lambda *_: None)  # idle ones have one too
+    monkeypatch.setattr(configs.overrides, "refuse_idle", lambda *_: None)  # idle ones have one too
     kind = module_of(name).Settings
     given = [f"{key}={value}" for key, value in needed(kind).items()]
     plain = load(kind, given)

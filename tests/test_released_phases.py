@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from arm_worldmodel.commands.pretrain import Settings
-from configs.settings import load
+from configs.overrides import load
 from tests.test_released_training import part, pictures
 from worldmodel import train as training
 from worldmodel.config import EncoderConfig, PublishedMaskedConfig, TrainConfig

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 import arm_worldmodel as awm
 from arm_worldmodel.commands.plan import Settings
 from arm_worldmodel.parity import load_golden, plan_of, sample_costs
-from configs.settings import SettingsError, load
+from configs.overrides import load
+from configs.settings import SettingsError
 from planners.agent import PlanningAgent
 from planners.config import AxisConfig, PolicyConfig, ReleasedConfig
 from planners.load import make_agent

@@ -15,7 +15,7 @@ from torch.optim.optimizer import (
 from arm_worldmodel.clips import CroppedClips
 from arm_worldmodel.commands import pretrain, train
 from arm_worldmodel.encoding import wide
-from configs.settings import load
+from configs.overrides import load
 from robot_data.episodes import EpisodeStore
 from robot_data.schema import Episode
 from worldmodel import train as training

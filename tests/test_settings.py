@@ -4,8 +4,8 @@ from typing import Literal
 import pytest
 
 from arm_worldmodel.commands import NAMES, module_of, parity, plan
-from configs import settings
-from configs.settings import SettingsError
+from configs.overrides import RECIPES, load, read_recipe
+from configs.settings import SettingsError, build
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ def test_every_command_has_defaults(command):
     needed = {"out=x", "data=x", "validation=x", "golden=x", "src=x", "format=npz", "to=x",
               "camera=x"}
     given = [n for n in needed if n.split("=")[0] in kind.__dataclass_fields__]
-    assert isinstance(settings.load(kind, given), kind)
+    assert isinstance(load(kind, given), kind)
 
 
 def test_overrides_reach_nested_fields():
-    given = settings.load(
+    given = load(
         plan.Settings,
         ["task=reach", "agent.cem.samples=300", "arm.scene.box_half_m=[0.02,0.03]",
          "agent.cem.deadline_s=0.5", "arm.image_size=224", "out=/tmp/a-b_c.d/e"],
@@ -45,7 +45,7 @@ def test_overrides_reach_nested_fields():
 
 
 def test_whole_number_is_accepted_for_a_float():
-    assert settings.build(Outer, {"name": "x", "rate": 3}).rate == 3.0
+    assert build(Outer, {"name": "x", "rate": 3}).rate == 3.0
 
 
 @pytest.mark.parametrize(
@@ -61,27 +61,27 @@ def test_whole_number_is_accepted_for_a_float():
 )
 def test_wrong_settings_are_explained(overrides, message):
     with pytest.raises(SettingsError, match=message):
-        settings.load(plan.Settings, overrides)
+        load(plan.Settings, overrides)
 
 
 def test_lists_of_names_with_brackets_are_lists_and_single_names_are_asked_for_as_one():
     from arm_worldmodel.commands.import_ import Settings
 
     given = ["format=lerobot", "src=x", "out=y"]
-    loaded = settings.load(Settings, [*given, "columns.state=[a,b[0:3],state[x,y]]"])
+    loaded = load(Settings, [*given, "columns.state=[a,b[0:3],state[x,y]]"])
     assert loaded.columns.state == ("a", "b[0:3]", "state[x,y]")
     with pytest.raises(SettingsError, match=r"'columns.state' is a list: columns.state=\[abc\]"):
-        settings.load(Settings, [*given, "columns.state=abc"])
+        load(Settings, [*given, "columns.state=abc"])
 
 
 def test_missing_setting_is_named():
     with pytest.raises(SettingsError, match="golden"):
-        settings.load(parity.Settings, [])
+        load(parity.Settings, [])
 
 
 def test_configuration_cannot_name_code():
     with pytest.raises(SettingsError, match="unknown setting"):
-        settings.load(plan.Settings, ["agent._target_=os.system"])
+        load(plan.Settings, ["agent._target_=os.system"])
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Tuned:
 
 
 def test_what_an_override_leaves_out_stays_as_the_command_has_it():
-    given = settings.load(Tuned, ["inner.span=[1,2]"])
+    given = load(Tuned, ["inner.span=[1,2]"])
     assert given == Tuned(inner=Inner(7, (1.0, 2.0), "b"))
 
 
@@ -105,7 +105,7 @@ def test_defaults_of_python_and_of_the_command_line_are_the_same(command):
     kind = module_of(command).Settings
     needed = {f.name: "npz" if f.name == "format" else "x" for f in fields(kind)
               if f.default is MISSING and f.default_factory is MISSING}
-    assert settings.load(kind, [f"{k}={v}" for k, v in needed.items()]) == kind(**needed)
+    assert load(kind, [f"{k}={v}" for k, v in needed.items()]) == kind(**needed)
 
 
 @pytest.mark.parametrize(
@@ -121,15 +121,15 @@ def test_defaults_of_python_and_of_the_command_line_are_the_same(command):
 )
 def test_nothing_given_is_dropped(overrides, message):
     with pytest.raises(SettingsError, match=message):
-        settings.load(Tuned, overrides)
+        load(Tuned, overrides)
 
 
 def test_a_recipe_gives_settings_and_the_command_line_wins(tmp_path):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("name: lab\ninner:\n  size: 3\n  span: [0, 1e-3]\n")
-    given = settings.load(Tuned, [f"recipe={recipe}", "inner.size=4"])
+    given = load(Tuned, [f"recipe={recipe}", "inner.size=4"])
     assert given == Tuned("lab", Inner(4, (0.0, 0.001), "b"))
-    switched_off = settings.load(Tuned, [f"recipe={recipe}", "inner.kind=a"])
+    switched_off = load(Tuned, [f"recipe={recipe}", "inner.kind=a"])
     assert switched_off.inner.kind == "a"
 
 
@@ -148,32 +148,32 @@ def test_a_recipe_gives_settings_and_the_command_line_wins(tmp_path):
 def test_a_recipe_is_checked_as_the_command_line_is(tmp_path, text, message):
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(SettingsError, match=message):
-        settings.load(Tuned, [f"recipe={tmp_path / 'bad.yaml'}"])
+        load(Tuned, [f"recipe={tmp_path / 'bad.yaml'}"])
 
 
 def test_a_missing_recipe_is_named(tmp_path):
     with pytest.raises(SettingsError, match="one of ours"):
-        settings.load(Tuned, [f"recipe={tmp_path / 'none.yaml'}"])
+        load(Tuned, [f"recipe={tmp_path / 'none.yaml'}"])
 
 
 def test_a_recipe_is_not_evaluated(tmp_path):
     (tmp_path / "plain.yaml").write_text("name: ${oc.env:HOME}")
-    assert settings.load(Tuned, [f"recipe={tmp_path / 'plain.yaml'}"]).name == "${oc.env:HOME}"
+    assert load(Tuned, [f"recipe={tmp_path / 'plain.yaml'}"]).name == "${oc.env:HOME}"
 
 
-@pytest.mark.parametrize("path", sorted(settings.RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
 def test_our_recipes_fit_their_command_and_say_what_the_defaults_do_not(path):
     _, program, command, *given = path.read_text().splitlines()[0].split()
     assert program == "worldmodel"
     assert f"recipe={path.stem}" in given
     kind = module_of(command).Settings
-    without = settings.load(kind, [g for g in given if not g.startswith("recipe=")])
-    for key, value in settings.read_recipe(path.stem).items():
+    without = load(kind, [g for g in given if not g.startswith("recipe=")])
+    for key, value in read_recipe(path.stem).items():
         part = without
         for name in key.split("."):
             part = getattr(part, name)
         assert part != value, f"{key} is the default"
-    assert settings.load(kind, given) != without
+    assert load(kind, given) != without
 
 
 @pytest.mark.parametrize(
@@ -182,15 +182,15 @@ def test_our_recipes_fit_their_command_and_say_what_the_defaults_do_not(path):
      "$HOME", "x=y", "off", "0x10", "é", "file://a#b", "${oc.env:HOME}"],
 )
 def test_text_is_taken_as_it_is_written(text):
-    assert settings.load(Outer, [f"name={text}"]).name == text
-    assert settings.load(Deep, [f"outer.name={text}"]).outer.name == text
+    assert load(Outer, [f"name={text}"]).name == text
+    assert load(Deep, [f"outer.name={text}"]).outer.name == text
 
 
 def test_a_leading_tilde_is_the_home_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/home/lab")
-    assert settings.load(Outer, ["name=~/x"]).name == "/home/lab/x"
-    assert settings.load(Outer, ["name=~"]).name == "/home/lab"
-    assert settings.load(Outer, ["name=a~b"]).name == "a~b"
+    assert load(Outer, ["name=~/x"]).name == "/home/lab/x"
+    assert load(Outer, ["name=~"]).name == "/home/lab"
+    assert load(Outer, ["name=a~b"]).name == "a~b"
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ class Deep:
 def test_empty_text_is_refused_where_something_is_needed():
     for given in (["outer.name="], ["where="], ["weights="]):
         with pytest.raises(SettingsError, match=f"'{given[0][:-1]}' must be given"):
-            settings.load(Deep, given)
-    assert settings.load(Deep, ["note="]).note == ""
-    assert settings.load(Deep, ["weights=null"]).weights is None
-    assert settings.load(Deep, ["weights=x"]).weights == "x"
+            load(Deep, given)
+    assert load(Deep, ["note="]).note == ""
+    assert load(Deep, ["weights=null"]).weights is None
+    assert load(Deep, ["weights=x"]).weights == "x"

@@ -12,7 +12,7 @@ import torch
 
 from arm_worldmodel.batches import LatentBatches
 from arm_worldmodel.commands.pretrain import Settings as Pretrain
-from configs.settings import load
+from configs.overrides import load
 from robot_data.latents import LatentEpisode
 from robot_data.schema import DataError
 from worldmodel.config import EncoderConfig, PredictorConfig, ReadoutConfig, TrainConfig
