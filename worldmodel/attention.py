@@ -133,7 +133,13 @@ class Block(nn.Module):
 
 
 def initialise(blocks: nn.ModuleList, module: nn.Module, std: float = 0.02) -> None:
-    """V-JEPA 2's initialisation: truncated normal, residual branches scaled by depth."""
+    """V-JEPA 2's initialisation: truncated normal, residual branches scaled by depth.
+
+    Weights that are still without memory are filled by who made them; to divide such ones torch
+    would load half a second of sympy.
+    """
+    if next(module.parameters()).is_meta:
+        return
     for part in module.modules():
         if isinstance(part, (nn.Linear, nn.Conv3d)):
             nn.init.trunc_normal_(part.weight, std=std)
