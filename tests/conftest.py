@@ -30,6 +30,8 @@ torch.set_num_threads(1)
 DATA = Path(__file__).parent / "data"
 # First: so the processes of xdist end together.
 LONGEST = ("test_shipped", "test_writers", "test_scale", "test_distributed", "test_own_arm")
+# One process makes what the tests of these share, which takes long.
+SHARING = ("test_distributed", "test_commands", "test_candidate_bank")
 TOLD: list[str] = []  # by the processes of xdist, of the machine
 FAILED = pytest.StashKey[bool]()  # of an item: whether its test failed
 
@@ -37,6 +39,8 @@ FAILED = pytest.StashKey[bool]()  # of an item: whether its test failed
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.stem not in LONGEST)
     for item in items:
+        if item.path.stem in SHARING:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
         if item.get_closest_marker("realtime"):
             item.add_marker(pytest.mark.xdist_group("realtime"))  # one process, one after another
             item.add_marker(pytest.mark.flaky(reruns=3, condition=this_machine.was_late))
