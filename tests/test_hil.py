@@ -87,10 +87,10 @@ def test_random_planner_output_through_our_driver_trips_no_reflex(machine):
 @pytest.mark.alone
 @pytest.mark.parametrize(("fault", "caught"), [("jump", "jump"), ("stall", "stalled")])
 def test_our_filter_catches_a_fault_before_the_arms_reflex_and_goes_on(strict, fault, caught):
-    result = strict("--seconds", "8", "--fault", fault)
+    result = strict("--seconds", "6", "--fault", fault)
     assert result["reflex"] == ""
     assert result["caught"] == caught
-    assert result["caught_s"] - 4.0 < 0.1
+    assert result["caught_s"] - 3.0 < 0.1
     assert result["recovered"]
 
 
@@ -100,7 +100,7 @@ def test_our_filter_catches_a_fault_before_the_arms_reflex_and_goes_on(strict, f
     [("jump", "velocity_discontinuity"), ("stall", "communication_constraints_violation")],
 )
 def test_without_our_filter_the_arm_trips_and_recovers(strict, fault, reflex):
-    result = strict("--seconds", "8", "--fault", fault, "--raw")
+    result = strict("--seconds", "6", "--fault", fault, "--raw")
     assert reflex in result["reflex"]
     assert result["recovered"]
 

@@ -7,7 +7,7 @@ set -e
 cd "$(dirname "$0")/../.."
 python=.venv/bin/python
 [ -x "$python" ] || python=python3
-into() { "$python" -m pip install -q --disable-pip-version-check --upgrade --no-deps --target "$@"; }
+into() { "$python" -m pip install -q --no-compile --disable-pip-version-check --upgrade --no-deps --target "$@"; }
 into .bench stable-worldmodel==0.1.1 loguru==0.7.3
 into .bench/field torchvision==0.28.0 einops==0.8.2 tabulate==0.10.0 imageio==2.38.1 \
     opencv-python-headless==5.0.0.93 hdf5plugin==7.1.0 lancedb==0.40.0 pylance==14.0.2 \
