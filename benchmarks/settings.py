@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from planners.config import CEMConfig
-from worldmodel.config import LeWMConfig, LeWMLossConfig, PredictorConfig, TrainConfig
+from worldmodel.config import (
+    LeWMConfig,
+    LeWMLossConfig,
+    PredictorConfig,
+    TemporalConfig,
+    TrainConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -132,10 +138,13 @@ class FieldSettings:
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(weight_decay=1e-3, betas=(0.9, 0.999))
     )
-    # the search of the row "ours"; its horizon counts blocks of model.frame_skip actions.  The
+    temporal: TemporalConfig = field(default_factory=TemporalConfig)
+    # the search of the rows "ours"; its horizon counts blocks of model.frame_skip actions.  The
     # others have the published one
     cem: CEMConfig = field(
-        default_factory=lambda: CEMConfig(samples=128, iterations=4, elites=16, horizon=5)
+        default_factory=lambda: CEMConfig(
+            samples=128, iterations=4, elites=12, horizon=2, refit="elites"
+        )
     )
 
     def idle(self) -> dict[str, str]:
@@ -144,7 +153,8 @@ class FieldSettings:
             ("model.action_size", "model.action_mean", "model.action_std"), "the recordings say it"
         )
         found |= dict.fromkeys(
-            ("model.residual", "losses.recovery_weight"), "each row has its own"
+            ("model.residual", "model.temporal_dim", "losses.recovery_weight"),
+            "each row has its own",
         )
         found |= {"train.steps": "budget_s= says it", "train.seed": "seeds= names them"}
         return found | dict.fromkeys(

@@ -46,12 +46,17 @@ class LatentPerception(Perception):
 
 
 class LatentGoals(GoalImages):
-    """Goal images by the distance of latents (Maes et al. 2026, 2603.19312, section 3.3): of the
-    published squared error the root, which ranks alike and whose vector the search regresses."""
+    """Goal images by the model's own distance: the temporal one, or that of latents (Maes et al.
+    2026, 2603.19312, section 3.3), of whose squared error it is the root, which ranks alike and
+    whose vector the search regresses."""
+
+    def __init__(self, perception: LatentPerception, config: AgentConfig) -> None:
+        super().__init__(perception, config)
+        self.model = perception.model
 
     def towards(self, goal: Goal) -> Cost:
         """The cost of being elsewhere than in ``goal``."""
-        return VectorCost(lambda tokens: (tokens - goal.tokens).flatten(1).float())
+        return VectorCost(lambda tokens: self.model.apart(tokens, goal.tokens).flatten(1).float())
 
 
 class LatentOutcomes:

@@ -37,8 +37,8 @@ class WorldPolicy:
     """Model-predictive control in latents, for ``World.set_policy``.
 
     In every environment the search looks for the action blocks whose imagined last latent is
-    nearest to that of the picture ``goal``, within the environment's own bounds; ``replan`` blocks
-    are carried out, then it searches anew.
+    nearest to that of the picture ``goal`` (``LeWorldModel.apart``), within the environment's own
+    bounds; ``replan`` blocks are carried out, then it searches anew.
     """
 
     type = "world_model"
@@ -126,7 +126,7 @@ class WorldPolicy:
         def cost(units: Tensor) -> Tensor:  # [S, T, K] -> [S, D] or [S]
             blocks = (self._centre + self._half * units).to(latent.device)
             imagined = self.model.imagine(latent.expand(len(units), 1, -1), blocks)
-            apart = to_host((imagined[:, -1] - wanted).float())
+            apart = to_host(self.model.apart(imagined[:, -1], wanted).float())
             return apart if solved else apart.norm(dim=-1)
 
         plan = self._searches[index].plan(cost).actions[: self.replan]

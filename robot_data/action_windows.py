@@ -59,6 +59,15 @@ class ActionWindows:
         deviation of a number that never changes is 1."""
         return statistics(list(self._actions.values()))
 
+    @property
+    def frames(self) -> list[int]:
+        """Frames of every episode that holds a window."""
+        return [len(rows) + 1 for rows in self._actions.values()]
+
+    def episode(self, number: int) -> NDArray[np.uint8]:
+        """All images uint8 [n, H, W, 3] of one of these episodes."""
+        return self.sampler.reader(self.sampler.names[number]).images(0, self.frames[number])
+
     def sample(
         self, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:

@@ -71,6 +71,15 @@ class SwmWindows:
         """``robot_data.action_windows.statistics`` of all episodes that hold a window."""
         return statistics(self._actions)
 
+    @property
+    def frames(self) -> list[int]:
+        """Rows of every episode that holds a window."""
+        return [stop - start for start, stop in self._episodes]
+
+    def episode(self, number: int) -> NDArray[np.uint8]:
+        """All pictures uint8 [n, H, W, 3] of one of these episodes."""
+        return np.stack(list(self.data.images(self._pictures, range(*self._episodes[number]))))
+
     def sample(
         self, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:

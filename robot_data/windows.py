@@ -93,11 +93,15 @@ class WindowSampler:
         reader, name = self._episode(rng)
         return reader, name, int(rng.integers(self._frames[name] - self.span + 1))
 
-    def _episode(self, rng: np.random.Generator) -> tuple[FrameReader, str]:
-        name = self._names[int(rng.integers(len(self._names)))]
+    def reader(self, name: str) -> FrameReader:
+        """One of the episodes, opened once."""
         if name not in self._open:
             self._open[name] = FrameReader(self._store.group(name))
-        return self._open[name], name
+        return self._open[name]
+
+    def _episode(self, rng: np.random.Generator) -> tuple[FrameReader, str]:
+        name = self._names[int(rng.integers(len(self._names)))]
+        return self.reader(name), name
 
 
 def spread_rows(

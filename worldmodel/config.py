@@ -166,6 +166,9 @@ class LeWMConfig:
     # them, are the action block that it is conditioned on
     frame_skip: int = 1
     residual: bool = False  # add the output to the present latent, as AD-WM does
+    # numbers of the points whose distance counts frames, which the planner's cost is then (see
+    # worldmodel.temporal); 0: none, and the cost is the distance of latents, as published
+    temporal_dim: int = 0
     action_size: int = 7  # numbers of an action
     action_mean: tuple[float, ...] = ()  # of each number of an action in the training data
     action_std: tuple[float, ...] = ()  # its standard deviation there
@@ -293,3 +296,24 @@ class TrainConfig:
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
         return {} if self.schedule == "wsd" else {"decay_steps": "schedule=cosine"}
+
+
+@dataclass(frozen=True)
+class TemporalConfig:
+    """What the temporal distance of a LeWorldModel learns from: pairs of frames of one episode."""
+
+    frames: int = 60000  # most recorded frames that are encoded for it, whole episodes
+    # weight of distances that are too short, 1 less it of those that are too long; 0.5: the mean
+    # number of frames between two latents, less: nearer to the least
+    low: float = 0.2
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            steps=4000, batch_size=512, learning_rate=2e-3, warmup_steps=400, weight_decay=0.01
+        )
+    )
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.low <= 0.5 or self.frames < 2:
+            raise ValueError(
+                f"low {self.low} must be in (0, 0.5] and frames {self.frames} at least 2"
+            )

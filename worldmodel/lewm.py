@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from worldmodel.attention import MLP, attend
 from worldmodel.config import LeWMConfig
 from worldmodel.encoder import normalise_images
+from worldmodel.temporal import TemporalDistance
 
 
 class SelfAttention(nn.Module):
@@ -151,6 +152,9 @@ class LeWorldModel(nn.Module):
         )
         self.norm = nn.LayerNorm(dim)
         self.predictor_projector = projector(dim, config.projector_dim, dim)
+        self.temporal = (
+            TemporalDistance(dim, config.temporal_dim) if config.temporal_dim else None
+        )
 
     @property
     def dynamics(self) -> list[nn.Module]:
@@ -172,6 +176,14 @@ class LeWorldModel(nn.Module):
     def encode_frames(self, images: Tensor) -> Tensor:
         """Images uint8 [..., H, W, 3] -> one token each, [..., 1, D]."""
         return self.encode(images).unsqueeze(-2)
+
+    def apart(self, latents: Tensor, goal: Tensor) -> Tensor:
+        """Latents [..., D] and a goal's [D] -> vectors [..., K] whose length is the distance that a
+        plan shortens: frames of the model where there is a temporal distance, else the latents'
+        own, as published (section 3.3)."""
+        if self.temporal is None:
+            return latents - goal
+        return self.temporal(latents) - self.temporal(goal)
 
     def normalised(self, actions: Tensor) -> Tensor:
         """Action blocks [..., K] in units of their spread in the training data.  Raises ValueError

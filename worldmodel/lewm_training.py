@@ -32,6 +32,8 @@ class LeWMTraining(nn.Module):
     def __init__(self, model: LeWorldModel, losses: LeWMLossConfig) -> None:
         super().__init__()
         self.model, self.losses = model, losses
+        if model.temporal is not None:  # trained afterwards, on latents that stay as they are
+            model.temporal.requires_grad_(False)
         c = model.config
         self.recovery = (
             projector(2 * c.embed_dim, c.projector_dim, c.block_size)

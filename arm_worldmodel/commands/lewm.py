@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from worldmodel.config import LeWMConfig, LeWMLossConfig, TrainConfig
+from worldmodel.config import LeWMConfig, LeWMLossConfig, TemporalConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Settings:
             steps=1500, batch_size=64, weight_decay=1e-3, betas=(0.9, 0.999)
         )
     )
+    temporal: TemporalConfig = field(default_factory=TemporalConfig)
 
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
@@ -39,6 +40,8 @@ class Settings:
         )
         if self.validation is None:
             found["validation_batches"] = "validation= is not given"
+        if not self.model.temporal_dim:
+            found["temporal"] = "model.temporal_dim=0: no temporal distance"
         return found
 
 
@@ -63,9 +66,13 @@ def run(settings: Settings) -> dict[str, Any]:
         "batch_size": settings.train.batch_size, "seed": settings.train.seed,
         "actions": settings.actions, "model": asdict(config), "losses": asdict(settings.losses),
     })
+    require_same_inputs(settings.out, "temporal", marks, {
+        "frames": settings.temporal.frames, "low": settings.temporal.low,
+        "batch_size": settings.temporal.train.batch_size, "seed": settings.temporal.train.seed,
+    })
     validation = train(
-        drawn, held_out, config, settings.losses, settings.train, settings.out,
-        settings.validation_batches, settings.device,
+        drawn, held_out, config, settings.losses, settings.train,
+        settings.temporal, settings.out, settings.validation_batches, settings.device,
     )
     losses = last_losses(settings.out, "lewm")
     report: dict[str, Any] = {
