@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from configs.overrides import load, read_yaml
 from configs.settings import SettingsError, has
 from robots.connect import Transport
-from robots.franka_env import FrankaEnvConfig
+from robots.franka_config import FrankaEnvConfig
 from robots.limits import Limits, loosened
 from robots.ros.topics import GripperConfig, Topics
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from configs.settings import idle_but
 from robots.driver import ArmDriver
 from robots.fr3 import Tool
-from robots.franka_env import FrankaEnv, FrankaEnvConfig
+from robots.franka_config import FrankaEnvConfig
 from robots.limits import Limits
-from robots.link import Link
 from robots.local.camera import CameraConfig
 from robots.ros.topics import Topics
+
+if TYPE_CHECKING:
+    from robots.franka_env import FrankaEnv
+    from robots.link import Link
 
 LOOPBACK = Path(__file__).parent / "ros/loopback.xml"
 FAST_DDS_2 = ("humble", "iron", "jazzy")  # which calls the variable otherwise than Fast DDS 3
@@ -129,6 +132,7 @@ def connect(
     ``close`` brakes and ends the process.  Raises ``ConnectionError`` where arm or camera do not
     open.
     """
+    from robots.franka_env import FrankaEnv
     from robots.local.link import LocalLink
     from robots.local.process import ArmProcessConfig
 

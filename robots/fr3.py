@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.transform import Rotation
 
 from robots.limits import SafetyError, Vector3
+
+if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation
 
 # Franka's position limits of the FR3's joints [rad] (frankarobotics.github.io, robot and interface
 # specifications)
@@ -35,6 +38,8 @@ def check_tool(
     """The tool that the arm's control believes in is ``tool``: where its tip is in the flange's
     frame [3], how it is turned, and the masses.  Raises ``SafetyError``: with another one the hand
     is centimetres from where workspace and floor are judged, and weight is taken for contact."""
+    from scipy.spatial.transform import Rotation  # slow to load, and settings alone need none
+
     off = float(np.linalg.norm(flange_to_tip - tool.tip_m))
     turned = float((turn * Rotation.from_euler("z", tool.turn_rad).inv()).magnitude())
     if off > TIP_M or turned > TURN_RAD:

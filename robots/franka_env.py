@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import gymnasium
@@ -15,36 +14,13 @@ from robot_data.images import fit_square
 from robot_data.pose import diff
 from robot_data.schema import check_action, check_image, check_state
 from robot_data.spaces import action_space, observation_space
+from robots.franka_config import FrankaEnvConfig
 from robots.limits import Limits, SafetyError
 from robots.link import Link
 from robots.safety import cap_action
 
 Array = NDArray[np.float64]
 TOLERANCE = np.array([0.005, 0.005, 0.005, 0.03, 0.03, 0.03, 0.05])  # of going to a pose
-
-
-@dataclass(frozen=True)
-class FrankaEnvConfig:
-    """The real arm as an environment."""
-
-    # side of the square that pictures are fitted to [px]; null: as the model takes them, 128 where
-    # there is none
-    image_size: int | None = None
-    control_hz: float = 5.0  # control steps in a second [Hz]
-    # a step ends when the arm rests, as in the training data; false: after one period
-    settle: bool = True
-    step_timeout_s: float = 5.0  # most that a step waits for the arm [s]
-
-    def __post_init__(self) -> None:
-        if self.side % 16 or self.side < 16:
-            raise ValueError(f"image_size {self.side} is not a multiple of the patch size 16")
-        if self.control_hz <= 0 or self.step_timeout_s <= 0:
-            raise ValueError("control_hz and step_timeout_s must be positive")
-
-    @property
-    def side(self) -> int:
-        """Side of the pictures [pixels]."""
-        return 128 if self.image_size is None else self.image_size
 
 
 class FrankaEnv(gymnasium.Env[Any, Any]):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from robot_data.loop import Start, Step, run_episode
 from robot_data.random_moves import STEP_M, RandomMoves
 from robots.connect import Transport, open_link
-from robots.franka_env import FrankaEnv, FrankaEnvConfig
+from robots.franka_config import FrankaEnvConfig
 from robots.limits import Limits, SafetyError
 from robots.ros.topics import Topics
 from worldmodel.progress import Progress
@@ -17,6 +17,7 @@ from worldmodel.progress import Progress
 if TYPE_CHECKING:
     from arm_worldmodel.handled_moves import HandledMoves
     from robot_data.episodes import EpisodeStore
+    from robots.franka_env import FrankaEnv
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.handled_moves import HandlingWriter
     from robot_data.episodes import EpisodeStore
     from robot_data.recording import EpisodeWriter
+    from robots.franka_env import FrankaEnv
     from worldmodel.models import image_size
 
     look = settings.env

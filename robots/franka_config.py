@@ -1,0 +1,29 @@
+"""Settings of the real arm as an environment; nothing is loaded for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FrankaEnvConfig:
+    """The real arm as an environment."""
+
+    # side of the square that pictures are fitted to [px]; null: as the model takes them, 128 where
+    # there is none
+    image_size: int | None = None
+    control_hz: float = 5.0  # control steps in a second [Hz]
+    # a step ends when the arm rests, as in the training data; false: after one period
+    settle: bool = True
+    step_timeout_s: float = 5.0  # most that a step waits for the arm [s]
+
+    def __post_init__(self) -> None:
+        if self.side % 16 or self.side < 16:
+            raise ValueError(f"image_size {self.side} is not a multiple of the patch size 16")
+        if self.control_hz <= 0 or self.step_timeout_s <= 0:
+            raise ValueError("control_hz and step_timeout_s must be positive")
+
+    @property
+    def side(self) -> int:
+        """Side of the pictures [pixels]."""
+        return 128 if self.image_size is None else self.image_size
