@@ -112,7 +112,8 @@ def trained(kind: str, seed: int, settings: FieldSettings, data: Path) -> Traine
         training = PeerTraining(PEERS[kind], config, losses)
         model: Any = train_lewm(training, feed, plan, folder, "cpu").eval()
     else:
-        train(windows, None, config, losses, plan, settings.temporal, str(folder), 0, "cpu")
+        temporal = replace(settings.temporal, train=replace(settings.temporal.train, seed=seed))
+        train(windows, None, config, losses, plan, temporal, str(folder), 0, "cpu")
         model = Models.load(str(folder), ["lewm"], "cpu").lewm
     if "parameters" not in made:
         spent = time.process_time() - began if fresh else None  # None: it was interrupted

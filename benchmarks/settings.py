@@ -157,6 +157,7 @@ class FieldSettings:
             "each row has its own",
         )
         found |= {"train.steps": "budget_s= says it", "train.seed": "seeds= names them"}
+        found["temporal.train.seed"] = "seeds= names them"
         return found | dict.fromkeys(
             ("cem.max_move_m", "cem.max_turn_rad", "cem.max_grip", "cem.grip_threshold"),
             "the environment bounds its actions",

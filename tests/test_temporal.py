@@ -179,9 +179,7 @@ def test_plans_shorten_it_where_there_is_one_and_else_the_distance_of_latents():
         _, goals, _ = lewm_parts(model, AgentConfig(bf16=False), "trained")
         cost = goals.towards(Goal(goal))
         assert isinstance(cost, VectorCost)
-        there = (
-            (lambda x: x) if model.temporal is None else model.temporal
-        )
+        there = torch.nn.Identity() if model.temporal is None else model.temporal
         expected = (there(seen[:, 0]) - there(goal[0])).norm(dim=-1)
         torch.testing.assert_close(cost(seen, torch.zeros(5, 7)), expected)
 
@@ -215,9 +213,12 @@ def test_the_command_trains_it_after_the_rest_and_anew_for_other_latents(tmp_pat
     assert main([*on, "train.steps=3"]) == 0
     assert not torch.equal(weights(Models.load(out, ["lewm"], "cpu").lewm), weights(first))
     assert json.loads((out / "temporal_losses.json").read_text())["step"] == 3
-    assert main([*given, f"out={tmp_path / 'x'}", "temporal.low=0.1"]) == 2
-    assert main([*on[:3], f"out={tmp_path / 'x'}", *on[4:], "temporal.low=0.9"]) == 2
+    assert main([*given, "temporal.low=0.1"]) == 2
+    assert "model.temporal_dim=0: no temporal distance" in capsys.readouterr().err
+    assert main([*on, "temporal.low=0.9"]) == 2
     assert "must be in (0, 0.5]" in capsys.readouterr().err
+    assert main([*on, "temporal.low=0.1"]) == 2
+    assert "is of a run with" in capsys.readouterr().err
 
 
 def weights(model):

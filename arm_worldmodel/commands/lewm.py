@@ -66,10 +66,11 @@ def run(settings: Settings) -> dict[str, Any]:
         "batch_size": settings.train.batch_size, "seed": settings.train.seed,
         "actions": settings.actions, "model": asdict(config), "losses": asdict(settings.losses),
     })
-    require_same_inputs(settings.out, "temporal", marks, {
-        "frames": settings.temporal.frames, "low": settings.temporal.low,
-        "batch_size": settings.temporal.train.batch_size, "seed": settings.temporal.train.seed,
-    })
+    if config.temporal_dim:
+        require_same_inputs(settings.out, "temporal", marks, {
+            "frames": settings.temporal.frames, "low": settings.temporal.low,
+            "batch_size": settings.temporal.train.batch_size, "seed": settings.temporal.train.seed,
+        })
     validation = train(
         drawn, held_out, config, settings.losses, settings.train,
         settings.temporal, settings.out, settings.validation_batches, settings.device,
