@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robot_data.events import GripperEvent, gripper_events, next_event, object_places
-from robot_data.grip_rule import told_changes
 from robot_data.images import fit_pictures
 from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.layout import FrameReader
 from robot_data.pose import diff
 from robot_data.schema import DataError
-from worldmodel.device import computing_dtype
+from robot_data.told_actions import told_window
+from worldmodel.device import autocast_where_quicker, device_of, to_host
 from worldmodel.goal_conditioned import EVENTS
 from worldmodel.losses import Window, unroll
 from worldmodel.predictor import Predictor
@@ -38,9 +38,7 @@ class LatentBatches:
 
     ``stride`` frames lie between the frames of a window.  Its actions are what a planner decides:
     the measured pose changes over that time, and the change of closedness that the gripper was
-    *told* (``robot_data.grip_rule``).  The closedness that fingers reached says whether something
-    was between them; a predictor that is given it need not look.  So it is told of the first frame
-    only; after that, states hold what the actions add up to.
+    *told* (``robot_data.told_actions``); closedness is known of the first frame only.
     """
 
     def __init__(
@@ -81,11 +79,7 @@ class LatentBatches:
             told.append(episode.commanded_closedness[rows])
             places.append(self.places[number][rows])
         state, commanded = np.stack(states), np.stack(told)
-        actions = diff(state[:, :-1], state[:, 1:])
-        for t in range(self.length - 1):
-            two = slice(t, t + 2)
-            actions[:, t, 6] = told_changes(commanded[:, two], state[:, two, 6])[:, 0]
-            state[:, t + 1, 6] = np.clip(state[:, t, 6] + actions[:, t, 6], 0.0, 1.0)
+        actions, state = told_window(state, commanded)
         return Window(
             torch.from_numpy(np.stack(tokens)),
             torch.from_numpy(actions),
@@ -137,12 +131,14 @@ class ImaginedFrames:
         window = self.windows.windows(step)
         assert window.commanded is not None
         assert window.objects is not None
-        fast = computing_dtype(None, torch.device("cpu"))
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast == torch.bfloat16):
-            imagined = unroll(
-                self.predictor, window.tokens[:, 0].float(), window.actions.float(),
-                window.states.float(), None, self.steps,
-            )
+        device = device_of(self.predictor)
+        first, actions, states = (
+            x.to(device, torch.float32)
+            for x in (window.tokens[:, 0], window.actions, window.states)
+        )
+        with autocast_where_quicker(device):
+            imagined = unroll(self.predictor, first, actions, states, None, self.steps)
+        imagined = to_host(imagined)
         told = torch.cat([window.states[:, 1:, :6], window.commanded[:, 1:, None]], dim=-1)
         drawn = (
             imagined.flatten(0, 1).half(), told.flatten(0, 1), window.objects[:, 1:].flatten(0, 1)

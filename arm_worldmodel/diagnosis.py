@@ -19,8 +19,8 @@ from arm_worldmodel.report import bootstrap_95
 from arm_worldmodel.verdict import judge
 from planners.config import CEMConfig
 from robot_data.latents import LatentEpisode
-from robot_data.pose import diff
 from robot_data.schema import DataError
+from robot_data.told_actions import told_actions, told_window
 from worldmodel import diagnostics
 from worldmodel.predictor import Predictor
 
@@ -137,7 +137,8 @@ def diagnose_episode(
     rng = np.random.default_rng([settings.seed, number])
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)
     states = torch.from_numpy(np.asarray(episode.states)).float()
-    actions = torch.from_numpy(diff(episode.states[:-1], episode.states[1:])).float()
+    told = episode.commanded_closedness
+    actions = torch.from_numpy(told_actions(episode.states, told)).float()
     limit = torch.tensor(CEMConfig().limit)
     rows, errors, copies = [], [], []
     planes = np.empty(0)
@@ -164,9 +165,9 @@ def diagnose_episode(
         })
         if not len(planes):  # most of the work, for a picture: one window of an episode will do
             planes = _landscape(predictor, tokens, states[t], actions[t], settings)
-        error, copied = diagnostics.drift(
-            predictor, tokens, states[t : t + horizon + 1], actions[t : t + horizon]
-        )
+        frames = slice(t, t + horizon + 1)
+        taken, known = map(torch.from_numpy, told_window(episode.states[frames], told[frames]))
+        error, copied = diagnostics.drift(predictor, tokens, known.float(), taken.float())
         beyond = np.full(settings.horizon - horizon, np.nan)
         errors.append(np.r_[error.numpy(), beyond])
         copies.append(np.r_[copied.numpy(), beyond])

@@ -32,7 +32,7 @@ from robot_data.events import holding
 from robot_data.images import fit_pictures
 from robot_data.latents import LatentEpisode
 from robot_data.loop import Agent, Step
-from robot_data.pose import diff
+from robot_data.told_actions import told_window
 from worldmodel.decoder import Decoder
 from worldmodel.device import device_of, to_host
 from worldmodel.models import MissingPart, Models, parts_in
@@ -107,8 +107,7 @@ def roll_out(
     if not 1 <= horizon <= most:
         raise ValueError(f"horizon={horizon} from frame {start} of {episode.name}; 1 to {most} fit")
     frames = slice(start, start + horizon + 1)
-    states = episode.states[frames]
-    actions = diff(states[:-1], states[1:])
+    actions, states = told_window(episode.states[frames], episode.commanded_closedness[frames])
     latents = torch.from_numpy(np.array(episode.latents[frames])).float()
     imagined = painter.after(
         latents[0], torch.from_numpy(states[0]).float(),

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from planners.config import CEMConfig
 from robot_data.events import gripper_events, holding, object_places
 from robot_data.latents import LatentEpisode
-from robot_data.pose import compose, diff
+from robot_data.pose import compose
+from robot_data.told_actions import told_window
 
 Array = NDArray[np.float64]
 Box = tuple[Array, Array]  # lower and upper corner [3], base frame [m]
@@ -177,8 +178,14 @@ def object_windows(
     found = [(e, t) for e, t in found if np.isfinite(places[e][[t, t + steps]]).all()]
     if len(found) > MOST:
         found = [found[i] for i in np.sort(rng.choice(len(found), MOST, replace=False))]
-    states = [episodes[e].states[t : t + steps + 1] for e, t in found]
-    actions = np.array([diff(s[:-1], s[1:]) for s in states]).reshape(-1, steps, 7)
+    frames = [slice(t, t + steps + 1) for _, t in found]
+    states = [episodes[e].states[rows] for (e, _), rows in zip(found, frames, strict=True)]
+    told = [
+        episodes[e].commanded_closedness[rows] for (e, _), rows in zip(found, frames, strict=True)
+    ]
+    actions = np.array([
+        told_window(*window)[0] for window in zip(states, told, strict=True)
+    ]).reshape(-1, steps, 7)
     hand = np.array([s[-1] for s in states]).reshape(-1, 7)
     ends = np.array([[places[e][t], places[e][t + steps]] for e, t in found]).reshape(-1, 2, 3)
     return _windows(found, actions, hand, ends.swapaxes(0, 1))

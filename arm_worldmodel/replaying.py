@@ -22,6 +22,7 @@ from robot_data.loop import Agent
 from robot_data.pose import compose, diff
 from robot_data.recording import EYE_M, LOOK_AT_M, QUALITY, hand_frame
 from robot_data.replay import ReplayEnv, action_error
+from robot_data.told_actions import told_actions
 from worldmodel.device import to_host
 from worldmodel.predictor import Predictor
 from worldmodel.rollout import rollout
@@ -72,7 +73,9 @@ def surprise(predictor: Predictor, episode: LatentEpisode, batch: int = 32) -> A
     next latents, over that of copying the frame: [T - 1]; above 1 the model is no help."""
     tokens = torch.from_numpy(np.array(episode.latents)).float()
     states = torch.from_numpy(np.asarray(episode.states)).float()
-    actions = torch.from_numpy(diff(episode.states[:-1], episode.states[1:])).float()
+    actions = torch.from_numpy(
+        told_actions(episode.states, episode.commanded_closedness)
+    ).float()
     weight = predictor.predictor_proj.weight
     tokens, states, actions = (x.to(weight.device) for x in (tokens, states, actions))
     errors: list[Tensor] = []

@@ -18,8 +18,8 @@ from robot_data.episodes import EpisodeStore
 from robot_data.events import object_places
 from robot_data.images import fit_pictures
 from robot_data.loop import Decision, Start, Step, run_episode
-from robot_data.pose import diff
 from robot_data.random_moves import RandomMoves
+from robot_data.told_actions import told_actions
 from sims.arm import Arm
 from sims.handling import Handling
 from sims.tasks import grasp_height_m
@@ -210,7 +210,8 @@ def _imagined(
         return None
     device, kind = device_of(predictor), next(predictor.parameters()).dtype
     states = torch.from_numpy(moves.measured[after - 1]).to(device, kind)[:, None]
-    actions = diff(moves.measured[after - 1], moves.measured[after])
+    two = np.stack([after - 1, after], axis=1)
+    actions = told_actions(moves.measured[two], moves.states[two, 6])[:, 0]
     given = torch.from_numpy(actions).to(device, kind)[:, None]
     first = tokens[after - 1].to(device, kind)
     parts = [x.split(READ_AT_ONCE) for x in (first, given, states)]

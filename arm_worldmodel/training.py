@@ -126,7 +126,7 @@ def train_state_readout(
     feed = LatentBatches(caches, train.batch_size, 1, train.seed, (1,))
     frames = feed.frames
     if imagined_share:
-        predictor = Models.load(predictor_source, ["predictor"], "cpu").predictor
+        predictor = Models.load(predictor_source, ["predictor"], device).predictor
         count = math.ceil(imagined_share * train.batch_size / imagined_steps)
         windows = LatentBatches(caches, count, imagined_steps + 1, train.seed + 1, (1,))
         frames = ImaginedFrames(feed, windows, predictor, imagined_share)

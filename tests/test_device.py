@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import arm_worldmodel as awm
+from arm_worldmodel import batches as feeds
 from planners import agent as planning_agent
 from planners import baselines, embedding, goals, perception, search, stages
 from planners import released as released_planner
@@ -51,7 +52,7 @@ from worldmodel.encoder import Encoder
 from worldmodel.goal_conditioned import InverseDynamics, SubgoalPredictor
 from worldmodel.imagination import Imagination
 from worldmodel.lewm import LeWorldModel
-from worldmodel.losses import PostTraining
+from worldmodel.losses import PostTraining, Window
 from worldmodel.models import Models
 from worldmodel.predictor import Predictor
 from worldmodel.readout import Readout
@@ -195,6 +196,27 @@ def test_a_step_of_the_readout_and_its_validation(tmp_path, read_back):
     assert set(read_back) == {"meta"}
     figures = probes.readout_error(readout, torch.zeros(3, 4, 48), torch.zeros(3, 7))
     assert np.isfinite(list(figures.values())).all()
+
+
+def test_frames_for_the_readout_are_imagined_where_the_predictor_is(monkeypatch):
+    window = Window(
+        torch.zeros(2, 3, 4, 48).half(), torch.zeros(2, 2, 7), torch.zeros(2, 3, 7),
+        torch.zeros(2, 3), torch.zeros(2, 3, 3),
+    )
+    feed = SimpleNamespace(batch_size=4, frames=lambda step: (
+        torch.zeros(4, 4, 48).half(), torch.zeros(4, 7), torch.zeros(4, 3)
+    ))
+    windows = SimpleNamespace(length=3, windows=lambda step: window)
+    reads = []
+    monkeypatch.setattr(
+        feeds, "to_host", lambda x: (reads.append(x.device.type), torch.ones(x.shape))[1]
+    )
+    tokens, states, places = feeds.ImaginedFrames(
+        feed, windows, Predictor(PREDICTOR).to(META), 0.5
+    )(0)
+    assert reads == ["meta"]
+    assert (tokens[:2].sum(), tokens[2:].mean()) == (0, 1)  # half of them
+    assert (states.shape, places.shape) == ((4, 7), (4, 3))
 
 
 def test_a_step_of_the_decoder_its_validation_and_its_pictures(tmp_path, read_back):

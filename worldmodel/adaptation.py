@@ -7,19 +7,17 @@ knows its pose) takes less than a minute, for the encoder stays as it is.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from worldmodel.device import computing_dtype, device_of
+from worldmodel.device import autocast_where_quicker, device_of
 from worldmodel.readout import Readout, object_loss, readout_loss
 
 STEPS, WARMUP = 200, 10
@@ -56,14 +54,6 @@ def shifted(images: Tensor, shift_px: int) -> list[Tensor]:
     return [wide[:, y : y + height, x : x + width] for y, x in product(steps, steps)]
 
 
-def _quick(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """bfloat16 where there is such a thing and it takes less time."""
-    quick = computing_dtype(None, device) == torch.bfloat16
-    if not quick or not torch.amp.is_autocast_available(device.type):
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
-
-
 def joined(parts: Sequence[LabelledFrames]) -> LabelledFrames:
     """All frames of several."""
     return LabelledFrames(
@@ -96,7 +86,7 @@ def adapted(
             x.to(device).float() for x in (drawn.tokens, drawn.states, drawn.places)
         )
         with torch.enable_grad():
-            with _quick(device):
+            with autocast_where_quicker(device):
                 output = fitted(tokens)
             output = output.float()
             loss = readout_loss(output, states)

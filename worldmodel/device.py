@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,14 @@ def computing_dtype(bf16: bool | None, device: torch.device) -> torch.dtype:
     if bf16 is None:
         bf16 = device.type != "cpu" or multiplies_faster_in_bf16()
     return torch.bfloat16 if bf16 else torch.float32
+
+
+def autocast_where_quicker(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """bfloat16 where there is such a thing and it takes less time."""
+    quick = computing_dtype(None, device) == torch.bfloat16
+    if not quick or not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 @cache
