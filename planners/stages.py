@@ -3,8 +3,9 @@
 ``worldmodel.goal_conditioned.SubgoalPredictor`` says which gripper event comes next on the way to
 the goal image and where; around it lie an approach and a retreat (``planners.stage``).  Fingers
 that are closed on nothing, now and in the goal image, away from the object there, leave an object
-that is elsewhere only one way: it is pushed.  Once nothing is left, the last stage is the goal
-image itself.
+that is elsewhere only one way: it is pushed.  What was grasped or put down is not: where the hand
+is out of the goal image, what is read of it there says nothing.  Once nothing is left, the last
+stage is the goal image itself.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class EventStages:
         self._stages: list[Stage] = []
         self._kind = ""
         self._events = 0
+        self._handled = False  # whether an object was to be grasped or put down
         self._recent: list[Tensor] = []
         self.steps = 0  # in the present stage
         self.finished = False
@@ -96,7 +98,7 @@ class EventStages:
 
     def _to_push(self, view: View) -> Tensor | None:
         """Where the object is [3], if it is not in its place yet and can only be pushed there."""
-        if self._pushed is None or view.closedness < EMPTY_CLOSEDNESS:
+        if self._pushed is None or self._handled or view.closedness < EMPTY_CLOSEDNESS:
             return None
         seen = self._seen(view.tokens[0])
         assert seen is not None
@@ -120,13 +122,15 @@ class EventStages:
         likely = to_host(odds[0])
         best = int(likely.argmax())
         kind = EVENTS[best]
-        if self._stages and kind != self._kind and likely[best] < MIN_PROBABILITY:
+        kept = self._stages and self._kind in EVENTS  # a push that is over is no event to keep
+        if kept and kind != self._kind and likely[best] < MIN_PROBABILITY:
             kind = self._kind
         return kind, poses[0]
 
     def go_on(self, view: View) -> None:
         """To the next stage; a grasp that closed on nothing goes up again with open fingers."""
         stage = self._stages.pop(0)
+        self._handled |= self._kind in EVENTS[1:]
         self.steps = 0
         if stage.state is None:
             self.finished = True

@@ -1,6 +1,7 @@
 """Planning with one goal image: the state machine in the real simulator, with true events."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from planners.config import AgentConfig, HierarchyConfig, PolicyConfig
 from planners.hierarchy import HierarchicalAgent
 from planners.load import make_agent, planning_parts
 from planners.stage import event_stages, push_stages
+from planners.stages import EventStages
 from robot_data.loop import run_episode
 from sims import tasks
 from sims.mujoco_arm import MujocoArm
@@ -132,6 +134,53 @@ def test_a_push_comes_down_behind_the_object_and_goes_through_to_its_place():
     assert pushes[-1] == pytest.approx(float((goal - place)[:2].norm()) - 0.035, abs=1e-6)
     assert along[-1] == along[-2] < pushes[-1]  # away from the object before going up
     assert stages[-1].state[2] == pytest.approx(float(stages[-2].state[2]) + 0.1)
+
+
+class Seen(EventStages):
+    """Reads the goal image, then what ``seen`` says of the present one; ``odds`` of ``EVENTS``."""
+
+    hand = torch.tensor([0.4, 0.2, 0.2, 3.14, 0.0, -1.57, 1.0])
+    goal = torch.tensor([0.6, 0.05, 0.03])
+
+    def __init__(self, odds):
+        events = SimpleNamespace(
+            features=lambda tokens: tokens,
+            predict=lambda present, goal, state: (torch.tensor([odds]), self.hand[None]),
+        )
+        super().__init__(SimpleNamespace(), events, HierarchyConfig(), 10)
+        self.seen = self.hand, self.goal
+        self.reset(torch.zeros(4, 8))
+
+    def _seen(self, tokens):
+        return self.seen
+
+    def now(self, closedness, *place):
+        self.seen = self.hand, torch.tensor(place)
+        return SimpleNamespace(
+            closedness=closedness, tokens=torch.zeros(1, 4, 8), state=torch.zeros(7)
+        )
+
+
+def test_when_the_object_is_in_its_place_the_event_that_is_likeliest_follows_the_push():
+    stages = Seen([0.4, 0.5, 0.1])  # not as likely as it takes to leave another event
+    stages.decide(stages.now(1.0, 0.5, 0.0, 0.03))
+    assert stages.stage.name == "push: above"
+    stages.decide(stages.now(1.0, 0.6, 0.05, 0.03))
+    assert stages.stage.name == "grasp: above"
+
+
+def test_an_object_that_was_handled_is_not_pushed_after_that():
+    """With the hand out of the goal image, closed fingers are read in it for no reason."""
+    stages = Seen([0.1, 0.9, 0.0])
+    view = stages.now(0.0, 0.5, 0.0, 0.03)
+    stages.decide(view)
+    names = [stages.stage.name]
+    for _ in range(4):
+        stages.go_on(view)
+        names.append(stages.stage.name)
+    assert names[:4] == ["grasp: above", "grasp: down", "grasp: close", "grasp: up"]
+    stages.decide(stages.now(1.0, 0.5, 0.0, 0.03))
+    assert not stages.stage.name.startswith("push")
 
 
 @pytest.mark.slow
