@@ -19,6 +19,7 @@ from robot_data.events import GripperEvent, gripper_events, next_event, object_p
 from robot_data.images import fit_pictures
 from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.layout import FrameReader
+from robot_data.parked import parked
 from robot_data.pose import diff
 from robot_data.schema import DataError
 from robot_data.told_actions import told_window
@@ -49,11 +50,12 @@ class LatentBatches:
         self.seed, self.strides = seed, strides
         self.episodes = self._long_enough(_all_episodes(caches))
         self.places = [object_places(e.states, e.commanded_closedness) for e in self.episodes]
+        self.parked = [parked(e.states) for e in self.episodes]
 
     def _long_enough(self, episodes: list[LatentEpisode]) -> list[LatentEpisode]:
-        """Those that hold a window; says how many do not."""
+        """Those that hold a window before the arm is parked; says how many do not."""
         span = (self.length - 1) * max(self.strides) + 1
-        long = [episode for episode in episodes if len(episode.states) >= span]
+        long = [episode for episode in episodes if self._reach(parked(episode.states)) >= span]
         asked = f"{span} frames, which a window of {self.length} and a stride of " \
                 f"{max(self.strides)} take"
         if not long:
@@ -62,6 +64,11 @@ class LatentBatches:
             print(f"{len(episodes) - len(long)} of {len(episodes)} episodes are left out: they "
                   f"have less than {asked}", file=sys.stderr)
         return long
+
+    @staticmethod
+    def _reach(away: NDArray[np.bool_]) -> int:
+        """Frames [T] before the arm is parked for the first time."""
+        return int(away.argmax()) if away.any() else len(away)
 
     def windows(self, step: int) -> Window:
         """The windows of one training step."""
@@ -72,7 +79,7 @@ class LatentBatches:
             number = int(rng.integers(len(self.episodes)))
             episode = self.episodes[number]
             span = (self.length - 1) * stride + 1
-            start = int(rng.integers(len(episode.states) - span + 1))
+            start = int(rng.integers(self._reach(self.parked[number]) - span + 1))
             rows = slice(start, start + span, stride)
             tokens.append(episode.latents[rows])
             states.append(episode.states[rows])
@@ -89,8 +96,9 @@ class LatentBatches:
         )
 
     def frames(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """tokens [B, N, D]; commanded states [B, 7]: pose, and what the gripper was told; where
-        the object is [B, 3] (m, NaN where not known: ``robot_data.events.object_places``)."""
+        """tokens [B, N, D]; commanded states [B, 7]: pose (NaN where the arm is parked), and what
+        the gripper was told; where the object is [B, 3] (m, NaN where not known:
+        ``robot_data.events.object_places``)."""
         rng = np.random.default_rng([self.seed, step, 1])
         tokens, states, places = [], [], []
         for _ in range(self.batch_size):
@@ -98,7 +106,8 @@ class LatentBatches:
             episode = self.episodes[number]
             t = int(rng.integers(len(episode.states)))
             tokens.append(episode.latents[t])
-            states.append(np.r_[episode.states[t, :6], episode.commanded_closedness[t]])
+            pose = np.full(6, np.nan) if self.parked[number][t] else episode.states[t, :6]
+            states.append(np.r_[pose, episode.commanded_closedness[t]])
             places.append(self.places[number][t])
         return (
             torch.from_numpy(np.stack(tokens)), torch.from_numpy(np.stack(states)),
@@ -186,6 +195,7 @@ class HindsightBatches:
     ) -> None:
         self.episodes = _all_episodes(caches)
         self.events = [gripper_events(e.states, e.commanded_closedness) for e in self.episodes]
+        self.parked = [parked(e.states) for e in self.episodes]
         self.batch_size, self.seed, self.frames, self.busy = batch_size, seed, frames, busy
         self.near = near
 
@@ -204,6 +214,8 @@ class HindsightBatches:
                 event = next_event(events, t, g)
                 kind = "none" if event is None else event.kind
                 if self.near is not None and g - t > self.near and kind not in EVENTS[1:]:
+                    continue
+                if self.parked[index][t : t + 2].any():
                     continue
                 pairs.append((number * self.frames + i, number * self.frames + j))
                 kinds.append(EVENTS.index(kind) if kind in EVENTS else -1)
@@ -268,13 +280,13 @@ class PictureBatches:
 
 
 def random_frames(episodes: list[LatentEpisode], count: int, seed: int):
-    """Random frames: tokens [B, N, D], targets [B, 8] (object xyz, hand xyz, measured and
-    commanded closedness) and commanded states [B, 7]."""
+    """Random frames in which the arm is not parked: tokens [B, N, D], targets [B, 8] (object xyz,
+    hand xyz, measured and commanded closedness) and commanded states [B, 7]."""
     rng = np.random.default_rng(seed)
     tokens, targets, states = [], [], []
     for _ in range(count):
         episode = episodes[int(rng.integers(len(episodes)))]
-        t = int(rng.integers(len(episode.states)))
+        t = int(rng.choice(np.flatnonzero(~parked(episode.states))))
         state, told = episode.states[t], episode.commanded_closedness[t]
         tokens.append(episode.latents[t])
         targets.append(np.r_[episode.object_position[t], state[:3], state[6], told])

@@ -27,7 +27,8 @@ from worldmodel.readout import (
     object_place,
 )
 
-HAND, OBJECT = slice(0, 3), slice(10, 13)
+HAND, OBJECT = slice(0, 10), slice(10, 13)  # the hand: its place, rotation and closedness
+OUT_M = 0.1  # a hand that is expected to be read further off than this is not in the picture
 NOTICE = (
     "the readout does not read the object, so the cost is of the hand alone; "
     "`worldmodel train parts=[readout]` trains it further"
@@ -39,8 +40,9 @@ _said: set[str] = set()
 class Target:
     """What to bring about: ``point`` [K] of the embedding [m], and the weights [K] of its numbers,
     the less the less sure the readout is of them.  ``unsure_m``: how far off the places of hand
-    and object, read from the goal image, are expected to be together, an axis [m]; NaN where the
-    readout does not say or nothing was read."""
+    and object, read from the goal image, are expected to be together, an axis [m], of the object
+    alone where the hand is out of the picture; NaN where the readout does not say or nothing was
+    read."""
 
     point: Tensor
     weights: Tensor
@@ -82,7 +84,8 @@ class Embedding:
         weights, unsure_m = output.new_ones(1, 13), float("nan")
         if self.readout.config.object:
             unsure_object, unsure_hand = error_scales(output)
-            unsure_m = to_host(unsure_object + unsure_hand).item()
+            seen = unsure_hand.where(unsure_hand < OUT_M, 0.0)
+            unsure_m = to_host(unsure_object + seen).item()
             weights[:, HAND] = sureness(unsure_hand, c.unsure_m)[:, None]
             weights[:, OBJECT] = c.object_weight * sureness(unsure_object, c.unsure_m)[:, None]
         return Target(self._point(output)[0], weights[0], unsure_m)

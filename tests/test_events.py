@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from robot_data.augment import photometric
 from robot_data.events import gripper_events, next_event
+from robot_data.parked import parked
 
 
 def recording(measured, commanded):
@@ -78,3 +79,10 @@ def test_pose_of_an_event_is_a_whole_state():
     (grasp,) = gripper_events(states, told)
     assert grasp.pose.shape == (7,)
     assert grasp.pose[6] == pytest.approx(0.4)
+
+
+def test_frames_are_parked_from_a_jump_of_the_hand_until_it_jumps_back():
+    states = np.zeros((8, 7))
+    states[:, 0] = [0.4, 0.45, -0.3, -0.3, -0.3, 0.5, 0.45, 0.4]
+    assert parked(states).tolist() == [False, False, True, True, True, False, False, False]
+    assert not parked(states[:2]).any()

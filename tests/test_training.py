@@ -20,7 +20,7 @@ from worldmodel.encoder import Encoder, normalise_images, normalise_tokens
 from worldmodel.losses import PostTraining, Window, post_training_losses, unroll
 from worldmodel.masked import MASKS, MaskedPredictor, MaskedPretraining, visible_tokens
 from worldmodel.predictor import Predictor
-from worldmodel.readout import Readout, decode, readout_loss
+from worldmodel.readout import Readout, decode, object_loss, readout_loss
 from worldmodel.run import TrainingError, learning_rate
 from worldmodel.train import post_train, pretrain, pretrain_published
 
@@ -168,7 +168,7 @@ def test_episodes_too_short_for_a_window_are_named_and_left_out(capsys):
 def test_a_window_says_what_the_fingers_were_told_and_not_what_they_met():
     measured, told = np.zeros((6, 7)), np.array([0.0, 0.5, 1.0, 1.0, 1.0, 0.0])
     measured[:, 6] = 0.0, 0.4, 0.5, 0.5, 0.5, 0.1  # on an object, then open
-    measured[:, 0] = np.arange(6)
+    measured[:, 0] = 0.05 * np.arange(6)
     episode = LatentEpisode(
         "e", np.zeros((6, 4, 8), np.float16), measured, told, np.full((6, 3), np.nan)
     )
@@ -176,9 +176,43 @@ def test_a_window_says_what_the_fingers_were_told_and_not_what_they_met():
     window = feed.windows(0)
     np.testing.assert_allclose(window.actions[0, :, 6], [0.5, 0.5, 0, 0, -1], atol=1e-6)
     np.testing.assert_allclose(window.states[0, :, 6], [0, 0.5, 1, 1, 1, 0], atol=1e-6)
-    np.testing.assert_allclose(window.actions[0, :, 0], 1.0)
+    np.testing.assert_allclose(window.actions[0, :, 0], 0.05)
     np.testing.assert_array_equal(window.commanded[0], told)
     np.testing.assert_array_equal(episode.states[:, 6], measured[:, 6])  # as recorded
+
+
+def test_frames_with_a_parked_arm_tell_of_the_object_and_not_of_the_hand():
+    states, told = np.zeros((12, 7)), np.r_[0, 0, np.ones(3), np.zeros(7)]
+    states[:, 6] = 0, 0, 0.5, 0.5, 0.5, *np.zeros(7)  # held, then released
+    states[:, :3] = 0.5, 0.0, 0.02
+    states[8:, 0] = -0.3  # driven away
+    episode = LatentEpisode(
+        "e", np.arange(12.0, dtype=np.float16)[:, None, None].repeat(4, 1).repeat(8, 2), states,
+        told, np.full((12, 3), np.nan),
+    )
+    cache = SimpleNamespace(episodes=lambda: [episode])
+    feed = LatentBatches([cache], 64, 3, 0, (1,))
+    assert max(feed.windows(0).tokens.max() for _ in range(3)) == 7
+    tokens, labels, places = feed.frames(0)
+    away = tokens[:, 0, 0] >= 8
+    assert 0 < away.sum() < 64
+    assert labels[away, :6].isnan().all()
+    assert labels[~away].isfinite().all()
+    assert (places[away] - torch.tensor([0.5, 0.0, 0.02])).abs().max() < 1e-6
+    with pytest.raises(DataError, match="no episode has"):
+        LatentBatches([cache], 64, 9, 0, (1,))
+
+
+def test_a_hand_that_is_not_in_the_picture_is_expected_to_be_read_far_off():
+    output, place = torch.randn(4, 15, requires_grad=True), torch.zeros(4, 3)
+    state = torch.zeros(4, 7)
+    state[2:, :6] = torch.nan
+    assert readout_loss(output, state).isfinite()
+    (away,) = torch.autograd.grad(readout_loss(output, state), output, retain_graph=True)
+    assert not away[2:].any()  # nothing is learned of it
+    assert away[:2, :10].all()
+    (scale,) = torch.autograd.grad(object_loss(output, state, place), output)
+    assert (scale[2:, 14] < 0).all()  # but that it is unsure
 
 
 def test_learning_rate_warms_up_and_falls():

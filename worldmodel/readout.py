@@ -9,6 +9,7 @@ Letters: B batch, N tokens, D encoder width, Q queries.
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -123,17 +124,21 @@ def encode(state: Tensor) -> Tensor:
 
 
 def readout_loss(output: Tensor, state: Tensor) -> Tensor:
-    """Loss of raw outputs [B, OUTPUTS] against commanded states [B, 7]."""
-    target = encode(state)
+    """Loss of raw outputs [B, OUTPUTS] against commanded states [B, 7], of those whose pose is no
+    NaN."""
+    seen = ~state.isnan().any(-1, keepdim=True)
+    target = torch.where(seen, encode(state), output[:, :9])
     place = F.smooth_l1_loss(output[:, :3], target[:, :3], beta=0.1)
     turn = F.smooth_l1_loss(output[:, 3:9], target[:, 3:], beta=0.1)
-    grip = F.binary_cross_entropy_with_logits(output[:, 9], state[:, 6].clamp(0, 1))
+    told = torch.where(seen[:, 0], state[:, 6].clamp(0, 1), output[:, 9].sigmoid().detach())
+    grip = F.binary_cross_entropy_with_logits(output[:, 9], told)
     return place + turn + 0.2 * grip
 
 
 def object_loss(output: Tensor, state: Tensor, place: Tensor) -> Tensor:
     """Loss of raw outputs [B, OUTPUTS + OBJECT_OUTPUTS] against where the object is, ``place``
-    [B, 3] (m; NaN where it is not known), and of the error scales.
+    [B, 3] (m; NaN where it is not known), and of the error scales.  A hand whose pose is NaN is
+    not in the picture: the largest error is expected of it.
 
     Scales are those of Laplace distributions, fitted to the errors without a part in them (as
     Kendall & Gal 2017, section 3, but detached), so that no error is excused.
@@ -145,6 +150,7 @@ def object_loss(output: Tensor, state: Tensor, place: Tensor) -> Tensor:
     off = F.smooth_l1_loss(output[:, 10:13], target, beta=0.1, reduction="none").mean(-1)
     miss = (output[:, 10:13] - target).abs().mean(-1).detach()
     hand = (output[:, :3] - encode(state)[:, :3]).abs().mean(-1).detach()
+    hand = hand.nan_to_num(math.exp(LOG_SCALES[1]))
     log_scale = output[:, 13:15].clamp(*LOG_SCALES)
     unsure = miss * (-log_scale[:, 0]).exp() + log_scale[:, 0]
     unsure_hand = hand * (-log_scale[:, 1]).exp() + log_scale[:, 1]

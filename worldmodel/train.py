@@ -171,7 +171,7 @@ def train_readout(
         output = output.float()
         loss = readout_loss(output, states)
         read = decode(output.detach())
-        figures = {"position_mm": 1000 * (read[:, :3] - states[:, :3]).norm(dim=-1).median()}
+        figures = {"position_mm": 1000 * (read[:, :3] - states[:, :3]).norm(dim=-1).nanmedian()}
         if readout.config.object:
             loss = loss + object_loss(output, states, places)
             miss = (object_place(output.detach()) - places).norm(dim=-1)
