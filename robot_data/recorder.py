@@ -47,6 +47,11 @@ class EpisodeRecorder:
         if "fault" in step.info:
             self.meta = {**self.meta, "fault": step.info["fault"]}
 
+    def keep(self, observation: dict[str, NDArray[Any]], info: dict[str, Any]) -> None:
+        """Keep a frame that no action led to: the arm was driven there."""
+        self._actions.append(np.zeros(7))
+        self._append(observation, info)
+
     def _append(self, observation: dict[str, NDArray[Any]], info: dict[str, Any]) -> None:
         told = float(info["commanded"][6]) if "commanded" in info else float("nan")
         if np.isnan(told):

@@ -114,6 +114,15 @@ class Arm(Rig):
         info = self._info()
         return self._observation(), float(info["success"]), False, False, info
 
+    def park(self) -> None:
+        """Drive the arm out of the picture, by no action, and wait until all is at rest."""
+        self._take_hand_away("out")
+        self._wait_for_rest()
+
+    def seen(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Observation and info of now."""
+        return self._observation(), self._info()
+
     def render(self) -> NDArray[np.uint8]:
         """The exo camera image, uint8 [H, W, 3]."""
         return self.camera_image("exo")

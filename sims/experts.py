@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 PUSH_FROM_M = 0.09  # from the object's centre to where the hand comes down
 PUSH_CONTACT_M = 0.03  # from the closed fingers to the centre of what they push
 MISSED_M = 0.015, 0.06  # from the object to where a grasp that is meant to miss comes down
+PARKED_FRAMES = 10  # at the end of an episode, with the arm out of the picture
 PUSH_ABOVE_M = 0.12  # height above the push of the ways to it and from it
 
 
@@ -43,6 +44,9 @@ class CollectConfig:
     push_fraction: float = 0.0
     # share of the grasps of the other scripts that come down 15 to 60 mm beside the object
     miss_fraction: float = 0.0
+    # share of episodes in whose last ten frames the arm is parked out of the picture, as it is in
+    # goal pictures of a person
+    park_fraction: float = 0.0
     cup_fraction: float = 0.2  # share of episodes with a cup; the others have a box
     noise_m: float = 0.008  # noise of waypoints and actions, standard deviation [m]
     tolerance_m: float = 0.012  # distance to a waypoint that counts as reached [m]
@@ -178,10 +182,18 @@ def record_episode(env: Arm, config: CollectConfig, seed: int) -> Episode:
         },
         privileged=("object_pose",),
     )
+    parked = np.random.default_rng([seed, 13]).random() < config.park_fraction
+    moves = config.frames - 1 - PARKED_FRAMES * parked
+    if moves < 1:
+        raise ValueError(f"frames={config.frames}; with collect.park_fraction give at least "
+                         f"{PARKED_FRAMES + 2}")
     run_episode(
-        env, Expert(env, config), seed, config.frames - 1, "none", [recorder],
-        options={"goal": False},
+        env, Expert(env, config), seed, moves, "none", [recorder], options={"goal": False}
     )
+    if parked:
+        env.park()
+        for _ in range(PARKED_FRAMES):
+            recorder.keep(*env.seen())
     return recorder.episode()
 
 

@@ -45,7 +45,7 @@ class Fit:
         self.optimiser = torch.optim.AdamW(
             [{"params": [p for p in self.weights if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
              {"params": [p for p in self.weights if p.ndim <= 1], "weight_decay": 0.0}],
-            lr=self.now, betas=BETAS, capturable=self.cuda, foreach=True,
+            lr=self.now, betas=BETAS, capturable=self.cuda,
         )
         self.rng = np.random.default_rng([seed, 3])
         self.stream = torch.cuda.Stream() if self.cuda else None
