@@ -91,10 +91,11 @@ def scaled(predictor, factor):
 def test_the_shipped_predictor_is_not_deaf(models, episodes):
     report = verdict(models.predictor, without_object(models.readout), episodes)
     assert report["verdict"]["kind"] != "deaf"
-    hand, readout = report["motion"]["hand"], report["motion"]["readout"]
+    hand = report["motion"]["hand"]
     assert [row["steps"] for row in hand] == [1, 3, 5, 8]
-    assert min(figure["mean"] for figure in hand[0]["slope"].values()) > 0.5
-    assert readout["off_mm"]["mean"] < hand[0]["off_mm"]["mean"] < hand[0]["moved_mm"]
+    assert min(figure["mean"] for figure in hand[0]["slope"].values()) > 0.9
+    assert all(0 < row["off_mm"]["mean"] < 0.3 * row["moved_mm"] for row in hand)
+    assert hand[0]["off_mm"]["mean"] < 10
     assert any("reads no object" in note for note in report["verdict"]["notes"])
     assert report["motion"]["object"] is None
 
@@ -104,7 +105,7 @@ def test_a_predictor_without_an_action_encoder_is_deaf_and_has_slope_0(models, e
     assert report["verdict"]["kind"] == "deaf"
     for row in report["motion"]["hand"] + report["motion"]["turn"]:
         # From the second step on the state tells what the first action did.
-        slack = 0.02 if row["steps"] == 1 else 0.5
+        slack = 0.02 if row["steps"] == 1 else 0.7
         for figure in row["slope"].values():
             assert figure["mean"] == pytest.approx(0, abs=slack)
 

@@ -1,5 +1,7 @@
 """Integer products rank what actions lead to as floating point does."""
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -7,8 +9,8 @@ from planners.cem import CEM
 from planners.config import CEMConfig
 from planners.objective import l1
 from planners.search import spread_actions
+from sims.mujoco_arm import MujocoArm
 from worldmodel.config import PredictorConfig
-from worldmodel.encoder import normalise_tokens
 from worldmodel.imagination import Imagination
 from worldmodel.models import Models
 from worldmodel.predictor import Predictor
@@ -19,27 +21,37 @@ needs_vnni = pytest.mark.skipif(
 )
 
 SEARCH = CEMConfig(samples=48, iterations=3, elites=8, horizon=2)
-STATE = torch.tensor([[0.5, 0.0, 0.2, 3.0, 0.0, 0.0, 0.0]])
+
+
+@cache
+def frame():
+    """Image and state at the start of a simulated episode."""
+    env = MujocoArm(task="reach")
+    observation, _ = env.reset(seed=50_000_000, options={"goal": False})
+    env.close()
+    return observation["image"], torch.from_numpy(observation["state"]).float()[None]
 
 
 class Problem:
     """The shipped predictor in float32 and in integers, a frame, and a goal it can reach."""
 
     def __init__(self):
-        self.predictor = Models.load(parts=["predictor"], device="cpu").predictor
-        c, g = self.predictor.config, torch.Generator().manual_seed(0)
-        self.tokens = normalise_tokens(torch.randn(1, c.grid**2, c.embed_dim, generator=g))
+        models = Models.load(parts=["predictor"], device="cpu")
+        image, self.state = frame()
+        self.predictor = models.predictor
+        with torch.inference_mode():
+            self.tokens = models.encoder.encode_frames(torch.from_numpy(image)[None])
         self.exact = Imagination(self.predictor)
         self.integers = QuantisedImagination(self.predictor)
         truth = torch.tensor([[[0.04, -0.03, 0.02, 0.05, 0.0, 0.08, 0.5]] * 2])
-        self.goal = self.exact.imagine(self.exact.context(self.tokens, STATE), truth)[0]
+        self.goal = self.exact.imagine(self.exact.context(self.tokens, self.state), truth)[0]
 
     def prepare(self):
-        context = self.integers.context(self.tokens, STATE)
+        context = self.integers.context(self.tokens, self.state)
         self.integers.prepare(context, spread_actions(SEARCH))
 
     def cost(self, engine):
-        context = engine.context(self.tokens, STATE)
+        context = engine.context(self.tokens, self.state)
         return lambda actions: engine.score(context, actions, lambda z: l1(z, self.goal))
 
 
@@ -58,8 +70,8 @@ def ranks(values):
 def test_costs_rank_actions_as_in_floating_point(problem):
     actions = spread_actions(SEARCH, 64)
     exact, found = (problem.cost(e)(actions) for e in (problem.exact, problem.integers))
-    assert (found - exact).abs().quantile(0.9) < 0.5 * exact.std()
-    assert torch.corrcoef(torch.stack([ranks(exact), ranks(found)]))[0, 1] > 0.9
+    assert (found - exact).abs().quantile(0.9) < 0.1 * exact.std()
+    assert torch.corrcoef(torch.stack([ranks(exact), ranks(found)]))[0, 1] > 0.99
 
 
 @needs_vnni
@@ -88,7 +100,7 @@ def test_a_sample_costs_the_same_alone_and_among_others(problem):
     cost = problem.cost(problem.integers)
     together = cost(actions)
     alone = torch.cat([cost(one[None]) for one in actions])
-    torch.testing.assert_close(alone, together, atol=1e-4, rtol=0)
+    torch.testing.assert_close(alone, together, atol=3e-4, rtol=0)
 
 
 @needs_vnni
