@@ -42,9 +42,9 @@ test:
 	@sh tools/system-packages.sh tests
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target hil .bench/ready
 	@mkdir -p build; nice -n 19 $(MAKE) --no-print-directory lint docs >build/checks.log 2>&1 & \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup -m "not alone"; tested=$$?; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n auto --dist loadgroup -m "not alone"; tested=$$?; \
 	wait $$!; checked=$$?; cat build/checks.log; exit $$((tested | checked))
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m alone tests/test_hil.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -m alone tests/test_hil.py
 
 bench: setup
 	$(BIN)/worldmodel bench sim

@@ -189,7 +189,7 @@ def test_a_readout_without_an_object_measures_the_hand_and_says_so(capfd):
     reader = plain.with_object()
     wide = Embedding(lambda: reader, EmbeddingConfig(object_weight=0.0), torch.float32)
     target = wide.target(tokens[0])
-    target.weights[:3] = 1.0
+    target.weights[:10] = 1.0
     torch.testing.assert_close(
         made.offset(tokens, made.target(tokens[0])).norm(dim=-1),
         wide.offset(tokens, target).norm(dim=-1),
