@@ -19,9 +19,11 @@ import torch
 from latents import Latents, taken
 from torch import Tensor, nn
 
+from worldmodel.config import TrainConfig
+
 Losses = tuple[Tensor, dict[str, Tensor]]
 TOLD_S = 20.0  # seconds between two lines about a training
-BETAS, WEIGHT_DECAY, CLIP, LOWEST = (0.9, 0.95), 0.04, 1.0, 1e-5  # as worldmodel.config.TrainConfig
+USUAL = TrainConfig()  # moments, weight decay, clipping and lowest learning rate are these
 
 
 class Fit:
@@ -41,11 +43,14 @@ class Fit:
         self.cuda = data.device.startswith("cuda")
         network.to(data.device).train()
         self.weights = [p for p in network.parameters() if p.requires_grad]
-        self.now = torch.tensor(LOWEST, device=data.device)  # learning rate, read by the graph
+        # the learning rate, which the graph reads
+        self.now = torch.tensor(USUAL.final_learning_rate, device=data.device)
+        decayed = [p for p in self.weights if p.ndim > 1]
+        plain = [p for p in self.weights if p.ndim <= 1]
         self.optimiser = torch.optim.AdamW(
-            [{"params": [p for p in self.weights if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
-             {"params": [p for p in self.weights if p.ndim <= 1], "weight_decay": 0.0}],
-            lr=self.now, betas=BETAS, capturable=self.cuda,
+            [{"params": decayed, "weight_decay": USUAL.weight_decay},
+             {"params": plain, "weight_decay": 0.0}],
+            lr=self.now, betas=USUAL.betas, capturable=self.cuda,
         )
         self.rng = np.random.default_rng([seed, 3])
         self.stream = torch.cuda.Stream() if self.cuda else None
@@ -83,7 +88,7 @@ class Fit:
         with torch.autocast(kind, torch.bfloat16, enabled=self.cuda, cache_enabled=False):
             loss, figures = self.loss(taken(self.data.tokens, rows), *more)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.weights, CLIP)
+        norm = nn.utils.clip_grad_norm_(self.weights, USUAL.clip_norm or math.inf)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=False)
         self.names = ["loss", "norm", *figures]
@@ -104,7 +109,8 @@ class Fit:
     def advance(self) -> None:
         """One step on the next batch."""
         share = min(1.0, (time.time() - self.began) / (self.ends - self.began))
-        rate = LOWEST + (self.rate - LOWEST) * 0.5 * (1 + math.cos(math.pi * share))
+        low = USUAL.final_learning_rate
+        rate = low + (self.rate - low) * 0.5 * (1 + math.cos(math.pi * share))
         self.now.fill_(rate * min(1.0, (self.step + 1) / self.warmup))
         for mine, part in zip(self.inputs, self.batches.get(), strict=True):
             mine.copy_(part, non_blocking=True)
