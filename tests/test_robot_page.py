@@ -90,8 +90,13 @@ class Operator:
 
 
 @pytest.fixture(scope="module")
-def link(tmp_path_factory):
-    arm = open_link(tmp_path_factory.mktemp("arm"))
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("arm")
+
+
+@pytest.fixture(scope="module")
+def link(folder):
+    arm = open_link(folder)
     yield arm
     arm.close()
 
@@ -104,8 +109,9 @@ def agent():
 
 
 @pytest.fixture
-def operator(link, agent, tmp_path, machine):
+def operator(link, agent, folder, tmp_path, machine):
     """At a page that is served, before an arm at rest."""
+    machine.fault_logs.append(folder / "faults.jsonl")
     settings = page.Settings(
         max_steps=4, out=str(tmp_path / "out"), record=str(tmp_path / "episodes"),
         env=FrankaEnvConfig(128, step_timeout_s=machine.seconds(20)),
