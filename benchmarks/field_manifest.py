@@ -1,17 +1,26 @@
 """Draw the starts and goals of ``worldmodel bench field``: ``python -m benchmarks.field_manifest``.
 
-The file is committed, and drawing it anew gives the same.  Of each half there are 50.
+The files are committed, and drawing them anew gives the same.  Of each half there are 50.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.field_world import MANIFEST, Place, collect
+from benchmarks.field_environments import (
+    ENVIRONMENTS,
+    HAND_AND_BLOCK,
+    PUSHED_PX,
+    PUSHED_RAD,
+    turned,
+)
+from benchmarks.field_world import FieldWorld, Pairs, State, collect
 from robot_data.swm import open_swm
 
 COUNT = 50
@@ -24,52 +33,87 @@ ROOMS = ((25.0, 95.0), (129.0, 199.0))  # x of the two rooms, the same
 WAY_PX = (150.0, 200.0)  # of the hard half; 50 steps make 250 px along an axis
 
 
-def way_px(start: Place, goal: Place) -> float:
-    """Length of the shortest way through the door [px of 224]."""
+FAR = 2.0  # Push-T's hard half: the block is displaced or turned so many times what is tolerated
+
+Draw = Callable[[FieldWorld, np.random.Generator], Pairs]
+
+
+def way_px(start: State, goal: State) -> float:
+    """Length of the shortest way through the door of Two-Room [px of 224]."""
     door = np.array(DOOR)
     return float(np.linalg.norm(door - start) + np.linalg.norm(door - goal))
 
 
-def usual(rng: np.random.Generator) -> list[tuple[Place, Place]]:
-    """Places ``APART`` rows apart, every such pair of the recordings as likely."""
+def apart(of: FieldWorld) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Every pair of states ``APART`` rows apart in recordings that nobody trains on [N, S]."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recorded.h5"
-        collect(path, 100, 16, SEED)
+        collect(of, path, 100, 16, SEED)
         data = open_swm(path)
         rows = [row for start, stop in data.episodes for row in range(start, stop - APART)]
-        places = data.column("state", 0, data.episodes[-1][1]).astype(float).round(2)
-    picked = np.sort(rng.choice(rows, COUNT, replace=False))
-    return [(_place(places[row]), _place(places[row + APART])) for row in picked]
+        states = data.column("state", 0, data.episodes[-1][1]).astype(float).round(2)
+    return states[rows], states[np.add(rows, APART)]
 
 
-def hard(rng: np.random.Generator) -> list[tuple[Place, Place]]:
-    """Goals in the other room, far away."""
-    found: list[tuple[Place, Place]] = []
+def usual(of: FieldWorld, rng: np.random.Generator) -> Pairs:
+    """Every such pair as likely."""
+    starts, goals = apart(of)
+    return _picked(starts, goals, rng)
+
+
+def other_room(of: FieldWorld, rng: np.random.Generator) -> Pairs:
+    """Two-Room: goals in the other room, far away."""
+    found: Pairs = []
     while len(found) < COUNT:
         order = rng.permutation(2)
         start, goal = (
-            _place((rng.uniform(*ROOMS[room]), rng.uniform(*INSIDE))) for room in order
+            _state((rng.uniform(*ROOMS[room]), rng.uniform(*INSIDE))) for room in order
         )
         if WAY_PX[0] <= way_px(start, goal) <= WAY_PX[1]:
             found.append((start, goal))
     return found
 
 
-def _place(xy: np.ndarray | tuple[float, float]) -> Place:
-    return round(float(xy[0]), 2), round(float(xy[1]), 2)
+def displaced(of: FieldWorld, rng: np.random.Generator) -> Pairs:
+    """Push-T: pairs between which the block was pushed far."""
+    starts, goals = apart(of)
+    block = np.linalg.norm((goals - starts)[:, HAND_AND_BLOCK][:, 2:], axis=1)
+    far = (block > FAR * PUSHED_PX) | (turned(starts, goals) > FAR * PUSHED_RAD)
+    return _picked(starts[far], goals[far], rng)
+
+
+HALVES: dict[str, dict[str, Draw]] = {
+    "two_room": {"usual": usual, "hard": other_room},
+    "push_t": {"usual": usual, "hard": displaced},
+}
+
+
+def _picked(
+    starts: NDArray[np.float64], goals: NDArray[np.float64], rng: np.random.Generator
+) -> Pairs:
+    rows = np.sort(rng.choice(len(starts), COUNT, replace=False))
+    return [(_state(starts[row]), _state(goals[row])) for row in rows]
+
+
+def _state(values: NDArray[np.float64] | tuple[float, ...]) -> State:
+    return tuple(round(float(value), 2) for value in values)
 
 
 def main() -> None:
-    """Write the file."""
-    halves = {
-        half: [{"start": start, "goal": goal} for start, goal in draw(np.random.default_rng(DRAW))]
-        for half, draw in (("usual", usual), ("hard", hard))
-    }
-    lines = [
-        f'"{half}": [\n' + ",\n".join(json.dumps(e) for e in found) + "\n]"
-        for half, found in halves.items()
-    ]
-    MANIFEST.write_text("{" + ",\n".join(lines) + "}\n")
+    """Write the files."""
+    for name, of in ENVIRONMENTS.items():
+        halves = {
+            half: [
+                {"start": start, "goal": goal}
+                for start, goal in draw(of, np.random.default_rng(DRAW))
+            ]
+            for half, draw in HALVES[name].items()
+        }
+        lines = [
+            f'"{half}": [\n' + ",\n".join(json.dumps(e) for e in found) + "\n]"
+            for half, found in halves.items()
+        ]
+        of.manifest.write_text("{" + ",\n".join(lines) + "}\n")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from arm_worldmodel.lewm import BlockBatches, fitted, train, windows_of
+from benchmarks.field_environments import ENVIRONMENTS
 from benchmarks.field_peer import PeerName, PeerTraining, peer_policy
-from benchmarks.field_world import expert
 from benchmarks.peer import stable_worldmodel
 from benchmarks.settings import FieldSettings
 from planners.lewm import untrained_dynamics
@@ -87,7 +87,7 @@ ROWS = {
     "stable-worldmodel, LeWM": Row("peer-lewm", PUBLISHED.horizon, _peer),
     "stable-worldmodel, PLDM": Row("peer-pldm", PUBLISHED.horizon, _peer),
     "random": Row("", 0, lambda t, s, seed: stable_worldmodel().policy.RandomPolicy(seed=seed)),
-    "expert": Row("", 0, lambda t, s, seed: expert(seed)),
+    "scripted": Row("", 0, lambda t, s, seed: ENVIRONMENTS[s.world].scripted(seed)),
 }
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from arm_worldmodel.report import write_report
+from benchmarks.field_environments import ENVIRONMENTS
 from benchmarks.field_rows import ROWS, Row, Trained, trained
-from benchmarks.field_world import MANIFEST, collect, manifest, play
+from benchmarks.field_world import FieldWorld, collect, play
 from benchmarks.settings import FieldSettings
 from robot_data.differences import differences
 from robot_data.files import replacing
@@ -26,15 +27,16 @@ MAY_GROW = ("rows", "seeds", "out")  # settings that the same folder may be give
 def measure(settings: FieldSettings) -> dict[str, Any]:
     """Make every row that is missing, and write the table of all."""
     chosen = _rows(settings)
-    halves = {half: pairs[: settings.starts] for half, pairs in manifest().items()}
+    world = ENVIRONMENTS[settings.world]
+    halves = {half: pairs[: settings.starts] for half, pairs in world.pairs().items()}
     if any(len(pairs) < settings.starts for pairs in halves.values()):
         raise ValueError(f"starts={settings.starts}; the list has 50 of each half")
     out = Path(settings.out)
-    _require_same(out, settings)
+    _require_same(out, settings, world)
     data = out / "recorded.h5"
     if not data.is_file():
         began = time.process_time()
-        collect(data, settings.episodes, settings.model.image_size, DATA_SEED)
+        collect(world, data, settings.episodes, settings.model.image_size, DATA_SEED)
         print(f"recorded {settings.episodes} episodes in {time.process_time() - began:.0f} s")
     for row in chosen:
         for seed in settings.seeds if ROWS[row].kind else settings.seeds[:1]:
@@ -44,7 +46,7 @@ def measure(settings: FieldSettings) -> dict[str, Any]:
                     _play(path, ROWS[row], seed, pairs, settings, data)
     report = {"rows": told(out, settings), "settings": asdict(settings)}
     write_report(settings.out, report)
-    text = table(report["rows"])
+    text = table(report["rows"], world.unit)
     (out / "table.md").write_text(text)
     print(text)
     return report
@@ -57,11 +59,11 @@ def _rows(settings: FieldSettings) -> list[str]:
     return list(settings.rows or ROWS)
 
 
-def _require_same(out: Path, settings: FieldSettings) -> None:
+def _require_same(out: Path, settings: FieldSettings, world: FieldWorld) -> None:
     """Note the settings; raises ``ValueError`` where those of before were others."""
     path = out / "settings.json"
     told = {k: v for k, v in asdict(settings).items() if k not in MAY_GROW}
-    now = json.loads(json.dumps({**told, "manifest": file_hash(MANIFEST)}))
+    now = json.loads(json.dumps({**told, "manifest": file_hash(world.manifest)}))
     if path.is_file():
         found = differences(json.loads(path.read_text()), now)
         if found:
@@ -83,8 +85,8 @@ def _play(
     made = (
         trained(row.kind, seed, settings, data) if row.kind else Trained(None, settings.model, {})
     )
-    policy = row.policy(made, settings, seed)
-    played, seconds = play(policy, pairs, settings.model.image_size)
+    policy, world = row.policy(made, settings, seed), ENVIRONMENTS[settings.world]
+    played, seconds = play(world, policy, pairs, settings.model.image_size)
     found = {
         "episodes": [asdict(p) for p in played], "training": made.took, "cpu_s_per_step": seconds,
         "steps_per_plan": row.blocks * settings.model.frame_skip,
@@ -99,7 +101,7 @@ def told(out: Path, settings: FieldSettings) -> list[dict[str, Any]]:
     """Of every row and half that has been played: success in % by training seed, and times."""
     rows = []
     for row in ROWS:
-        for half in manifest():
+        for half in ENVIRONMENTS[settings.world].pairs():
             paths = [_cell(out, row, seed, half) for seed in settings.seeds]
             cells = [json.loads(path.read_text()) for path in paths if path.is_file()]
             if not cells:
@@ -108,12 +110,12 @@ def told(out: Path, settings: FieldSettings) -> list[dict[str, Any]]:
                 name: [100 * float(np.mean([e[name] for e in cell["episodes"]])) for cell in cells]
                 for name in ("success", "reached")
             }
-            far = [e["distance_px"] for cell in cells for e in cell["episodes"]]
+            far = [e["distance"] for cell in cells for e in cell["episodes"]]
             step = float(np.mean([cell["cpu_s_per_step"] for cell in cells]))
             training = [cell["training"] for cell in cells if cell["training"]]
             rows.append({
                 "row": row, "half": half, "episodes": len(far), **share,
-                "median_distance_px": float(np.median(far)), "cpu_s_per_step": step,
+                "median_distance": float(np.median(far)), "cpu_s_per_step": step,
                 "cpu_s_per_plan": step * cells[0]["steps_per_plan"],
                 "training_cpu_s": [t.get("cpu_s") for t in training],
                 "training_steps": [t["steps"] for t in training],
@@ -122,18 +124,18 @@ def told(out: Path, settings: FieldSettings) -> list[dict[str, Any]]:
     return rows
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
+def table(rows: Sequence[dict[str, Any]], unit: str) -> str:
+    """The rows as Markdown; ``unit``: of their distances."""
     lines = [
         "| row | half | success at the end, % (by training seed) | at the goal at any time, % | "
-        "median distance, px of 224 | CPU s a plan | CPU s a control step |",
+        f"median distance, {unit} | CPU s a plan | CPU s a control step |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in rows:
         seeds = ", ".join(f"{value:.0f}" for value in r["success"])
         lines.append(
             f"| {r['row']} | {r['half']} | {np.mean(r['success']):.0f} ({seeds}) | "
-            f"{np.mean(r['reached']):.0f} | {r['median_distance_px']:.0f} | "
+            f"{np.mean(r['reached']):.0f} | {r['median_distance']:.0f} | "
             f"{r['cpu_s_per_plan']:.3f} | {r['cpu_s_per_step']:.4f} |"
         )
     return "\n".join(lines) + "\n"

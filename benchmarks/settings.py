@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from planners.config import CEMConfig
 from worldmodel.config import (
@@ -113,10 +114,13 @@ class DataSettings:
     workers: tuple[int, ...] = (1, 2)  # processes of a DataLoader
 
 
+FieldName = Literal["two_room", "push_t"]
+
+
 @dataclass(frozen=True)
 class FieldSettings:
-    """World models beside each other in Two-Room of stable-worldmodel: ours, and its LeWorldModel
-    and PLDM by its own modules, policy and solver.
+    """World models beside each other in an environment of stable-worldmodel: ours, and its
+    LeWorldModel and PLDM by its own modules, policy and solver.
 
     The same recordings, the same CPU time for each training, the same starts and goals; every
     episode is played to the end, and success is to be at the goal then.  What is done is kept: the
@@ -124,7 +128,9 @@ class FieldSettings:
     """
 
     out: str = "outputs/bench/field"  # folder of recordings, models, episodes, table and report
-    episodes: int = 1000  # recorded of the environment's noisy expert, of at most 100 steps each
+    world: FieldName = "two_room"  # its environment: Two-Room, or Push-T
+    # recorded, of at most 100 steps each: of Two-Room's noisy expert, of Push-T's weak policy
+    episodes: int = 1000
     budget_s: float = 1800.0  # CPU time for each training [s]
     starts: int = 50  # starts of each half of the committed list, at most 50
     seeds: tuple[int, ...] = (0, 1, 2)  # of the trainings, and of the planner with each

@@ -7,10 +7,17 @@ import pytest
 import torch
 
 from arm_worldmodel.cli import main
-from benchmarks.field_manifest import APART, INSIDE, ROOMS, WAY_PX, way_px
+from benchmarks.field_environments import (
+    ENVIRONMENTS,
+    NEAR_PX,
+    PUSHED_PX,
+    PUSHED_RAD,
+    pushed,
+    turned,
+)
+from benchmarks.field_manifest import APART, FAR, INSIDE, ROOMS, WAY_PX, way_px
 from benchmarks.field_peer import PLDM_WEIGHTS, Scaler, _normalised
 from benchmarks.field_rows import parameters
-from benchmarks.field_world import NEAR_PX, manifest
 from benchmarks.peer import SETUP, installed
 from tests.test_swm import tried
 from worldmodel.config import LeWMConfig
@@ -29,11 +36,11 @@ SMALL = [
 
 
 THEIRS = ("stable-worldmodel, LeWM", "stable-worldmodel, PLDM")
-ALL = f"rows=[ours,'ours, model off','{THEIRS[0]}','{THEIRS[1]}',expert]"
+ALL = f"rows=[ours,'ours, model off','{THEIRS[0]}','{THEIRS[1]}',scripted]"
 
 
-def test_the_committed_starts_are_what_they_are_said_to_be():
-    halves = manifest()
+def test_two_rooms_committed_starts_are_what_they_are_said_to_be():
+    halves = ENVIRONMENTS["two_room"].pairs()
     assert {half: len(set(pairs)) for half, pairs in halves.items()} == {"usual": 50, "hard": 50}
     for start, goal in halves["hard"]:
         left, right = sorted((start[0], goal[0]))
@@ -46,6 +53,27 @@ def test_the_committed_starts_are_what_they_are_said_to_be():
     assert np.max(usual) <= APART * 5  # px of a step along an axis
     far = [np.hypot(*apart) for apart in usual]
     assert NEAR_PX < np.median(far) < 0.5 * WAY_PX[0]
+
+
+def test_push_ts_committed_starts_are_what_they_are_said_to_be():
+    halves = ENVIRONMENTS["push_t"].pairs()
+    assert {half: len(set(pairs)) for half, pairs in halves.items()} == {"usual": 50, "hard": 50}
+    starts, goals = (np.array(states) for states in zip(*halves["hard"], strict=True))
+    block = np.linalg.norm((goals - starts)[:, 2:4], axis=1)
+    assert np.all((block > FAR * PUSHED_PX) | (turned(starts, goals) > FAR * PUSHED_RAD))
+    assert not pushed(starts, goals)[0].any()
+
+
+def test_push_t_is_solved_with_hand_and_block_in_place_and_the_block_turned_right():
+    goal = np.array([100.0, 100, 300, 300, 6.2, 0, 0])
+    others = np.array([
+        goal, goal + [19, 0, 0, 0, 0, 0, 0], goal + [0, 15, 15, 0, 0, 0, 0],
+        goal + [0, 0, 0, 0, 0.34 - 2 * np.pi, 0, 0], goal + [0, 0, 0, 0, 0.36, 0, 0],
+        goal + [0, 0, 0, 0, 0, 90, 90],
+    ])
+    solved, far = pushed(others, np.tile(goal, (6, 1)))
+    assert solved.tolist() == [True, True, False, True, False, True]
+    np.testing.assert_allclose(far, [0, 19, 15 * np.sqrt(2), 0, 0, 0], atol=1e-9)
 
 
 def test_their_model_sees_in_planning_what_it_saw_in_training():
@@ -69,22 +97,35 @@ def test_what_cannot_be_run_is_refused(tmp_path, words, message, capsys):
 
 @needs_peer
 @pytest.mark.slow
+def test_push_t_is_recorded_set_judged_and_shown_with_its_own_goal_throughout(tmp_path):
+    told = tried(tmp_path, "push")["push"]
+    assert told["success"] == [True, False]
+    assert told["distances"] == pytest.approx([0, 0], abs=2)  # nothing pushes at rest
+    assert told["the same goals throughout"]
+    assert told["two goals"]
+    assert told["episodes"] == 2
+    assert told["state"] == 7
+    assert told["moved"] > 5
+
+
+@needs_peer
+@pytest.mark.slow
 def test_the_benchmark_records_trains_plays_scores_strictly_and_goes_on_where_it_was(
     tmp_path, capsys
 ):
     told = tried(tmp_path, "strict", "bench")
     assert told["strict"] == {
-        "expert": {"success": True, "reached": True},
+        "scripted": {"success": True, "reached": True},
         "passes by": {"success": False, "reached": True},
     }
     assert told["bench"]["kept"]
     found = json.loads((tmp_path / "report.json").read_text())["rows"]
     by = {(r["row"], r["half"]): r for r in found}
     assert by.keys() == {
-        (row, half) for row in ("ours", "ours, model off", *THEIRS, "expert")
+        (row, half) for row in ("ours", "ours, model off", *THEIRS, "scripted")
         for half in ("usual", "hard")
     }
-    assert by["expert", "hard"]["success"] == [100.0]
+    assert by["scripted", "hard"]["success"] == [100.0]
     ours = by["ours", "hard"]
     added = parameters(TemporalDistance(16, 32))
     for row in (ours, *(by[name, "hard"] for name in THEIRS)):

@@ -70,15 +70,54 @@ class Upwards:
 
 
 def strict(folder: Path) -> dict:
-    """How the expert and one who passes by are scored."""
-    from benchmarks.field_world import expert, play
+    """How the scripted policy and one who passes by are scored."""
+    from benchmarks.field_environments import ENVIRONMENTS
+    from benchmarks.field_world import play
 
+    world = ENVIRONMENTS["two_room"]
     passed = [((60.0, 150.0), (60.0, 100.0))]
     told = {}
-    for name, policy in (("expert", expert(0)), ("passes by", Upwards())):
-        (played,), _ = play(policy, passed, 32)
+    for name, policy in (("scripted", world.scripted(0)), ("passes by", Upwards())):
+        (played,), _ = play(world, policy, passed, 32)
         told[name] = {"success": played.success, "reached": played.reached}
     return told
+
+
+class Shown:
+    """Rests, and keeps what it is shown."""
+
+    def set_env(self, env) -> None:
+        """A World's."""
+        self.env, self.seen = env, []
+
+    def get_action(self, infos):
+        """No motion."""
+        self.seen.append({name: infos[name][:, 0].copy() for name in ("goal", "goal_state")})
+        return np.zeros((self.env.num_envs, 2), np.float32)
+
+
+def push(folder: Path) -> dict:
+    """Push-T: one who rests at the goal, and one for whom the block is to be turned; and what they
+    are shown."""
+    from benchmarks.field_environments import ENVIRONMENTS
+    from benchmarks.field_world import collect, play
+    from robot_data.swm import open_swm
+
+    world, policy = ENVIRONMENTS["push_t"], Shown()
+    start = (100.0, 100.0, 300.0, 300.0, 0.2, 0.0, 0.0)
+    turned = (*start[:4], 1.0, 0.0, 0.0)
+    played, _ = play(world, policy, [(start, start), (start, turned)], 64)
+    collect(world, folder / "push.h5", 2, 32, 0)
+    recorded = open_swm(folder / "push.h5")
+    states = recorded.column("state", 0, recorded.episodes[-1][1])
+    goals = np.array([seen["goal"] for seen in policy.seen])
+    return {
+        "success": [p.success for p in played], "distances": [p.distance for p in played],
+        "the same goals throughout": bool((goals == goals[0]).all()),
+        "two goals": bool((goals[0, 0] != goals[0, 1]).any()),
+        "episodes": len(recorded.episodes), "state": states.shape[1],
+        "moved": float(np.abs(np.diff(states[:, :2], axis=0)).max()),
+    }
 
 
 def bench(folder: Path) -> dict:
@@ -87,14 +126,14 @@ def bench(folder: Path) -> dict:
     from tests.test_field import ALL, SMALL
 
     words = ["bench", "field", f"out={folder}", *SMALL]
-    kept = [folder / "recorded.h5", folder / "episodes/expert-0-hard.json"]
-    assert main([*words, "rows=[expert]"]) == 0
+    kept = [folder / "recorded.h5", folder / "episodes/scripted-0-hard.json"]
+    assert main([*words, "rows=[scripted]"]) == 0
     before = [path.stat().st_mtime_ns for path in kept]
     assert main([*words, ALL]) == 0
     return {"kept": before == [path.stat().st_mtime_ns for path in kept]}
 
 
 if __name__ == "__main__":
-    tries = {"record": record, "play": play, "strict": strict, "bench": bench}
+    tries = {"record": record, "play": play, "strict": strict, "push": push, "bench": bench}
     told = {name: tries[name](Path(sys.argv[1])) for name in sys.argv[2:]}
     print(json.dumps(told))

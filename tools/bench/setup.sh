@@ -12,4 +12,4 @@ into .bench stable-worldmodel==0.1.1 loguru==0.7.3
 into .bench/field torchvision==0.28.0 einops==0.8.2 tabulate==0.10.0 imageio==2.38.1 \
     opencv-python-headless==5.0.0.93 hdf5plugin==7.1.0 lancedb==0.40.0 pylance==14.0.2 \
     lance-namespace==0.13.0 lance-namespace-urllib3-client==0.13.0 deprecation==2.1.0 \
-    overrides==7.7.0
+    overrides==7.7.0 pygame==2.6.1 pymunk==7.3.1 shapely==2.2.0
