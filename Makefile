@@ -37,14 +37,16 @@ docs: setup
 	$(BIN)/ruff check --quiet .
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -m mkdocs build --strict
 
-# The checks of the text take what the tests leave of the cores.
+# Lint and docs take what the tests leave of the cores; the tests that must be alone leave one.
 test:
 	@sh tools/system-packages.sh tests
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target hil .bench/ready
-	@mkdir -p build; nice -n 19 $(MAKE) --no-print-directory lint docs >build/checks.log 2>&1 & \
+	@mkdir -p build; nice -n 19 $(MAKE) --no-print-directory lint >build/lint.log 2>&1 & \
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n auto --dist loadgroup -m "not alone"; tested=$$?; \
-	wait $$!; checked=$$?; cat build/checks.log; exit $$((tested | checked))
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -m alone tests/test_hil.py
+	wait $$!; checked=$$?; cat build/lint.log; exit $$((tested | checked))
+	@nice -n 19 $(MAKE) --no-print-directory docs >build/docs.log 2>&1 & \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -m alone tests/test_hil.py; tested=$$?; \
+	wait $$!; checked=$$?; cat build/docs.log; exit $$((tested | checked))
 
 bench: setup
 	$(BIN)/worldmodel bench sim

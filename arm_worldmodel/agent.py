@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,8 @@ from PIL import Image
 
 from arm_worldmodel.imagining import Painter, StepPainter
 from arm_worldmodel.model import Model
-from configs.keywords import with_keywords
+from configs.keywords import places_of, with_keywords
+from configs.settings import refuse_idle
 from planners.agent import PlanningAgent
 from planners.calibration import Calibration, load_calibration
 from planners.config import (
@@ -23,6 +24,7 @@ from planners.config import (
     EmbeddingConfig,
     HierarchyConfig,
     ObjectiveConfig,
+    PolicyConfig,
     ReleasedConfig,
 )
 from planners.hierarchy import HierarchicalAgent
@@ -92,6 +94,7 @@ class Agent:
             )
         if cost is not None:
             self._check_own_cost(settings)
+        self._check_settings(settings, embeds)
         if calibration is not None and not isinstance(calibration, Calibration):
             calibration = load_calibration(os.fspath(calibration), parts.encoder_hash)
         readout = parts.readout if parts.has("readout") else None
@@ -122,6 +125,21 @@ class Agent:
             raise ValueError(f"{', '.join(sorted(idle))}: no effect with a cost of your own")
         if self.goal == "single":
             raise ValueError("goal='single' sets sub-goals in the embedding; leave out cost")
+
+    def _check_settings(self, settings: Mapping[str, Any], embeds: bool) -> None:
+        """Raises ``ValueError`` for what was given and has no effect beside the rest."""
+        config = self.config
+        if not embeds:
+            config = replace(config, objective=ObjectiveConfig("l1"))
+        usual = CEMConfig()
+        places = places_of(config)
+        given = [".".join(("agent", *places[name], name)) for name in settings]
+        given += [
+            f"agent.cem.{f.name}" for f in fields(config.cem)
+            if getattr(config.cem, f.name) != getattr(usual, f.name)
+        ]
+        goal = "single" if self.goal == "single" else "subgoals"
+        refuse_idle(PolicyConfig(goal=goal, agent=config), given)
 
     def reset(self, goals: Any, seed: int = 0) -> None:
         """Start an episode towards ``goals``: images in order, or one image, each a PIL image, an

@@ -91,9 +91,12 @@ class Trials:
     number: the same for every agent."""
 
     def __init__(
-        self, env: FrankaEnv, table: Tabletop, seed: int, max_steps: int, out: Path
+        self, env: FrankaEnv, table: Tabletop, seed: int, reach_steps: int, long_steps: int,
+        out: Path,
     ) -> None:
-        self.env, self.table, self.seed, self.max_steps = env, table, seed, max_steps
+        """reach_steps: most control steps of a reach; long_steps: of every other trial."""
+        self.env, self.table, self.seed = env, table, seed
+        self.reach_steps, self.long_steps = reach_steps, long_steps
         self.log = out / "trials.jsonl"
         self._home: Array | None = None  # a state that shows how the hand is turned
 
@@ -108,7 +111,7 @@ class Trials:
                 if agent is not None:
                     self.env.goals, self.env.goal_names = scene.goals, scene.names
                     watch = _Watch(trial, self.table)
-                    steps = self.max_steps * (1 if task == "reached" else 4)
+                    steps = self.reach_steps if task == "reached" else self.long_steps
                     planner_seed = int(drawn.generate_state(1)[0])
                     run_episode(
                         self.env, agent, number, steps, "subgoals", [watch], planner_seed

@@ -20,7 +20,7 @@ def with_keywords(config: Config, given: Mapping[str, Any]) -> Config:
     """
     if not given:
         return config
-    places = _places(config, ())
+    places = places_of(config)
     values = asdict(config)  # pyright: ignore[reportArgumentType]
     for name, value in given.items():
         if name not in places:
@@ -36,13 +36,14 @@ def with_keywords(config: Config, given: Mapping[str, Any]) -> Config:
     return build(type(config), values)
 
 
-def _places(config: Any, path: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Where each setting is, by its name; outer ones win."""
+def places_of(config: Any, path: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
+    """The nested dataclasses, by field from the outermost in, that hold each setting, by its name;
+    of two with one name the outer."""
     found: dict[str, tuple[str, ...]] = {}
     for field in fields(config):
         value = getattr(config, field.name)
         if is_dataclass(value):
-            found = {**_places(value, (*path, field.name)), **found}
+            found = {**places_of(value, (*path, field.name)), **found}
         else:
             found[field.name] = path
     return found

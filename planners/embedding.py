@@ -18,14 +18,7 @@ from torch import Tensor
 
 from planners.config import EmbeddingConfig
 from worldmodel.device import to_host
-from worldmodel.readout import (
-    POSITION_CENTRE_M,
-    POSITION_SCALE_M,
-    Readout,
-    encode,
-    error_scales,
-    object_place,
-)
+from worldmodel.readout import Readout, encode, error_scales, hand_place, object_place
 
 HAND, OBJECT = slice(0, 10), slice(10, 13)  # the hand: its place, rotation and closedness
 OUT_M = 0.1  # a hand that is expected to be read further off than this is not in the picture
@@ -103,7 +96,7 @@ class Embedding:
 
     def _point(self, output: Tensor) -> Tensor:
         c = self.config
-        hand = output[:, :3] * POSITION_SCALE_M + output.new_tensor(POSITION_CENTRE_M)
+        hand = hand_place(output)
         columns, closedness = output[:, 3:9], output[:, 9:10].sigmoid()
         place = object_place(output) if self.readout.config.object else torch.zeros_like(hand)
         return torch.cat([hand, columns * c.turn_m, closedness * c.grip_m, place], dim=-1)

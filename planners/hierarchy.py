@@ -22,7 +22,9 @@ from planners.perception import Perception
 from planners.search import Search, candidates
 from planners.stages import EventStages
 from planners.stall import Stall
+from planners.subgoals import done
 from robot_data.loop import Decision
+from worldmodel.device import to_host
 from worldmodel.goal_conditioned import SubgoalPredictor
 
 
@@ -75,7 +77,8 @@ class HierarchicalAgent:
             return unknown
         view = self.perception.view(observation)
         self.stages.decide(view)
-        cost = self.goals.towards(self._goal())
+        goal = self._goal()
+        cost = self.goals.towards(goal)
         present = present_cost(cost, view)
         if self.stages.steps and self._stage_done(present):
             self.stages.go_on(view)
@@ -84,7 +87,8 @@ class HierarchicalAgent:
                 self._index += 1
                 self.stages.reset(self.goals[self._index].tokens)
                 self.stages.decide(view)
-            cost = self.goals.towards(self._goal())
+            goal = self._goal()
+            cost = self.goals.towards(goal)
             present = present_cost(cost, view)
         self.stages.steps += 1
         plan = self.search.plan(cost, view, began)
@@ -99,6 +103,7 @@ class HierarchicalAgent:
             candidates=candidates(plan, view.state),
             finished=self.stages.finished,
             subgoal=self.stages.stage.name,
+            goal_state=None if goal.state is None else to_host(goal.state).double().numpy(),
             unsure_m=self.goals.unsure_m,
         )
 
@@ -120,9 +125,6 @@ class HierarchicalAgent:
 
     def _stage_done(self, cost: float) -> bool:
         stage, c = self.stages.stage, self.config.subgoals
-        stalled = self._stall.see(cost) >= c.stall_steps
-        if self.stages.steps >= stage.max_steps:
-            return True
-        if stage.state is None and self.stages.steps < c.min_steps:
-            return False
-        return (cost <= c.reached and not self._at_last_image()) or stalled
+        least = c.min_steps if stage.state is None else 0
+        steps = (self.stages.steps, least, stage.max_steps)
+        return done(cost, steps, self._stall, self._at_last_image(), c)

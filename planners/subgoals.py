@@ -8,6 +8,21 @@ from planners.config import SubgoalConfig
 from planners.stall import Stall
 
 
+def done(
+    cost: float, steps: tuple[int, int, int], stall: Stall, last: bool, config: SubgoalConfig
+) -> bool:
+    """Whether to go on from a goal of present ``cost``.  steps: made towards it, the least and the
+    most; stall: of its costs so far; last: whether it is the last goal image, which is not left for
+    another but brought about as well as the cost can tell."""
+    stalled = stall.see(cost) >= config.stall_steps
+    made, least, most = steps
+    if made >= most:
+        return True
+    if made < least:
+        return False
+    return (cost <= config.reached and not last) or stalled
+
+
 class SubgoalSequence:
     """Index of the goal in force; call ``update`` once per control step, before planning."""
 
@@ -47,10 +62,5 @@ class SubgoalSequence:
         if c.switching == "fixed":
             return self._steps >= c.fixed_steps[min(self.index, len(c.fixed_steps) - 1)]
         last = self.index == self.count - 1
-        if self._steps >= (c.last_steps if last else c.max_steps):
-            return True
-        stalled = self._stall.see(cost) >= c.stall_steps
-        if self._steps < c.min_steps:
-            return False
-        # The last image is not left for another: it is brought about as well as the cost can tell.
-        return (cost <= c.reached and not last) or stalled
+        steps = (self._steps, c.min_steps, c.last_steps if last else c.max_steps)
+        return done(cost, steps, self._stall, last, c)

@@ -123,7 +123,8 @@ class StateConvention:
         }[self.gripper]
 
     def to_closedness(self, values: ArrayLike) -> Array:
-        """Gripper values -> closedness in [0, 1]; a sensor's small overshoot is clipped."""
+        """Gripper values -> closedness in [0, 1]; a sensor's small overshoot is clipped.  Raises
+        ``DataError`` for values beyond that, or that are no numbers."""
         value = np.asarray(values, np.float64)
         if self.gripper == "none":
             return np.zeros_like(value)

@@ -65,7 +65,8 @@ class EpisodeStore:
     # -- writing -----------------------------------------------------------------------------
 
     def write(self, name: str, episode: Episode) -> str:
-        """Validate and commit ``episode`` under ``name``; an existing name is an error."""
+        """Validate and commit ``episode`` under ``name``.  Raises ``EpisodeExistsError`` for a name
+        that is there, and ``DataError`` for one that no folder can have and for a bad episode."""
         if not name or name.startswith(".") or "/" in name:
             raise DataError(f"episode name '{name}' must not start with '.' or contain '/'")
         episode.validate()

@@ -91,4 +91,8 @@ def _say_once(width: int, height: int, side: int) -> None:
         return
     _said.add((width, height, side))
     cropped = "" if width == height else "cropped to the centre square and "
-    print(f"pictures {width}x{height} are {cropped}resized to {side}", file=sys.stderr)
+    larger = (
+        f", which adds no detail: record or import them anew with {side} px or more"
+        if min(width, height) < side else ""
+    )
+    print(f"pictures {width}x{height} are {cropped}resized to {side}{larger}", file=sys.stderr)

@@ -46,11 +46,13 @@ class Agent(Protocol):
     """What the loop needs of an agent."""
 
     def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
-        """Start an episode towards ``goals``, images uint8 [H, W, 3] in order."""
+        """Start an episode towards ``goals``, images uint8 [H, W, 3] in order; ``seed`` draws what
+        is random in planning."""
         ...
 
     def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
-        """One control step: observation {"image", "state"} to a decision."""
+        """One control step: observation {"image": uint8 [H, W, 3], "state": [7] in m, rad and
+        closedness, robot base frame} to a decision whose action is [7] in the same units."""
         ...
 
 

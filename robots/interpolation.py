@@ -34,9 +34,10 @@ class Interpolator:
         self._origin: Rotation | None = None
 
     def reset(self, pose: Array, anew: bool = False) -> None:
-        """At rest at ``pose``, with that as its target.  What is turned is measured from where
-        the first reset, or the last ``anew``, found the hand: a recovery in between must not let
-        it turn further.  Raises ``SafetyError`` where the hand is turned or tilted too far."""
+        """At rest at ``pose`` [6] (m, rad; robot base frame), with that as its target.  What is
+        turned is measured from where the first reset, or the last ``anew``, found the hand: a
+        recovery in between must not let it turn further.  Raises ``SafetyError`` where the hand is
+        turned or tilted too far."""
         if self._origin is None or anew:
             self._origin = Rotation.from_euler("xyz", pose[3:6])
         x = self.limits

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.keywords import with_keywords
+from configs.settings import SettingsError
 from sims import scene, tasks, waypoints
 from sims.arm_control import HOME_QPOS, JointReference
 from sims.config import ArmConfig
@@ -62,6 +63,8 @@ class Arm(Rig):
         """task: of ``sims.tasks.TASKS``.  settings: fields of ``ArmConfig``, of its scene and of
         its task, by name (``image_size=256, object="cup"``).  Raises ``SettingsError`` for a name
         or a value that does not fit."""
+        if "name" in settings:
+            raise SettingsError(f"name={settings['name']!r}: the task is task=")
         if task is not None:
             settings["name"] = task
         config = with_keywords(config or ArmConfig(), settings)

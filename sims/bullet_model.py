@@ -9,10 +9,9 @@ pad; driver, coupler).  The linkage is a parallelogram, so all its joints turn b
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import shutil
-import tempfile
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from robot_data.files import staging
 from sims.meshes import cache_dir
 from sims.mujoco_scene import robot_file, robot_spec
 
@@ -37,13 +37,10 @@ def bullet_urdf() -> Path:
     digest = hashlib.sha256(robot_file().read_bytes() + VERSION.encode()).hexdigest()[:16]
     folder = cache_dir().parent / "bullet" / digest
     if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(dir=folder.parent))
-        _write_urdf(robot_spec(light=True).compile(), staged)
-        try:
-            os.rename(staged, folder)
-        except OSError:  # another process was first
-            shutil.rmtree(staged, ignore_errors=True)
+        with staging(folder.parent) as staged:
+            _write_urdf(robot_spec(light=True).compile(), staged)
+            with contextlib.suppress(OSError):  # another process was first
+                os.rename(staged, folder)
     return folder / "robot.urdf"
 
 

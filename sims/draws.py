@@ -1,4 +1,5 @@
-"""What is drawn of an episode: start, object, goal; and from streams of their own, what came later.
+"""What is drawn of an episode: start, object, goal.  Options that were added after the weights were
+trained are drawn from separate streams, so old seeds keep their episodes.
 
 Frame: robot base; lengths in m, angles in rad.
 """
@@ -170,7 +171,8 @@ def with_company(
 def free_place(
     low: Array, high: Array, keep: Sequence[tuple[Array, float]], rng: np.random.Generator
 ) -> Array:
-    """A point x, y of the rectangle that is as far from each point as ``keep`` says."""
+    """A point x, y [m] of the rectangle from ``low`` to ``high`` [2] that is as far from each point
+    as ``keep`` says; raises ``ValueError`` where there is no room for one."""
     for place in rng.uniform(low, high, (1000, 2)):
         if all(np.linalg.norm(place - point) >= clear for point, clear in keep):
             return place

@@ -6,6 +6,7 @@ top is z = 0.  Lengths in m, angles in rad unless a name says ``_deg``.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,13 +97,15 @@ class SceneConfig:
 
     def other_objects(self) -> dict[str, str]:
         """Sizes of objects that are not there, and why."""
-        sizes = ("box_half_m", "cup_radius_m", "cup_height_m", "cylinder_radius_m",
-                 "cylinder_height_m")
-        kinds = {self.object, self.second_object}
-        return {
-            name: f"the object is {self.object}" for name in sizes
-            if name.partition("_")[0] not in kinds
-        }
+        others = sizes_without({self.object, self.second_object})
+        return dict.fromkeys(others, f"the object is {self.object}")
+
+
+def sizes_without(kinds: Collection[str | None]) -> list[str]:
+    """Settings of a ``SceneConfig`` that are sizes of other objects than of ``kinds``."""
+    sizes = ("box_half_m", "cup_radius_m", "cup_height_m", "cylinder_radius_m",
+             "cylinder_height_m")
+    return [name for name in sizes if name.partition("_")[0] not in kinds]
 
 
 @dataclass(frozen=True)
@@ -167,11 +170,10 @@ def things_on_table(
 
 
 def draw(config: SceneConfig, rng: np.random.Generator) -> SceneDraw:
-    """Draw one episode's look; always consumes the same amount of randomness."""
-    # What came later has streams of its own: old seeds keep their looks.
+    """Draw one episode's look; always consumes the same amount of randomness.  Options that were
+    added after the weights were trained are drawn from separate streams, so old seeds keep their
+    looks."""
     own = np.random.Generator(rng.bit_generator.jumped())  # pyright: ignore
-    # A second stream for options added after the weights were trained: draws of the first stream,
-    # hence old seeds, stay reproducible.
     extra = rng.spawn(1)[0]
     size = _size(config, config.object, rng)
     palette = PALETTE if config.palette == "train" else UNSEEN_PALETTE

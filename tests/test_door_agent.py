@@ -98,6 +98,12 @@ def test_what_is_wrong_is_named(model, scene):
         ({"grip_m": 0.2, "cost": awm.token_distance}, "grip_m: no effect with a cost"),
         ({"goal": "both"}, "auto, subgoals, single"),
         ({"goal": "single", "cost": awm.token_distance}, "leave out cost"),
+        ({"near_cost": 0.1, "cost": awm.token_distance}, "near_cost' has no effect here"),
+        ({"near_share": 0.5, "distance": "l1"}, "near_share' has no effect here"),
+        ({"most_unsure_m": 0.02, "distance": "l1"}, "most_unsure_m' has no effect here"),
+        ({"planner": awm.CEM(momentum_mean=0.3)}, "momentum_mean' has no effect here: refit"),
+        ({"planner": awm.CEM(warm_start=False)}, "warm_start' has no effect here: horizon=1"),
+        ({"goal": "single", "max_steps": 3}, "max_steps' has no effect here: goal=single"),
     ):
         with pytest.raises(ValueError, match=told):
             awm.Agent(model, **options)

@@ -213,6 +213,7 @@ def test_keywords_name_settings_and_the_time_limit_truncates():
         ({"object": "mug"}, "object='mug' does not fit; expected one of box, cup, cylinder"),
         ({"image_size": "64"}, "image_size='64' does not fit"),
         ({"image_size": 100}, "multiple of the patch size 16"),
+        ({"name": "grasp"}, "name='grasp': the task is task="),
         ({"task": "rech"}, "unknown task 'rech'; valid tasks: reach"),
         ({"simulator": "mujocco"}, "unknown simulator 'mujocco'; valid: mujoco, pybullet"),
     ],

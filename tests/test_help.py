@@ -250,6 +250,10 @@ def test_every_setting_without_effect_exists_and_is_refused_by_name(name):
         (["robot", "run", "goals=x", "limits.step_m=0.01"], "the bridge's"),
         (["robot", "serve", "limits.force_n=10"], "robot arm"),
         (["collect", "out=x", "arm.scene.object=cup"], "cup_fraction"),
+        (["collect", "out=x", "arm.scene.cylinder_radius_m=[0.02,0.03]"], "a cup or a box"),
+        (["collect", "out=x", "collect.cup_fraction=1", "arm.scene.box_half_m=[0.02,0.03]"],
+         "cup_fraction=1"),
+        (["replay", "data=x", "policy=released", "readout=x"], "policy=released"),
         (["robot", "goal", "transport.kind=fci", "transport.port=1"], "fci does not take it"),
     ],
 )
@@ -258,6 +262,21 @@ def test_a_setting_without_effect_is_refused_by_name(words, message, capsys):
     error = capsys.readouterr().err
     assert f"'{words[-1].split('=')[0]}' has no effect here: " in error
     assert message in error
+
+
+def test_sizes_of_a_second_object_have_an_effect():
+    from arm_worldmodel.commands.collect import Settings
+
+    given = ["out=x", "arm.scene.second_object=cylinder", "arm.scene.cylinder_radius_m=[0.02,0.03]"]
+    assert load(Settings, given).arm.scene.cylinder_radius_m == (0.02, 0.03)
+
+
+@pytest.mark.parametrize("words", [["policy=random"], ["policy=flat"], ["world_model=lewm"]])
+def test_places_are_refused_to_an_agent_without_subgoals_of_its_own(words, capsys):
+    assert main(["robot", "trials", *words]) == 2
+    told = capsys.readouterr().err
+    assert f"{words[0]} sets no sub-goals of its own" in told
+    assert "add places=0" in told
 
 
 def test_every_setting_is_read_somewhere():

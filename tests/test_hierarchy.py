@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from planners.config import AgentConfig, HierarchyConfig, PolicyConfig
+from planners.config import AgentConfig, CEMConfig, HierarchyConfig, PolicyConfig
 from planners.hierarchy import HierarchicalAgent
 from planners.load import make_agent, planning_parts
 from planners.stage import event_stages, push_stages
@@ -50,17 +50,17 @@ def arm():
     env.close()
 
 
-def agent_with(env, offset=(0.0, 0.0, 0.0)):
+def agent_with(env, offset=(0.0, 0.0, 0.0), search=CEMConfig()):  # noqa: B008
     models = Models.load(parts=["predictor", "readout"], device="cpu")
     encoder, readout, predictor = models.encoder, models.readout, models.predictor
     events = TrueEvents(GoalConditionedConfig(image=readout.config), env, offset)
-    parts = planning_parts(encoder, predictor, readout, AgentConfig())
+    parts = planning_parts(encoder, predictor, readout, AgentConfig(cem=search))
     return HierarchicalAgent(*parts, events, HierarchyConfig()), events
 
 
 class Stages:
     def __init__(self):
-        self.names = []
+        self.names, self.goals = [], {}
 
     def on_start(self, start):
         pass
@@ -68,6 +68,7 @@ class Stages:
     def on_step(self, step):
         if not self.names or self.names[-1] != step.decision.subgoal:
             self.names.append(step.decision.subgoal)
+            self.goals[step.decision.subgoal] = step.decision.goal_state
 
     def on_end(self):
         pass
@@ -83,10 +84,15 @@ def test_one_goal_image_picks_and_places_through_its_own_stages(arm):
         "release: down", "release: open", "release: up", "goal image",
     ]
     assert result.finished
+    above, _, close = (stages.goals[name] for name in stages.names[:3])
+    np.testing.assert_allclose(above[:2], close[:2], atol=1e-6)  # as the stages say
+    assert close[6] > above[6]
+    assert stages.goals["goal image"].shape == (7,)
 
 
 def test_a_grasp_on_nothing_goes_up_open_and_is_tried_again(arm):
-    agent, events = agent_with(arm, offset=(0.0, 0.0, 0.07))  # closes above the object
+    # Closes above the object; a small search, because of the stages and not of the moves.
+    agent, events = agent_with(arm, (0.0, 0.0, 0.07), CEMConfig(samples=12, elites=6))
     watched = Stages()
 
     class Missed(Stages):

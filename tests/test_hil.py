@@ -116,7 +116,7 @@ def test_goal_images_are_reached_and_a_cube_is_grasped_through_rclpy_and_fci(mac
         done = processes.run(
             [*processes.WORLDMODEL, "robot", "trials", f"out={tmp_path}",
              f"readout={ROOT / 'tests/data/fr3_sim'}", "reaches=2", "scripted=1", "planned=0",
-             "places=1", "single_places=0", "max_steps=10",
+             "places=1", "single_places=0", "long_steps=12",
              "policy=servo"],  # the shipped predictor has never seen this arm
             machine.seconds(400), env={**os.environ, "ROS_DOMAIN_ID": str(number)},
         )

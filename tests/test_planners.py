@@ -352,7 +352,10 @@ def test_pictures_of_any_size_and_kind_are_fitted_and_it_is_said_once(agent, cap
     np.testing.assert_array_equal(first.action, second.action)
     agent.reset([wide[..., 0]], seed=0)  # gray
     said = capfd.readouterr().err
-    assert said == "pictures 83x48 are cropped to the centre square and resized to 64\n"
+    assert said == (
+        "pictures 83x48 are cropped to the centre square and resized to 64, which adds no detail: "
+        "record or import them anew with 64 px or more\n"
+    )
 
 
 @pytest.mark.parametrize(

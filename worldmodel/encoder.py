@@ -102,7 +102,8 @@ class Encoder(nn.Module):
 
     def embed(self, video: Tensor) -> tuple[Tensor, Tensor]:
         """Patch tokens [B, T'*N, D] before the blocks, and their rotary table; V-JEPA 2.1 takes
-        a video of one frame as an image."""
+        a video of one frame as an image.  Raises ``ValueError`` for other shapes and for sides
+        that are no multiple of the patch size."""
         if video.ndim != 5 or video.shape[1] != 3:
             raise ValueError(f"video has shape {tuple(video.shape)}; expected [B, 3, T, H, W]")
         p, u = self.config.patch_size, self._tubelet(video)

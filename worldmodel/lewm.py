@@ -204,7 +204,7 @@ class LeWorldModel(nn.Module):
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
         """The latent after each frame: latents [B, T, D] of T <= history frames and the action
-        blocks [B, T, K] that leave them -> [B, T, D]."""
+        blocks [B, T, K] that leave them -> [B, T, D].  Raises ``ValueError`` for more frames."""
         most = self.config.history
         if latents.shape[1] > most:
             raise ValueError(f"{latents.shape[1]} frames given; this model looks back at {most}")

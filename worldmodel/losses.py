@@ -102,7 +102,8 @@ class PostTraining(nn.Module):
         self, tokens: Tensor, actions: Tensor, states: Tensor, commanded: Tensor | None = None,
         objects: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """A ``Window`` -> the loss, and its parts by name."""
+        """A ``Window`` -> the loss, and its parts by name.  Raises ``ValueError`` for a window that
+        is shorter than the roll-out."""
         check_rollout(tokens, self.rollout_steps)
         figures: dict[str, Tensor] = {}
         loss = tokens.new_zeros(())

@@ -42,7 +42,8 @@ class Predictor(nn.Module):
         return 3 if self.config.use_extrinsics else 2
 
     def freeze_blocks(self, count: int) -> None:
-        """Keep the input layers and the first ``count`` blocks as they are in training."""
+        """Keep the input layers and the first ``count`` blocks as they are in training.  Raises
+        ``ValueError`` where none would be left to train."""
         if not 0 <= count < self.config.depth:
             raise ValueError(
                 f"{count} frozen blocks; expected 0 to {self.config.depth - 1}, so that some train"

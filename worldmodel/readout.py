@@ -97,11 +97,16 @@ def quick_attention(device: torch.device) -> contextlib.AbstractContextManager[A
 
 def decode(output: Tensor) -> Tensor:
     """Raw outputs [B, OUTPUTS] -> pose vectors [B, 7]."""
-    xyz = output[:, :3] * POSITION_SCALE_M + output.new_tensor(POSITION_CENTRE_M)
+    xyz = hand_place(output)
     a = F.normalize(output[:, 3:6], dim=-1)
     b = F.normalize(output[:, 6:9] - (a * output[:, 6:9]).sum(-1, keepdim=True) * a, dim=-1)
     matrix = torch.stack([a, b, torch.linalg.cross(a, b)], dim=-1)
     return torch.cat([xyz, matrix_to_euler(matrix), output[:, 9:10].sigmoid()], dim=-1)
+
+
+def hand_place(output: Tensor) -> Tensor:
+    """Raw outputs [B, OUTPUTS] -> where the hand is, [B, 3] in m, base frame."""
+    return output[:, :3] * POSITION_SCALE_M + output.new_tensor(POSITION_CENTRE_M)
 
 
 def object_place(output: Tensor) -> Tensor:

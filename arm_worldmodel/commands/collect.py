@@ -10,6 +10,7 @@ from sims.config import ArmConfig
 from sims.experts import CollectConfig
 from sims.make import GOAL_SETTINGS
 from sims.parallel import Pool, idle_workers
+from sims.scene import sizes_without
 from worldmodel.progress import Progress
 
 
@@ -33,12 +34,12 @@ class Settings:
             "arm.task.name": "collect records its own motions",
             **dict.fromkeys(GOAL_SETTINGS, "there is no goal image"),
             "arm.scene.object": "set collect.cup_fraction; an episode has a cup or a box",
-            "arm.scene.cylinder_radius_m": "an episode has a cup or a box",
-            "arm.scene.cylinder_height_m": "an episode has a cup or a box",
         }
-        if self.collect.cup_fraction == 0:
-            found["arm.scene.cup_radius_m"] = "collect.cup_fraction=0"
-            found["arm.scene.cup_height_m"] = "collect.cup_fraction=0"
+        cups = self.collect.cup_fraction
+        kinds = {"cup": cups > 0, "box": cups < 1}
+        there = {kind for kind, some in kinds.items() if some} | {self.arm.scene.second_object}
+        for size in sizes_without(there):
+            found[f"arm.scene.{size}"] = f"an episode has a cup or a box; cup_fraction={cups:g}"
         return found
 
 

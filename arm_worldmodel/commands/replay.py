@@ -24,6 +24,9 @@ class Settings(DiagnosisConfig):
     out: str = "outputs/replay"  # folder of the figures and the report
     # weights: shipped; a folder; Meta's .pt; a Hugging Face folder; or hf://owner/name[@revision]
     checkpoint: str = "shipped"
+    # source of another readout, fine-tuned for another arm or camera; null: the checkpoint's
+    readout: str | None = None
+    device: str = "auto"  # where to compute: auto, cpu, cuda or cuda:1
     ahead: int = 1  # frames between a window's first frame and its goal
     shown: int = 2  # episodes written for rerun
     # points along each axis of the energy landscape of V-JEPA 2-AC's notebook, drawn of the first
@@ -38,7 +41,8 @@ class Settings(DiagnosisConfig):
         one = "every window is one decision towards one image"
         if self.policy == "released":
             why = "policy=released"
-            return {**idle_but(self.agent, "agent", ("memory_mb",), why), "released.steps": one}
+            idle = idle_but(self.agent, "agent", ("memory_mb",), why)
+            return {**idle, "released.steps": one, "readout": why}
         return {"released": "policy=planner", "agent.subgoals": one, "agent.cem.warm_start": one}
 
 
@@ -78,7 +82,8 @@ def run(settings: Settings) -> dict[str, Any]:
 
     policy, search = settings.policy, settings.agent
     models = load_models(PolicyConfig(
-        policy, checkpoint=settings.checkpoint, agent=search, released=settings.released
+        policy, checkpoint=settings.checkpoint, readout=settings.readout, device=settings.device,
+        agent=search, released=settings.released,
     ))
     readout = models.readout if models.has("readout") else None
     cache = fill_cache(settings.data, models.encoder)

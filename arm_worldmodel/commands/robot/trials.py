@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from planners.config import SERVO, PolicyConfig
+from planners.config import Policy, PolicyConfig
 from robots.connect import open_ros
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.ros.topics import Topics
@@ -26,20 +26,37 @@ class Settings(PolicyConfig):
     planned: int = 3  # planned grasps, towards three images: at the object, closed, lifted
     places: int = 3  # pick-and-place towards three images: grasped, above its place, placed
     single_places: int = 3  # pick-and-place towards the last of these images alone
-    max_steps: int = 15  # most control steps of a reach; the others have four times as many
+    max_steps: int = 15  # most control steps of a reach
+    long_steps: int = 60  # most control steps of a planned grasp and of a placing
     seed: int = 0  # draws starts, goals and the planner's samples
     env: FrankaEnvConfig = field(default_factory=lambda: FrankaEnvConfig(step_timeout_s=10.0))
 
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
         found = super().idle()
-        found.pop("hierarchy", None)  # places have sub-goals
+        if self.places:
+            found.pop("hierarchy", None)  # they have sub-goals
         found["goal"] = "each kind of trial has its own"
         return found
 
 
+# Which agent with sub-goals of its own places: as that of the other trials moves.
+OWN: dict[str, Policy] = {
+    "planner": "hierarchical", "hierarchical": "hierarchical",
+    "servo": "hierarchical_servo", "hierarchical_servo": "hierarchical_servo",
+}
+
+
 def run(settings: Settings) -> dict[str, Any]:
-    """Returns successes and distances of every trial."""
+    """Returns successes and distances of every trial; raises ``ValueError`` for places with an
+    agent that sets no sub-goals of its own."""
+    own = None if settings.lewm else OWN.get(settings.policy)
+    if settings.places and own is None:
+        agent = "world_model=lewm" if settings.lewm else f"policy={settings.policy}"
+        raise ValueError(
+            f"{agent} sets no sub-goals of its own, and places have them: add places=0, or choose "
+            f"one of policy={', '.join(OWN)}"
+        )
     open_ros("localhost")
 
     from arm_worldmodel.hil import START_S, start_hil
@@ -50,12 +67,11 @@ def run(settings: Settings) -> dict[str, Any]:
     from worldmodel.progress import Progress
 
     policy = replace(policy_of(settings), goal="subgoals")
-    own = "hierarchical_servo" if policy.policy in SERVO else "hierarchical"
     kinds = {
         "reached": (settings.reaches, policy),
         "scripted": (settings.scripted, None),
         "planned": (settings.planned, policy),
-        "placed": (settings.places, replace(policy, policy=own)),
+        "placed": (settings.places, own and replace(policy, policy=own)),
         "placed_by_one_image": (settings.single_places, replace(policy, goal="single")),
     }
     agents = {
@@ -69,7 +85,8 @@ def run(settings: Settings) -> dict[str, Any]:
     try:
         link = RosLink(Topics())
         env = FrankaEnv(link, look)
-        trials = Trials(env, Tabletop(link), settings.seed, settings.max_steps, out)
+        steps = settings.max_steps, settings.long_steps
+        trials = Trials(env, Tabletop(link), settings.seed, *steps, out)
         link.inbox.wait("the arm", lambda: link.inbox.latest is not None, START_S)
         done = {}
         bar = Progress(kinds.items(), desc="trials", unit="task")
