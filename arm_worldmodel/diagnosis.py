@@ -145,7 +145,8 @@ def diagnose_episode(
     for t in motion_windows(episode.states, settings, rng).tolist():
         horizon = min(settings.horizon, len(states) - 1 - t)
         tokens = _tokens(episode, t, horizon)
-        others = actions[torch.from_numpy(rng.choice(len(actions), settings.candidates))]
+        elsewhere = np.delete(np.arange(len(actions)), t) if len(actions) > 1 else np.array([t])
+        others = actions[torch.from_numpy(rng.choice(elsewhere, settings.candidates))]
         tried = torch.cat([
             actions[t][None], torch.zeros(1, 7),
             diagnostics.random_actions(limit, settings.candidates, generator), others,

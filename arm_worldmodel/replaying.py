@@ -17,6 +17,7 @@ from arm_worldmodel.config import DiagnosisConfig
 from arm_worldmodel.diagnosis import interval, motion_windows, range_95
 from arm_worldmodel.imagining import Image, Painter
 from planners.config import CEMConfig
+from robot_data.grip_rule import told_changes
 from robot_data.latents import LatentEpisode
 from robot_data.loop import Agent
 from robot_data.pose import compose, diff
@@ -58,7 +59,10 @@ def plan_windows(
         agent.reset([info["goal_image"]], settings.seed)
         decision = agent.act(observation)
         tried = decision.candidates
-        recorded = np.clip(diff(observation["state"], info["goal_state"]), -limit, limit)
+        recorded = diff(observation["state"], info["goal_state"])
+        ends = [start, start + env.ahead]
+        recorded[6] = told_changes(episode.commanded_closedness[ends], episode.states[ends, 6])[0]
+        recorded = np.clip(recorded, -limit, limit)
         found.append(Planned(
             start, decision.action, recorded,
             None if tried is None or tried.rejected is None else tried.rejected[0],

@@ -40,6 +40,7 @@ from worldmodel.progress import Progress
 NEAR_M = {
     **dict.fromkeys(TASKS, PLACE_M), "reach": REACH_M, "reach_around": REACH_M, "grasp": 0.0,
 }
+MOST_SEEDS = 100_000  # of one set: those of the published table, or of development
 DEFAULTS = asdict(Cell("", ""))  # of every setting of a row
 Outcomes = Mapping[str, Sequence[Outcome]]  # of every run, by the name of its cell
 
@@ -65,6 +66,7 @@ def run_rows(
                 logs[cell.name] = log
                 if row in chosen:
                     missing += log.missing(jobs_of(cell, first_seed, planner_seed))
+                _require_seeds(log, cell, first_seed)
         total = sum(cell.episodes for row in chosen for cell in row.runs)
         with Progress(
             total=total, initial=total - len(missing), desc="table", unit="episode"
@@ -80,6 +82,17 @@ def run_rows(
                     raise
                 note = told_end(bar.n, total)
     return shown, {name: log.outcomes for name, log in logs.items()}, note
+
+
+def _require_seeds(log: OutcomeLog, cell: Cell, first_seed: int) -> None:
+    """Raises ``ValueError`` where a log has episodes of seeds before ``first_seed`` or far beyond:
+    a table of two sets of seeds, development and test, say, would be of neither."""
+    others = [o.seed for o in log.outcomes if not 0 <= o.seed - first_seed < MOST_SEEDS]
+    if others:
+        raise ValueError(
+            f"{log.path} has episodes of other seeds ({min(others)} to {max(others)}) than "
+            f"first_seed={first_seed}: choose another out="
+        )
 
 
 @contextmanager

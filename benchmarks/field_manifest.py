@@ -18,9 +18,10 @@ from benchmarks.field_environments import (
     HAND_AND_BLOCK,
     PUSHED_PX,
     PUSHED_RAD,
+    matched,
     turned,
 )
-from benchmarks.field_world import FieldWorld, Pairs, State, collect
+from benchmarks.field_placed import Pairs, PlacedWorld, State
 from robot_data.swm import open_swm
 
 COUNT = 50
@@ -33,9 +34,11 @@ ROOMS = ((25.0, 95.0), (129.0, 199.0))  # x of the two rooms, the same
 WAY_PX = (150.0, 200.0)  # of the hard half; 50 steps make 250 px along an axis
 
 
+SWUNG_RAD = 1.0  # Reacher's hard half: a joint turned so far
 FAR = 2.0  # Push-T's hard half: the block is displaced or turned so many times what is tolerated
 
-Draw = Callable[[FieldWorld, np.random.Generator], Pairs]
+States = NDArray[np.float64]  # [N, S]
+Draw = Callable[[States, States, np.random.Generator], Pairs]  # of all pairs, starts and goals
 
 
 def way_px(start: State, goal: State) -> float:
@@ -44,24 +47,25 @@ def way_px(start: State, goal: State) -> float:
     return float(np.linalg.norm(door - start) + np.linalg.norm(door - goal))
 
 
-def apart(of: FieldWorld) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def apart(of: PlacedWorld) -> tuple[States, States]:
     """Every pair of states ``APART`` rows apart in recordings that nobody trains on [N, S]."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recorded.h5"
-        collect(of, path, 100, 16, SEED)
+        of.record(path, 100, 16, SEED)
         data = open_swm(path)
         rows = [row for start, stop in data.episodes for row in range(start, stop - APART)]
-        states = data.column("state", 0, data.episodes[-1][1]).astype(float).round(2)
+        last = data.episodes[-1][1]
+        columns = [data.column(name, 0, last).astype(float) for name, _ in of.columns]
+        states = np.concatenate(columns, axis=1).round(2)
     return states[rows], states[np.add(rows, APART)]
 
 
-def usual(of: FieldWorld, rng: np.random.Generator) -> Pairs:
+def usual(starts: States, goals: States, rng: np.random.Generator) -> Pairs:
     """Every such pair as likely."""
-    starts, goals = apart(of)
     return _picked(starts, goals, rng)
 
 
-def other_room(of: FieldWorld, rng: np.random.Generator) -> Pairs:
+def other_room(starts: States, goals: States, rng: np.random.Generator) -> Pairs:
     """Two-Room: goals in the other room, far away."""
     found: Pairs = []
     while len(found) < COUNT:
@@ -74,23 +78,27 @@ def other_room(of: FieldWorld, rng: np.random.Generator) -> Pairs:
     return found
 
 
-def displaced(of: FieldWorld, rng: np.random.Generator) -> Pairs:
+def displaced(starts: States, goals: States, rng: np.random.Generator) -> Pairs:
     """Push-T: pairs between which the block was pushed far."""
-    starts, goals = apart(of)
     block = np.linalg.norm((goals - starts)[:, HAND_AND_BLOCK][:, 2:], axis=1)
     far = (block > FAR * PUSHED_PX) | (turned(starts, goals) > FAR * PUSHED_RAD)
+    return _picked(starts[far], goals[far], rng)
+
+
+def swung(starts: States, goals: States, rng: np.random.Generator) -> Pairs:
+    """Reacher: pairs between which a joint turned far."""
+    far = matched(starts, goals)[1] > SWUNG_RAD
     return _picked(starts[far], goals[far], rng)
 
 
 HALVES: dict[str, dict[str, Draw]] = {
     "two_room": {"usual": usual, "hard": other_room},
     "push_t": {"usual": usual, "hard": displaced},
+    "reacher": {"usual": usual, "hard": swung},
 }
 
 
-def _picked(
-    starts: NDArray[np.float64], goals: NDArray[np.float64], rng: np.random.Generator
-) -> Pairs:
+def _picked(starts: States, goals: States, rng: np.random.Generator) -> Pairs:
     rows = np.sort(rng.choice(len(starts), COUNT, replace=False))
     return [(_state(starts[row]), _state(goals[row])) for row in rows]
 
@@ -101,13 +109,16 @@ def _state(values: NDArray[np.float64] | tuple[float, ...]) -> State:
 
 def main() -> None:
     """Write the files."""
-    for name, of in ENVIRONMENTS.items():
+    for name, draws in HALVES.items():
+        of = ENVIRONMENTS[name]
+        assert isinstance(of, PlacedWorld)
+        starts, goals = apart(of)
         halves = {
             half: [
                 {"start": start, "goal": goal}
-                for start, goal in draw(of, np.random.default_rng(DRAW))
+                for start, goal in draw(starts, goals, np.random.default_rng(DRAW))
             ]
-            for half, draw in HALVES[name].items()
+            for half, draw in draws.items()
         }
         lines = [
             f'"{half}": [\n' + ",\n".join(json.dumps(e) for e in found) + "\n]"

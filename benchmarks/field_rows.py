@@ -27,7 +27,6 @@ from worldmodel.lewm import LeWorldModel
 from worldmodel.lewm_training import LeWMTraining, train_lewm
 from worldmodel.models import Models
 
-ACTIONS = "raw/action"
 STATE = "lewm_state.pt"  # of a training
 TEMPORAL_SHARE = 0.06  # of the time, for the temporal distance; took 4 % of 1,800 s
 MEASURED, SKIPPED = 8, 3  # steps that are timed before a training; the first are left out
@@ -73,6 +72,12 @@ def _peer(trained: Trained, settings: FieldSettings, seed: int) -> Any:
     return peer_policy(trained.model, trained.config, PUBLISHED, seed)
 
 
+def _scripted(trained: Trained, settings: FieldSettings, seed: int) -> Any:
+    make = ENVIRONMENTS[settings.world].scripted
+    assert make is not None  # the row is refused there
+    return make(seed)
+
+
 ROWS = {
     "ours": Row("residual", 1, lambda t, s, seed: WorldPolicy(t.model, s.cem, seed=seed)),
     "ours, distance of latents": Row(
@@ -87,7 +92,7 @@ ROWS = {
     "stable-worldmodel, LeWM": Row("peer-lewm", PUBLISHED.horizon, _peer),
     "stable-worldmodel, PLDM": Row("peer-pldm", PUBLISHED.horizon, _peer),
     "random": Row("", 0, lambda t, s, seed: stable_worldmodel().policy.RandomPolicy(seed=seed)),
-    "scripted": Row("", 0, lambda t, s, seed: ENVIRONMENTS[s.world].scripted(seed)),
+    "scripted": Row("", 0, _scripted),
 }
 
 
@@ -95,7 +100,7 @@ def trained(kind: str, seed: int, settings: FieldSettings, data: Path) -> Traine
     """The model of ``kind`` trained on ``data`` in the time of the settings.  Goes on where it was
     interrupted."""
     model_changes, loss_changes = KINDS[kind if kind in KINDS else "published"]
-    windows, _ = windows_of(str(data), settings.model, ACTIONS)
+    windows, _ = windows_of(str(data), settings.model, ENVIRONMENTS[settings.world].actions)
     config = fitted(replace(settings.model, **model_changes), windows)
     losses = replace(settings.losses, **loss_changes)
     folder = Path(settings.out) / "models" / f"{kind}-{seed}"

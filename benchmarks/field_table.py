@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -14,11 +15,10 @@ import numpy as np
 from arm_worldmodel.report import write_report
 from benchmarks.field_environments import ENVIRONMENTS
 from benchmarks.field_rows import ROWS, Row, Trained, trained
-from benchmarks.field_world import FieldWorld, collect, play
+from benchmarks.field_world import FieldWorld, play
 from benchmarks.settings import FieldSettings
 from robot_data.differences import differences
 from robot_data.files import replacing
-from robot_data.importers.source import file_hash
 
 DATA_SEED = 0  # of the recordings to train on; those of the manifest have another
 MAY_GROW = ("rows", "seeds", "out")  # settings that the same folder may be given anew
@@ -28,15 +28,15 @@ def measure(settings: FieldSettings) -> dict[str, Any]:
     """Make every row that is missing, and write the table of all."""
     chosen = _rows(settings)
     world = ENVIRONMENTS[settings.world]
-    halves = {half: pairs[: settings.starts] for half, pairs in world.pairs().items()}
+    halves = {half: pairs[: settings.starts] for half, pairs in world.halves().items()}
     if any(len(pairs) < settings.starts for pairs in halves.values()):
         raise ValueError(f"starts={settings.starts}; the list has 50 of each half")
     out = Path(settings.out)
     _require_same(out, settings, world)
-    data = out / "recorded.h5"
-    if not data.is_file():
+    data = out / world.data
+    if not data.exists() or data.is_dir():  # a store goes on where it was interrupted
         began = time.process_time()
-        collect(world, data, settings.episodes, settings.model.image_size, DATA_SEED)
+        world.record(data, settings.episodes, settings.model.image_size, DATA_SEED)
         print(f"recorded {settings.episodes} episodes in {time.process_time() - began:.0f} s")
     for row in chosen:
         for seed in settings.seeds if ROWS[row].kind else settings.seeds[:1]:
@@ -56,14 +56,17 @@ def _rows(settings: FieldSettings) -> list[str]:
     unknown = [name for name in settings.rows if name not in ROWS]
     if unknown:
         raise ValueError(f"rows {unknown} are unknown; valid: {', '.join(ROWS)}")
-    return list(settings.rows or ROWS)
+    alone = ENVIRONMENTS[settings.world].scripted is None
+    if alone and "scripted" in settings.rows:
+        raise ValueError(f"world={settings.world} has no policy of its own: no row 'scripted'")
+    return list(settings.rows or (name for name in ROWS if name != "scripted" or not alone))
 
 
 def _require_same(out: Path, settings: FieldSettings, world: FieldWorld) -> None:
     """Note the settings; raises ``ValueError`` where those of before were others."""
     path = out / "settings.json"
     told = {k: v for k, v in asdict(settings).items() if k not in MAY_GROW}
-    now = json.loads(json.dumps({**told, "manifest": file_hash(world.manifest)}))
+    now = json.loads(json.dumps({**told, "starts": of_starts(world)}))
     if path.is_file():
         found = differences(json.loads(path.read_text()), now)
         if found:
@@ -72,6 +75,11 @@ def _require_same(out: Path, settings: FieldSettings, world: FieldWorld) -> None
     out.mkdir(parents=True, exist_ok=True)
     with replacing(path) as staged:
         staged.write_text(json.dumps(now, indent=1))
+
+
+def of_starts(world: FieldWorld) -> str:
+    """A hash of its episodes."""
+    return hashlib.sha256(json.dumps(world.halves()).encode()).hexdigest()
 
 
 def _cell(out: Path, row: str, seed: int, half: str) -> Path:
@@ -101,7 +109,7 @@ def told(out: Path, settings: FieldSettings) -> list[dict[str, Any]]:
     """Of every row and half that has been played: success in % by training seed, and times."""
     rows = []
     for row in ROWS:
-        for half in ENVIRONMENTS[settings.world].pairs():
+        for half in ENVIRONMENTS[settings.world].halves():
             paths = [_cell(out, row, seed, half) for seed in settings.seeds]
             cells = [json.loads(path.read_text()) for path in paths if path.is_file()]
             if not cells:

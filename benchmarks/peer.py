@@ -13,6 +13,9 @@ import torch
 
 PEER = Path(__file__).parents[1] / ".bench"
 NEEDS = PEER / "field"  # what it needs beyond the environment
+# What its dm_control environments need: dm_control, and the MuJoCo that goes with it, which is
+# older than ours
+DM_CONTROL = PEER / "dm_control"
 SETUP = "sh tools/bench/setup.sh"
 
 _kept: list[torch.library.Library] = []  # operators live as long as the object that defined them
@@ -36,6 +39,19 @@ def stable_worldmodel() -> ModuleType:
         warnings.simplefilter("ignore")  # it names what it misses of environments not used here
         _define_operators()
         return import_module("stable_worldmodel")
+
+
+def dm_control() -> None:
+    """Have dm_control found, and its MuJoCo in place of ours: to be called in a process that has
+    imported none.  Raises ``OSError`` where it is not installed or too late."""
+    if not (DM_CONTROL / "dm_control").is_dir():
+        raise OSError(f"dm_control is not installed: {SETUP}")
+    there = str(DM_CONTROL)
+    if there in sys.path:
+        return
+    if "mujoco" in sys.modules:
+        raise OSError("MuJoCo is imported already; dm_control needs its own: use a new process")
+    sys.path.insert(0, there)
 
 
 def _define_operators() -> None:

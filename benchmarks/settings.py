@@ -114,7 +114,7 @@ class DataSettings:
     workers: tuple[int, ...] = (1, 2)  # processes of a DataLoader
 
 
-FieldName = Literal["two_room", "push_t"]
+FieldName = Literal["two_room", "push_t", "reacher", "arm_reach", "arm_push"]
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,10 @@ class FieldSettings:
     """
 
     out: str = "outputs/bench/field"  # folder of recordings, models, episodes, table and report
-    world: FieldName = "two_room"  # its environment: Two-Room, or Push-T
-    # recorded, of at most 100 steps each: of Two-Room's noisy expert, of Push-T's weak policy
+    # its environment: Two-Room, Push-T, Reacher, or our arm in it
+    world: FieldName = "two_room"
+    # recorded: of Two-Room's noisy expert, Push-T's weak policy, random torques of Reacher, at most
+    # 100 steps each; of the arm, as `worldmodel collect` does
     episodes: int = 1000
     budget_s: float = 1800.0  # CPU time for each training [s]
     starts: int = 50  # starts of each half of the committed list, at most 50

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from planners.objective import pose_parts
+from robot_data.grip_rule import DEADBAND
 
 SAME_PLACE_M, SAME_TURN_RAD = 0.03, 0.3  # a hand that has not moved, read twice
 # P(gripper unchanged since the previous goal image), of a hand in place and of a hand that moved.
@@ -35,6 +36,13 @@ def likeliest_grip(states: Tensor) -> Tensor:
     for origin in reversed(came_from):
         path.append(int(origin[path[-1]]))
     return states.new_tensor(path[::-1])
+
+
+def decided_grip(change: Tensor, threshold: float) -> Tensor:
+    """A change of closedness that is meant (beyond ``robot_data.grip_rule.DEADBAND``), raised to
+    the least that a planner carries out: fingers around a wide thing are opened by little."""
+    meant = (change.abs() > DEADBAND) & (change.abs() < threshold)
+    return torch.where(meant, threshold * change.sign(), change)
 
 
 def _in_place(before: Tensor, after: Tensor) -> bool:

@@ -77,6 +77,8 @@ class HierarchicalAgent:
             return unknown
         view = self.perception.view(observation)
         self.stages.decide(view)
+        if not self.stages.steps:  # another stage than in the last step
+            self._stall.start()
         goal = self._goal()
         cost = self.goals.towards(goal)
         present = present_cost(cost, view)

@@ -10,6 +10,8 @@ from torch import Tensor
 
 RIDGE = 0.02  # on the slopes: weight of "no effect" beside the samples, in the units of the limits
 DAMPING = 1e-3  # of the step, as a share of the mean squared slope (Levenberg 1944)
+# Slopes below this share of the vector, squared, are round-off: what nothing changes is left alone
+FLAT = 1e-5
 
 
 def least_squares(actions: Tensor, vectors: Tensor, centre: Tensor, width: float) -> Tensor:
@@ -27,7 +29,7 @@ def least_squares(actions: Tensor, vectors: Tensor, centre: Tensor, width: float
     found = torch.linalg.solve(normal, design.T @ (weight * vectors))  # [D + 1, K]
     slopes, here = found[:-1], found[-1]
     curvature = slopes @ slopes.T  # [D, D]
-    damping = DAMPING * curvature.diagonal().mean() + 1e-12
+    damping = DAMPING * curvature.diagonal().mean() + FLAT * here.square().sum() + 1e-12
     curvature = curvature + damping * torch.eye(len(curvature), device=actions.device)
     return _within_limits(curvature, curvature @ centre - slopes @ here)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from planners.ablation import SEED, exchanged
+from planners.ablation import SEED, draw_zero_maps, exchanged
 from planners.config import AgentConfig, ImaginedBy, ObjectiveConfig
 from planners.goals import Goal, GoalImages
 from planners.objective import Cost, VectorCost
@@ -92,11 +92,12 @@ class ShuffledLatents(LatentOutcomes):
 
 
 def untrained_dynamics(model: LeWorldModel) -> LeWorldModel:
-    """A copy that sees as ``model`` does and imagines as it did before training."""
+    """A copy that sees as ``model`` does and imagines by random weights."""
     copy = copied(model, torch.float32)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         fresh = LeWorldModel(model.config).to(device_of(model)).eval()
+        draw_zero_maps(fresh)
     for part, new in zip(copy.dynamics, fresh.dynamics, strict=True):
         part.load_state_dict(new.state_dict())
     copy.positions.data = fresh.positions.data

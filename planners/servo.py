@@ -17,7 +17,7 @@ from torch import Tensor
 
 from planners.cem import CEM
 from planners.config import CEMConfig, HierarchyConfig
-from planners.grip import likeliest_grip
+from planners.grip import decided_grip, likeliest_grip
 from planners.objective import pose_parts
 from planners.perception import Perception, View
 from planners.stages import EventStages
@@ -202,4 +202,5 @@ class ServoAgent:
         for part in (slice(0, 3), slice(3, 6)):  # shorter, not bent
             limit = self._bounds.limit[part].clamp(min=1e-9)
             action[part] /= max(1.0, (action[part].abs() / limit).max().item())
+        action[6] = decided_grip(action[6], self._bounds.config.grip_threshold)
         return self._bounds.bounded(action)

@@ -10,6 +10,8 @@ stage is the goal image itself.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -136,9 +138,10 @@ class EventStages:
             self.finished = True
             self._stages.insert(0, stage)
         elif stage.closes and view.closedness > EMPTY_CLOSEDNESS:
-            up = self.stage.state
-            assert up is not None
+            assert self.stage.state is not None
+            up = self.stage.state.clone()
             up[6] = 0.0
+            self._stages[0] = replace(self.stage, state=up, place=None)
         if not self._stages:
             self._kind = ""
         self.decide(view)

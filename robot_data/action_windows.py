@@ -13,8 +13,9 @@ import zarr
 from numpy.typing import NDArray
 
 from robot_data.episodes import EpisodeStore
-from robot_data.pose import diff
+from robot_data.parked import seen_frames
 from robot_data.schema import DataError
+from robot_data.told_actions import told_actions
 from robot_data.windows import WindowSampler
 
 MEASURED = "measured"
@@ -25,7 +26,8 @@ class ActionWindows:
     """Windows of ``length`` frames, ``skip`` recorded frames apart, and between two of them a block
     of all ``skip`` actions.
 
-    ``actions``: ``measured``, the pose change [7] from each recorded frame to the next; or
+    ``actions``: ``measured``, the pose change [7] from each recorded frame to the next, with what
+    the fingers were told (``robot_data.told_actions``), until the arm is parked; or
     ``raw/NAME``, an array of the source's own with one row for each frame, or for each but the
     last: row t leads from frame t to frame t + 1.
     """
@@ -42,9 +44,14 @@ class ActionWindows:
                 "`worldmodel data info` lists"
             )
         self.sampler = WindowSampler(store, length, skip, verify)
+        seen: dict[str, int] = {}
+        if actions == MEASURED:
+            seen = {n: seen_frames(_array(store.group(n), "states")) for n in self.sampler.names}
+            self.sampler = self.sampler.cut(seen)
         self.skip = skip
         self._actions = {
-            name: _actions(store, name, actions) for name in self.sampler.names
+            name: rows[: seen.get(name, len(rows) + 1) - 1] for name in self.sampler.names
+            for rows in (_actions(store, name, actions),)
         }
         sizes = {rows.shape[1] for rows in self._actions.values()}
         if len(sizes) > 1:
@@ -93,8 +100,7 @@ def _actions(store: EpisodeStore, name: str, actions: str) -> NDArray[np.float64
     """The actions [n - 1, A] of one episode."""
     group, where = store.group(name), f"{actions} of {store.url}/{name}"
     if actions == MEASURED:
-        states = _array(group, "states")
-        return diff(states[:-1], states[1:])
+        return told_actions(_array(group, "states"), _array(group, "commanded_closedness"))
     if actions not in group:
         there = [k for k in store.attributes(name).get("crc32", {}) if k.startswith("raw/")]
         raise DataError(

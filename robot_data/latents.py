@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from robot_data.episodes import EpisodeStore
 from robot_data.files import remove_leftovers, replacing, writing
 from robot_data.layout import DamagedEpisode, checksum
+from robot_data.parked import seen_frames
 from robot_data.schema import DataError, Episode
 
 SOURCES = ("images", "offsets/images", "states", "commanded_closedness", "privileged/object_pose")
@@ -36,6 +37,15 @@ class LatentEpisode:
     states: NDArray[np.float64]
     commanded_closedness: NDArray[np.float64]
     object_position: NDArray[np.float64]
+
+    def before_parked(self) -> LatentEpisode:
+        """The frames before the arm is parked for the first time (``robot_data.parked``): the drive
+        there is no action, and afterwards there is no hand to be read."""
+        seen = seen_frames(self.states)
+        return LatentEpisode(
+            self.name, self.latents[:seen], self.states[:seen], self.commanded_closedness[:seen],
+            self.object_position[:seen],
+        )
 
 
 class LatentCache:

@@ -15,6 +15,12 @@ STILL_M = 0.01  # that a hand moves while it stands
 SHORTEST = 2  # frames
 
 
+def seen_frames(states: NDArray[np.float64]) -> int:
+    """How many frames there are before the arm is parked for the first time: states [T, 7]."""
+    away = parked(states)
+    return int(away.argmax()) if away.any() else len(away)
+
+
 def parked(states: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether the arm is parked, per frame: states [T, 7] -> [T].  It is where the hand stands
     still for ``SHORTEST`` frames or more after a step further than ``FARTHEST_M``, until another

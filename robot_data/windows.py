@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,15 @@ class WindowSampler:
         """A sampler of other windows from the same, already verified, episodes."""
         other = copy.copy(self)
         other._set_length(length, stride, spread)
+        return other
+
+    def cut(self, frames: Mapping[str, int]) -> WindowSampler:
+        """A sampler of the first ``frames`` of episodes by name, and of all of the others."""
+        other = copy.copy(self)
+        other._frames = {
+            name: min(count, frames.get(name, count)) for name, count in self._frames.items()
+        }
+        other._set_length(self.length, self.stride, self.spread)
         return other
 
     def __getstate__(self) -> dict[str, Any]:

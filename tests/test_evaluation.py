@@ -210,6 +210,18 @@ def test_suite_is_resumable_and_writes_table_figure_and_report(tmp_path):
     assert (tmp_path / "failures.png").stat().st_size > 5000
 
 
+def test_episodes_of_two_sets_of_seeds_never_make_one_table(tmp_path, capsys):
+    command = [
+        "evaluate", "suite=table", "only=dense/stand_still/reach", "episodes=2", "workers=1",
+        f"out={tmp_path}",
+    ]
+    assert main(command) == 0
+    before = (tmp_path / "table.md").read_text()
+    assert main([*command, "first_seed=50000000"]) == 2
+    assert "has episodes of other seeds (100000 to" in capsys.readouterr().err
+    assert (tmp_path / "table.md").read_text() == before
+
+
 def test_two_runs_never_write_the_same_table(tmp_path, capsys):
     import fcntl
 

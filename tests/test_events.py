@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from robot_data.augment import photometric
 from robot_data.events import gripper_events, next_event
+from robot_data.latents import LatentEpisode
 from robot_data.parked import parked
 
 
@@ -79,6 +80,18 @@ def test_pose_of_an_event_is_a_whole_state():
     (grasp,) = gripper_events(states, told)
     assert grasp.pose.shape == (7,)
     assert grasp.pose[6] == pytest.approx(0.4)
+
+
+def test_the_frames_before_an_arm_is_parked_are_kept():
+    states = np.zeros((10, 7))
+    states[6:, 0] = 0.8
+    episode = LatentEpisode(
+        "e", np.zeros((10, 4, 8), np.float16), states, np.zeros(10), np.zeros((10, 3))
+    )
+    kept = episode.before_parked()
+    assert [len(x) for x in (kept.latents, kept.states, kept.commanded_closedness,
+                             kept.object_position)] == [6] * 4
+    assert len(kept.before_parked().states) == 6
 
 
 def test_frames_are_parked_where_the_hand_stands_still_after_a_jump_until_it_jumps_back():

@@ -12,13 +12,15 @@ from benchmarks.field_environments import (
     NEAR_PX,
     PUSHED_PX,
     PUSHED_RAD,
+    matched,
     pushed,
     turned,
 )
-from benchmarks.field_manifest import APART, FAR, INSIDE, ROOMS, WAY_PX, way_px
+from benchmarks.field_manifest import APART, FAR, INSIDE, ROOMS, SWUNG_RAD, WAY_PX, way_px
 from benchmarks.field_peer import PLDM_WEIGHTS, Scaler, _normalised
 from benchmarks.field_rows import parameters
 from benchmarks.peer import SETUP, installed
+from sims.tasks import MAX_STEPS
 from tests.test_swm import tried
 from worldmodel.config import LeWMConfig
 from worldmodel.encoder import normalise_images
@@ -40,7 +42,7 @@ ALL = f"rows=[ours,'ours, model off','{THEIRS[0]}','{THEIRS[1]}',scripted]"
 
 
 def test_two_rooms_committed_starts_are_what_they_are_said_to_be():
-    halves = ENVIRONMENTS["two_room"].pairs()
+    halves = ENVIRONMENTS["two_room"].halves()
     assert {half: len(set(pairs)) for half, pairs in halves.items()} == {"usual": 50, "hard": 50}
     for start, goal in halves["hard"]:
         left, right = sorted((start[0], goal[0]))
@@ -56,7 +58,7 @@ def test_two_rooms_committed_starts_are_what_they_are_said_to_be():
 
 
 def test_push_ts_committed_starts_are_what_they_are_said_to_be():
-    halves = ENVIRONMENTS["push_t"].pairs()
+    halves = ENVIRONMENTS["push_t"].halves()
     assert {half: len(set(pairs)) for half, pairs in halves.items()} == {"usual": 50, "hard": 50}
     starts, goals = (np.array(states) for states in zip(*halves["hard"], strict=True))
     block = np.linalg.norm((goals - starts)[:, 2:4], axis=1)
@@ -76,6 +78,22 @@ def test_push_t_is_solved_with_hand_and_block_in_place_and_the_block_turned_righ
     np.testing.assert_allclose(far, [0, 19, 15 * np.sqrt(2), 0, 0, 0], atol=1e-9)
 
 
+def test_reachers_committed_starts_are_what_they_are_said_to_be():
+    halves = ENVIRONMENTS["reacher"].halves()
+    assert {half: len(set(pairs)) for half, pairs in halves.items()} == {"usual": 50, "hard": 50}
+    starts, goals = (np.array(states) for states in zip(*halves["hard"], strict=True))
+    _, turned_by = matched(starts, goals)
+    assert turned_by.min() > SWUNG_RAD
+
+
+def test_reacher_is_solved_with_both_joints_in_place_whole_turns_aside():
+    goal = np.array([[3.1, -0.5, 0, 0]])
+    others = goal + [[0, 0, 9, 9], [0.04, -0.04, 0, 0], [0.06, 0, 0, 0], [2 * np.pi, 0, 0, 0]]
+    solved, far = matched(others, np.repeat(goal, 4, axis=0))
+    assert solved.tolist() == [True, True, False, True]
+    np.testing.assert_allclose(far, [0, 0.04, 0.06, 0], atol=1e-9)
+
+
 def test_their_model_sees_in_planning_what_it_saw_in_training():
     image = torch.randint(0, 256, (8, 8, 3), dtype=torch.uint8)
     torch.testing.assert_close(_normalised(image.movedim(-1, 0)), normalise_images(image))
@@ -88,7 +106,8 @@ def test_their_model_sees_in_planning_what_it_saw_in_training():
 @pytest.mark.parametrize(
     ("words", "message"),
     [(["rows=[nobody]"], "valid: ours, "), (["starts=51"], "50 of each half"),
-     (["train.steps=3"], "budget_s= says it")],
+     (["train.steps=3"], "budget_s= says it"),
+     (["world=push_t", "rows=[scripted]"], "push_t has no policy of its own")],
 )
 def test_what_cannot_be_run_is_refused(tmp_path, words, message, capsys):
     assert main(["bench", "field", f"out={tmp_path}", *words]) == 2
@@ -106,6 +125,30 @@ def test_push_t_is_recorded_set_judged_and_shown_with_its_own_goal_throughout(tm
     assert told["episodes"] == 2
     assert told["state"] == 7
     assert told["moved"] > 5
+
+
+@needs_peer
+@pytest.mark.slow
+def test_reacher_is_recorded_set_and_judged_by_its_joints(tmp_path):
+    told = tried(tmp_path, "swing")["swing"]
+    assert told["success"] == [True, True, False]
+    assert told["distances"] == pytest.approx([0, 0, 0.1], abs=0.01)
+    assert told["the same goals throughout"]
+    assert told["two goals"]
+    assert told["frames"] > 20
+    assert told["moved"] > 0.02
+
+
+@needs_peer
+@pytest.mark.slow
+def test_our_arm_is_recorded_and_its_episodes_are_seeds(tmp_path):
+    told = tried(tmp_path, "arm")["arm"]
+    assert told["success"] == [False, False]
+    assert min(told["distances"]) > 0.05
+    assert told["the same goals throughout"]
+    assert told["two goals"]
+    assert told["steps"] == MAX_STEPS["reach"]
+    assert told["recorded"] == 2
 
 
 @needs_peer

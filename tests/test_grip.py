@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planners.grip import likeliest_grip
+from planners.grip import decided_grip, likeliest_grip
 
 PLACES = {"above": (0.5, 0.1, 0.13), "at": (0.5, 0.1, 0.02), "goal": (0.45, -0.1, 0.13)}
 
@@ -12,6 +12,12 @@ PLACES = {"above": (0.5, 0.1, 0.13), "at": (0.5, 0.1, 0.02), "goal": (0.45, -0.1
 def sequence(*steps):
     """States [G, 7] of (place, closedness) pairs."""
     return torch.tensor([[*PLACES[place], np.pi, 0.0, -np.pi / 2, grip] for place, grip in steps])
+
+
+def test_a_change_that_is_meant_is_large_enough_to_be_made():
+    changes = torch.tensor([0.0, 0.04, -0.04, 0.2, -0.22, 0.3, -0.9])
+    found = decided_grip(changes, 0.25)
+    torch.testing.assert_close(found, torch.tensor([0, 0.04, -0.04, 0.25, -0.25, 0.3, -0.9]))
 
 
 def test_a_doubtful_picture_is_settled_by_the_next_at_the_same_place():

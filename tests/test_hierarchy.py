@@ -93,18 +93,42 @@ def test_one_goal_image_picks_and_places_through_its_own_stages(arm):
 def test_a_grasp_on_nothing_goes_up_open_and_is_tried_again(arm):
     # Closes above the object; a small search, because of the stages and not of the moves.
     agent, events = agent_with(arm, (0.0, 0.0, 0.07), CEMConfig(samples=12, elites=6))
-    watched = Stages()
+    watched, raised = Stages(), []
 
     class Missed(Stages):
         def on_step(self, step):
+            stage = agent.stages.stage
+            if stage.name == step.decision.subgoal == "grasp: up" and stage.state[6] == 0.0:
+                raised.append(stage.place)
             if step.decision.subgoal == "grasp: up" and step.following["state"][6] < 0.3:
                 events.asked.append("close-missed")
 
     result = run_episode(arm, agent, 2_000_001, 60, "single", [watched, Missed()])
     assert watched.names[:4] == ["grasp: above", "grasp: down", "grasp: close", "grasp: up"]
     assert "close-missed" in events.asked
+    assert raised  # open fingers have nothing: the hand alone goes up
+    assert set(raised) == {None}
     assert watched.names.count("grasp: close") >= 2
     assert result.success
+
+
+def test_another_stage_is_not_judged_by_the_progress_towards_the_last(arm, monkeypatch):
+    agent, _ = agent_with(arm)
+    observation, info = arm.reset(seed=2_000_001)
+    agent.reset([info["goal_image"]], 0)
+    agent.act(observation)
+    agent._stall._lowest, agent._stall.steps = 1e-9, 2  # the next step would be the third
+    decide = agent.stages.decide
+
+    def revised(view):
+        decide(view)
+        agent.stages.steps = 0  # as where the next event is another one
+
+    monkeypatch.setattr(agent.stages, "decide", revised)
+    name = agent.act(observation).subgoal
+    assert agent._stall.steps == 0
+    assert agent._stall._lowest > 1e-3
+    assert agent.stages.stage.name == name
 
 
 def test_stages_approach_from_above_and_keep_the_gripper_until_the_event():

@@ -40,6 +40,16 @@ def test_the_action_stays_within_its_limits():
     assert found.abs().max() <= 1.0
 
 
+def test_round_off_is_no_slope():
+    draws = torch.Generator().manual_seed(0)
+    actions = torch.randn(40, 7, generator=draws)
+    same = torch.randn(13, generator=draws).expand(40, -1)
+    vectors = same * (1 + 1e-7 * torch.randn(40, 13, generator=draws))
+    centre = torch.tensor([0.0, 0.1, 0.0, 0.2, -0.2, 0.1, 0.0])
+    found = least_squares(actions, vectors, centre, 1.0)
+    torch.testing.assert_close(found, centre, atol=0.02, rtol=0)
+
+
 def test_what_actions_do_not_change_is_left_where_it_was():
     draws = torch.Generator().manual_seed(0)
     actions = torch.randn(40, 7, generator=draws)

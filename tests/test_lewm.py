@@ -20,8 +20,8 @@ from planners.perception import View
 from planners.world_policy import WorldPolicy
 from robot_data.action_windows import ActionWindows
 from robot_data.episodes import EpisodeStore
-from robot_data.pose import diff
 from robot_data.schema import DataError
+from robot_data.told_actions import told_actions
 from worldmodel import checkpoint
 from worldmodel.checkpoint import CheckpointError
 from worldmodel.config import LeWMConfig, LeWMLossConfig, TrainConfig
@@ -314,6 +314,22 @@ def test_a_checkpoint_that_lacks_what_is_asked_for_says_what_to_do(tmp_path):
 # -- data -----------------------------------------------------------------------------------------
 
 
+def test_measured_actions_say_what_the_fingers_were_told_and_end_where_the_arm_is_parked(tmp_path):
+    store, episode = EpisodeStore(tmp_path), make_episode(12, 0)
+    episode.states[:, :3] = 0.5, 0.0, 0.1
+    episode.states[:, 6] = 0, 0.4, 0.5, *[0.5] * 9  # on an object
+    episode.commanded_closedness[:] = 0, 0.5, *[1.0] * 10
+    episode.states[8:, 0] = -0.3  # driven away
+    store.write("ep", episode)
+    windows = ActionWindows(store, 2)
+    assert windows.frames == [8]
+    rng = np.random.default_rng(0)
+    blocks = np.concatenate([windows.sample(rng)[1] for _ in range(60)])
+    assert np.abs(blocks[:, 0]).max() < 0.1
+    assert set(blocks[:, 6].round(6)) == {0.0, 0.5}
+    assert windows.statistics()[1][0] == 1.0  # never changes: the drive is not in it
+
+
 def store_of(folder, size=2, frames=12, rows=None, count=3):
     """Episodes whose source gave actions of ``size`` numbers."""
     store = EpisodeStore(folder)
@@ -340,7 +356,7 @@ def test_windows_hold_every_action_between_their_frames(tmp_path):
     rows = np.concatenate([e.raw["action"][:-1] for e in episodes])
     np.testing.assert_allclose((mean, std), (rows.mean(0), rows.std(0)))
     measured = ActionWindows(store, 2).sample(np.random.default_rng(1))[1]
-    changes = [diff(e.states[:-1], e.states[1:]) for e in episodes]
+    changes = [told_actions(e.states, e.commanded_closedness) for e in episodes]
     assert any((row == measured[0]).all() for rows in changes for row in rows)
 
 

@@ -92,22 +92,22 @@ class Shown:
 
     def get_action(self, infos):
         """No motion."""
-        self.seen.append({name: infos[name][:, 0].copy() for name in ("goal", "goal_state")})
-        return np.zeros((self.env.num_envs, 2), np.float32)
+        self.seen.append({"goal": infos["goal"][:, 0].copy()})
+        return np.zeros((self.env.num_envs, *self.env.single_action_space.shape), np.float32)
 
 
 def push(folder: Path) -> dict:
     """Push-T: one who rests at the goal, and one for whom the block is to be turned; and what they
     are shown."""
     from benchmarks.field_environments import ENVIRONMENTS
-    from benchmarks.field_world import collect, play
+    from benchmarks.field_world import play
     from robot_data.swm import open_swm
 
     world, policy = ENVIRONMENTS["push_t"], Shown()
     start = (100.0, 100.0, 300.0, 300.0, 0.2, 0.0, 0.0)
     turned = (*start[:4], 1.0, 0.0, 0.0)
     played, _ = play(world, policy, [(start, start), (start, turned)], 64)
-    collect(world, folder / "push.h5", 2, 32, 0)
+    world.record(folder / "push.h5", 2, 32, 0)
     recorded = open_swm(folder / "push.h5")
     states = recorded.column("state", 0, recorded.episodes[-1][1])
     goals = np.array([seen["goal"] for seen in policy.seen])
@@ -117,6 +117,47 @@ def push(folder: Path) -> dict:
         "two goals": bool((goals[0, 0] != goals[0, 1]).any()),
         "episodes": len(recorded.episodes), "state": states.shape[1],
         "moved": float(np.abs(np.diff(states[:, :2], axis=0)).max()),
+    }
+
+
+def swing(folder: Path) -> dict:
+    """Reacher: one who rests where it is to be, a whole turn away or not, and one who is not."""
+    from benchmarks.field_environments import ENVIRONMENTS
+    from benchmarks.field_world import play
+    from robot_data.swm import open_swm
+
+    world, policy = ENVIRONMENTS["reacher"], Shown()
+    start = (0.1, 0.5, 0.0, 0.0)
+    goals = (start, (0.1 + 2 * np.pi, 0.5, 0.0, 0.0), (0.1, 0.6, 0.0, 0.0))
+    played, _ = play(world, policy, [(start, goal) for goal in goals], 32)
+    world.record(folder / "swing.h5", 1, 32, 0)
+    recorded = open_swm(folder / "swing.h5")
+    angles = recorded.column("qpos", 0, recorded.episodes[-1][1])
+    shown = [np.array(seen["goal"]).astype(int) for seen in policy.seen]
+    return {
+        "success": [p.success for p in played], "distances": [p.distance for p in played],
+        "the same goals throughout": all((found == shown[0]).all() for found in shown),
+        "two goals": bool((shown[0][0] != shown[0][2]).any()),
+        "frames": len(angles), "moved": float(np.abs(np.diff(angles, axis=0)).max()),
+    }
+
+
+def arm(folder: Path) -> dict:
+    """Our arm: one who rests, in two episodes, and a recording."""
+    from benchmarks.field_environments import ENVIRONMENTS
+    from benchmarks.field_world import play
+    from robot_data.episodes import EpisodeStore
+
+    world = ENVIRONMENTS["arm_reach"]
+    world.record(folder / "arm", 2, 32, 50_000_000)  # before the other package is there: it forks
+    policy = Shown()
+    played, _ = play(world, policy, [50_000_000, 50_000_001], 32)
+    goals = [seen["goal"] for seen in policy.seen]
+    return {
+        "success": [p.success for p in played], "distances": [p.distance for p in played],
+        "the same goals throughout": all((found == goals[0]).all() for found in goals),
+        "two goals": bool((goals[0][0] != goals[0][1]).any()), "steps": len(goals),
+        "recorded": len(EpisodeStore(folder / "arm")),
     }
 
 
@@ -134,6 +175,9 @@ def bench(folder: Path) -> dict:
 
 
 if __name__ == "__main__":
-    tries = {"record": record, "play": play, "strict": strict, "push": push, "bench": bench}
+    tries = {
+        "record": record, "play": play, "strict": strict, "push": push, "swing": swing,
+        "arm": arm, "bench": bench,
+    }
     told = {name: tries[name](Path(sys.argv[1])) for name in sys.argv[2:]}
     print(json.dumps(told))

@@ -44,7 +44,8 @@ def run(settings: Settings) -> dict[str, Any]:
     dtype = computing_dtype(None, device_of(models.predictor))
     predictor = copied(models.predictor, dtype)  # as it plans
     painter = painter_of(predictor, settings.checkpoint)
-    episodes = fill_cache(settings.data, models.encoder).episodes()[: settings.episodes]
+    cached = fill_cache(settings.data, models.encoder).episodes()[: settings.episodes]
+    episodes = [episode.before_parked() for episode in cached]
     diagnosis = Diagnosis(settings)
     for number, episode in enumerate(Progress(episodes, desc="diagnose", unit="episode")):
         diagnosis.add(diagnose_episode(predictor, episode, settings, number))

@@ -87,7 +87,7 @@ def run(settings: Settings) -> dict[str, Any]:
     ))
     readout = models.readout if models.has("readout") else None
     cache = fill_cache(settings.data, models.encoder)
-    episodes = cache.episodes()[: settings.episodes]
+    episodes = [e.before_parked() for e in cache.episodes()[: settings.episodes]]
     env = ReplayEnv(EpisodeStore(settings.data), settings.ahead)
     nets = models.encoder, models.predictor
     if policy == "released":
