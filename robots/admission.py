@@ -52,7 +52,7 @@ class Admission:
         if planned_on <= self._planned_on:
             raise SafetyError(
                 "older_picture",
-                "an action was planned on the picture of the last action, or on one "
+                "an action was planned on the picture of the last action, of before a recovery, or "
                 f"{self._planned_on - planned_on:.3f} s older; expected a newer one",
             )
         if now - self._taken < BURST * self.period_s:
@@ -78,7 +78,9 @@ class Admission:
         """The planner that is in lives."""
         self._heard = now
 
-    def forget(self) -> None:
-        """After a recovery, whoever comes first is in; a clock may have been set meanwhile."""
+    def forget(self, seen: float = float("-inf")) -> None:
+        """Whoever comes first is in; a clock may have been set meanwhile.  ``seen``: after a
+        recovery, what was planned on a picture of before [s] is of the time before the fault."""
         self._planner = self._sequence = None
-        self._planned_on = self._taken = self._heard = float("-inf")
+        self._taken = self._heard = float("-inf")
+        self._planned_on = seen

@@ -28,6 +28,7 @@ SPEED_S, SETTLED_M = 0.2, 0.001  # the hand has settled when it moved less in th
 RESUME_M, RESUME_RAD = 0.02, 0.1  # a hand this near to the last set point goes on from there
 AHEAD_STEPS = 2  # a target may lie so many of the largest steps ahead of the set point
 RESUME_WITHIN_S = 30.0  # of the first step of a recovery
+SEEN_S = 0.2  # a picture so long before the second step shows the arm as it goes on
 
 
 class ArmLoop:
@@ -210,6 +211,7 @@ class ArmLoop:
         for name, error in self._arm_errors.items():
             raise SafetyError("reflex", f"the arm still reports an error: {name}: {error}")
         self._start(now)
+        self.admission.forget(now - SEEN_S)
         self._recovered = None
         self.latch.recover()
 
@@ -345,6 +347,8 @@ class ArmLoop:
             self._trip(error, now)
 
     def _trip(self, error: SafetyError, now: float) -> None:
+        if not self.latch:  # a recovery before it was of nothing
+            self._recovered = None
         self.latch.trip(error, now)
         if self.interpolator.ready:
             self.interpolator.brake()

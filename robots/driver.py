@@ -40,7 +40,8 @@ class ArmDriver(Protocol):
         ...
 
     def recover(self) -> None:
-        """Make the arm obey again after a reflex; raises ``SafetyError`` if it does not."""
+        """Make the arm obey again after a reflex, without a motion of arm or fingers; raises
+        ``SafetyError`` if it does not."""
         ...
 
     def close(self) -> None:

@@ -117,7 +117,7 @@ class FrankyArm:
     def recover(self) -> None:
         """Clear the reflex; raises ``SafetyError`` if it stays."""
         self._release()
-        self._gripper.try_again()
+        self._gripper.forget()
         try:
             recovered = self.robot.recover_from_errors()
         except franky.Exception as error:  # its network, too
@@ -173,10 +173,9 @@ class _Gripper:
             return f"it has not told its width for {silent:.1f} s"
         return self.failure
 
-    def try_again(self) -> None:
-        """Forget the failure; what was wanted is asked for again."""
-        self.failure, self._done = "", None
-        self._news.set()
+    def forget(self) -> None:
+        """Forget the failure, and what was wanted: the fingers stay until they are told anew."""
+        self.failure, self._wanted, self._done = "", None, None
 
     def _read(self) -> None:
         self.closedness = float(np.clip(1 - self._hand.width / self._width, 0.0, 1.0))

@@ -51,12 +51,13 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
         self._seen: dict[str, NDArray[Any]] | None = None
         self._stamp = float("-inf")
         self._outcome: dict[str, Any] = {}  # of the last action
+        self._faults = 0  # of the arm when the episode began
         self._due = 0.0  # when the present control step ends, where steps have a fixed length
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Wait for the arm.  ``options={"state": [7]}`` goes there first, in capped steps."""
         super().reset(seed=seed)
-        self._outcome = {}
+        self._outcome, self._faults = {}, self.link.inbox.faults
         self._observe(after=float("-inf"))
         wanted = (options or {}).get("state")
         if wanted is not None:
@@ -109,6 +110,12 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
 
     def _move(self, action: Array) -> None:
         inbox, wait_s = self.link.inbox, self.config.step_timeout_s
+        inbox.check()
+        if inbox.faults != self._faults:
+            raise SafetyError(
+                "held_meanwhile", "the arm was held and recovered since the last action was "
+                "planned, and may be elsewhere: begin a new episode",
+            )
         before = inbox.latest
         assert before is not None
         self._outcome = {"outcome": "not answered", "taken": np.zeros(7)}

@@ -88,6 +88,18 @@ class Guard:
             drift = DRIFT * self._resampler.period_s
             self._offset += float(np.clip(0.02 * (now - time), -drift, drift))
 
+    def obeys(self, sender: bytes) -> bool:
+        """Whether a message for the fingers counts: from the process that is followed, while it is.
+        One from anybody else while a bridge is followed is a stranger's: raises ``SafetyError``."""
+        if self.fault is not None or not self._following or self._sender is None:
+            return False
+        if not _same_process(sender, self._sender):
+            raise SafetyError(
+                "second_publisher", "a gripper command came from another process than the bridge "
+                "that is followed: stop it, then recover",
+            )
+        return True
+
     def fail(self, error: SafetyError, now: float) -> None:
         """A fault somebody else found: the arm's reflex, a gripper that refuses."""
         self._trip(error, now)

@@ -43,6 +43,8 @@ CEILINGS = {
     "stale_s": 2.0, "watchdog_ticks": 20, "action_age_s": 30.0, "clock_jump_s": 0.5,
     "force_n": 100.0,
 }
+# No workspace reaches beyond: an FR3's arm is 0.855 m long, and below is the table.
+LOWEST_M, FARTHEST_M = -0.05, 1.0
 TORQUE_CEILING_NM = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)  # an FR3's largest
 
 
@@ -102,6 +104,13 @@ class Limits:
             raise ValueError(f"limit pointing is {self.pointing}; expected a direction, x, y, z")
         if not self.frame:
             raise ValueError("limit frame is empty; name the robot's base frame, e.g. fr3_link0")
+        corners = np.abs([self.workspace_low_m, self.workspace_high_m])
+        if self.workspace_low_m[2] < LOWEST_M or not corners.max() <= FARTHEST_M:
+            raise ValueError(
+                f"the workspace {self.workspace_low_m} to {self.workspace_high_m} goes beyond what "
+                f"no setting lifts: {FARTHEST_M} m from the base along each axis, and "
+                f"{-LOWEST_M} m below it"
+            )
         for box in (Box(self.workspace_low_m, self.workspace_high_m), *self.keep_out):
             low, high = np.asarray(box.low_m, float), np.asarray(box.high_m, float)
             if low.shape != (3,) or high.shape != (3,) or not (low < high).all():

@@ -74,6 +74,7 @@ class Inbox:
         self._readings: deque[Reading] = deque(maxlen=KEPT)
         self._image: tuple[float, Callable[[], NDArray[np.uint8]]] | None = None
         self.fault: tuple[str, str] | None = None  # code and message while the loop is faulted
+        self.faults = 0  # how many there were so far
         self.refusal = ""  # why the last action that was not taken was not
         self.lost: str | None = None  # why the connection is gone for good
 
@@ -95,6 +96,7 @@ class Inbox:
         """A status of the loop has come."""
         with self._news:
             self.refusal = refusal
+            self.faults += fault and self.fault is None
             self.fault = (code, message) if fault else None
             self._news.notify_all()
 

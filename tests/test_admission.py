@@ -114,6 +114,32 @@ def test_a_clock_that_was_set_back_does_not_shut_planners_out_after_recovery():
     assert planner.act()
 
 
+def test_an_action_planned_before_a_fault_is_not_taken_after_the_recovery():
+    bench = Bench()
+    planner = Planner(bench)
+    assert planner.act()
+    bench.run(1.5)
+    picture = bench.now - 0.05  # the planner is thinking
+    bench.loop.stop(bench.now)
+    bench.run(0.5)
+    bench.recover()
+    bench.run(0.2)
+    assert not planner.act(planned_on=picture)
+    assert "of before a recovery" in bench.status.refusal
+    assert planner.act()
+
+
+def test_a_recovery_of_nothing_does_not_prepare_the_recovery_of_what_comes():
+    bench = moving()
+    bench.run(1.5)
+    bench.loop.recover(bench.now)
+    bench.loop.pose([np.nan] * 3, [0, 0, 0, 1], Limits().frame, bench.now, bench.now)
+    assert bench.status.state == "fault"
+    bench.run(1.5)
+    with pytest.raises(SafetyError, match="call recover first"):
+        bench.loop.resume(bench.now)
+
+
 def test_an_admission_names_what_it_refuses():
     door = Admission(0.2, 0.6, Limits())
     door.taken(3, 10.0, "a", 10.1)
@@ -327,6 +353,15 @@ def test_no_setting_lifts_a_ceiling(name):
     Limits(**{name: CEILINGS[name]})
     with pytest.raises(ValueError, match="no setting lifts"):
         Limits(**{name: CEILINGS[name] + 1})
+
+
+@pytest.mark.parametrize("corners", [
+    {"workspace_low_m": (0.3, -0.3, -0.2)}, {"workspace_low_m": (-2.0, -0.3, 0.01)},
+    {"workspace_high_m": (0.65, 0.3, 2.0)},
+])
+def test_no_setting_lifts_the_workspace_out_of_reach(corners):
+    with pytest.raises(ValueError, match="no setting lifts"):
+        Limits(**corners)
 
 
 def test_torques_that_cannot_trip_are_refused():

@@ -58,6 +58,8 @@ class Bench:
         self.followed: list[tuple[float, np.ndarray]] = []  # when, set point
         self.seeing = self.reading = self.measuring = True
         self.measured_last, self.refusal = 0.0, None
+        self.recoveries, self.recovery_s = 0, 0.0
+        self.gripped: list[tuple[float, float]] = []  # when, closedness
         self.log = folder / "faults.jsonl"
         self.wire, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.process = ArmProcess(
@@ -82,7 +84,7 @@ class Bench:
         self.pose = pose
 
     def grip(self, closedness):
-        pass
+        self.gripped.append((self.clock.now, closedness))
 
     def image(self):
         return None
@@ -91,6 +93,10 @@ class Bench:
         return ""
 
     def recover(self):
+        self.recoveries += 1
+        until = self.clock.now + self.recovery_s
+        while self.clock.now < until:  # pictures go on coming
+            self.clock.sleep(TICK)
         if self.refusal is not None:
             raise self.refusal
 
@@ -236,6 +242,45 @@ def test_a_camera_that_falls_silent_holds_the_arm_and_recovery_is_refused(bench)
     (answer,) = [m for m in bench.told if m["kind"] == "answer"]
     assert not answer["done"]
     assert "image" in answer["text"]
+    bench.assert_rests_gently()
+
+
+def test_between_the_two_steps_of_a_recovery_nothing_is_commanded(bench):
+    close = [0.0] * 6 + [0.2]
+    bench.run(
+        (1.0, lambda: bench.act(close)), (2.0, lambda: bench.send(kind="stop")),
+        (3.5, lambda: bench.send(kind="recover")), (6.0, lambda: bench.send(kind="resume")),
+        (7.0, lambda: bench.act(MOVE)), (9.0, bench.end),
+    )
+    assert [m["done"] for m in bench.told if m["kind"] == "answer"] == [True] * 3
+    assert bench.recoveries == 1
+    for commanded in (bench.followed, bench.gripped):
+        assert not [when for when, _ in commanded if 3.6 < when < 5.9]
+        assert [when for when, _ in commanded if when < 3.4]
+        assert [when for when, _ in commanded if when > 6.0]  # the fingers are asked for again, too
+    assert bench.pose[0] == pytest.approx(START[0] + MOVE[0], abs=1e-3)
+
+
+def test_an_arm_that_takes_seconds_to_recover_is_recovered_at_the_first_try(bench):
+    bench.recovery_s = 2.0
+    bench.run(
+        (1.0, bench.act), (2.0, lambda: bench.send(kind="fault", code="reflex", message="hit")),
+        (4.0, lambda: bench.send(kind="recover")), (7.0, bench.end),
+    )
+    (answer,) = [m for m in bench.told if m["kind"] == "answer"]
+    assert answer["done"], answer["text"]
+
+
+def test_while_the_arm_brakes_its_driver_is_not_asked_to_recover(bench):
+    bench.run(
+        (1.0, bench.act), (1.3, lambda: bench.send(kind="stop")),
+        (1.32, lambda: bench.send(kind="recover")), (4.0, bench.end),
+    )
+    stopped, recovered = [m for m in bench.told if m["kind"] == "answer"]
+    assert stopped["done"]
+    assert not recovered["done"]
+    assert "still braking" in recovered["text"]
+    assert bench.recoveries == 0
     bench.assert_rests_gently()
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import processes
@@ -24,7 +25,7 @@ from robot_data.episodes import EpisodeStore
 from robots.fault_log import FaultLog
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits, SafetyError
-from robots.local.camera import Camera, CameraConfig
+from robots.local.camera import MOST_DAMAGED, Camera, CameraConfig
 from robots.local.link import LocalLink
 from robots.local.process import ArmProcessConfig
 from robots.safety import FaultLatch
@@ -148,6 +149,48 @@ def test_a_stop_holds_until_recover(start, tmp_path):
     env.reset()
     assert not env.step(STEP)[3]
     assert faults(tmp_path) == ["stopped"]
+
+
+def test_an_episode_ends_where_the_arm_was_held_and_recovered_between_two_actions(start):
+    env = start()
+    assert not env.step(STEP)[3]
+    for service in ("stop", "recover", "resume"):
+        assert env.link.call(service)[0]
+    *_, truncated, info = env.step(STEP)
+    assert truncated
+    assert info["fault_code"] == "held_meanwhile"
+    env.reset()
+    assert not env.step(STEP)[3]
+
+
+class Packets:
+    """A source of packets of which some are damaged."""
+
+    def __init__(self, good):
+        self.good = good
+
+    def demux(self, stream):
+        for number, good in enumerate(self.good):
+            yield SimpleNamespace(decode=partial(self._decode, number, good))
+
+    def _decode(self, number, good):
+        if not good:
+            raise ValueError("Invalid data found when processing input")
+        return [number]
+
+
+def camera_of(good):
+    camera = Camera.__new__(Camera)
+    camera._container, camera._video = Packets(good), None
+    return camera
+
+
+def test_a_few_damaged_pictures_do_not_end_a_camera_and_many_do():
+    assert list(camera_of([True, False, False, True])._frames()) == [0, 3]
+    often = [True] + [False] * MOST_DAMAGED + [True] + [False] * MOST_DAMAGED + [True]
+    assert len(list(camera_of(often)._frames())) == 3
+    with pytest.raises(ValueError, match="Invalid data"):
+        list(camera_of([True] + [False] * (MOST_DAMAGED + 1))._frames())
 
 
 def test_a_camera_that_ends_holds_the_arm(start, machine, tmp_path):

@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed: pip install 'arm-worldmodel[ros]'")
 
+from action_msgs.msg import GoalStatus
+
 from robots.ros import gripper
 from robots.ros.topics import GripperConfig
 
@@ -53,24 +55,53 @@ class Server:
             accepted=accepted, get_result_async=lambda: self.results[-1]
         ))
 
-    def finish(self, **result):
-        self.results[-1].set(SimpleNamespace(result=SimpleNamespace(**result)))
+    def finish(self, status=GoalStatus.STATUS_SUCCEEDED, **result):
+        self.results[-1].set(SimpleNamespace(status=status, result=SimpleNamespace(**result)))
 
 
 class Bench:
-    def __init__(self):
+    def __init__(self, kind="franka_msgs"):
         self.servers, self.now = {}, 100.0
-        config = GripperConfig(kind="franka_msgs", action="/hand")
+        config = GripperConfig(kind=kind, action="/hand")
         self.gripper = gripper.ActionGripper(self, config, lambda: self.now)  # pyright: ignore
+        if kind == "control_msgs":
+            self.only = self.servers["/hand"]
+            return
         self.move, self.grasp = self.servers["/hand/move"], self.servers["/hand/grasp"]
 
 
 @pytest.fixture
 def bench(monkeypatch):
-    kinds = {name: SimpleNamespace(Goal=Goal) for name in ("Move", "Grasp")}
+    kinds = {name: SimpleNamespace(Goal=Goal) for name in ("Move", "Grasp", "GripperCommand")}
     monkeypatch.setattr(gripper, "ActionClient", Server)
     monkeypatch.setattr(gripper, "import_module", lambda name: SimpleNamespace(**kinds))
     return Bench()
+
+
+@pytest.mark.parametrize(
+    ("closing", "status", "stalled", "reached", "well"),
+    [
+        (True, GoalStatus.STATUS_SUCCEEDED, False, True, True),
+        (True, GoalStatus.STATUS_ABORTED, True, False, True),  # on an object
+        (True, GoalStatus.STATUS_ABORTED, False, False, False),
+        (False, GoalStatus.STATUS_ABORTED, True, False, False),  # fingers that do not open
+        (False, GoalStatus.STATUS_CANCELED, False, False, False),
+    ],
+)
+def test_a_control_msgs_goal_failed_unless_it_was_reached_or_stalled_while_closing(
+    bench, closing, status, stalled, reached, well
+):
+    bench = Bench("control_msgs")
+    for closedness in (0.5, 1.0 if closing else 0.0):
+        assert bench.gripper.command(closedness) == ""
+        bench.only.accept()
+        last = closedness != 0.5
+        bench.only.finish(
+            status if last else GoalStatus.STATUS_SUCCEEDED, stalled=stalled and last,
+            reached_goal=reached or not last,
+        )
+    told = bench.gripper.command(1.0 if closing else 0.0)
+    assert told == ("" if well else "the gripper failed: no reason given")
 
 
 def test_a_goal_is_sent_once_and_its_end_is_awaited(bench):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from robots.checksum import checksum
 
+MOST_DAMAGED = 10  # packets in a row that are no picture
 OnImage = Callable[[float, int, Callable[[], NDArray[np.uint8]]], None]
 
 
@@ -71,16 +72,31 @@ class Camera:
     def _read(self) -> None:
         why = "its stream ended"
         try:
-            for frame in self._container.decode(self._video):
+            for frame in self._frames():
                 if self._ended:
                     break
                 self._on_image(time.time(), checksum(frame.planes[0]), partial(_rgb, frame))
-        except OSError as error:
-            why = str(error)
+        except Exception as error:  # FFmpeg has many kinds; whatever it is, the pictures end
+            why = str(error) or type(error).__name__
         finally:
             self._container.close()
         if not self._ended:
             self._on_lost(f"camera {self.config.source}: {why}")
+
+    def _frames(self) -> Iterator[Any]:
+        """What can be decoded; a few damaged packets one after the other are left out."""
+        damaged = 0
+        for packet in self._container.demux(self._video):
+            try:
+                found = packet.decode()
+            except ValueError:  # FFmpeg's "invalid data", which a cable brings about now and then
+                damaged += 1
+                if damaged > MOST_DAMAGED:
+                    raise
+                continue
+            if found:
+                damaged = 0
+            yield from found
 
     def close(self) -> None:
         """End the reading thread and close the device."""

@@ -76,6 +76,7 @@ class ArmProcess:
         self._faults = FaultLog(config.fault_log)
         self._heart = Heartbeat()
         self._gripped: float | None = None  # the last command
+        self._released = False  # the driver has recovered, and nobody has called resume yet
         self._told: Status | None = None
         self._told_at = 0.0
 
@@ -122,7 +123,7 @@ class ArmProcess:
         setpoint = self.loop.tick(now)
         if not self.loop.status.accepted:
             self._let_be(now)
-        elif setpoint is not None and not reflex:
+        elif setpoint is not None and not reflex and not self._released:
             try:
                 self._command(setpoint)
             except SafetyError as error:
@@ -145,11 +146,20 @@ class ArmProcess:
             self.loop.guided(now)
 
     def _recover(self) -> None:
-        """Raises ``SafetyError`` with the reason if the arm is not ready."""
+        """First step of a recovery: nothing is commanded before the second.  Raises ``SafetyError``
+        with the reason if the arm is not ready."""
+        self.loop.recover(self.clock.time())  # while it brakes the driver is left alone
         self.driver.recover()
-        self._gripped = None  # what was refused is asked for again
+        self._released = True
+        self._receive()  # pictures that came meanwhile: a real arm takes seconds
         self._sense()
         self.loop.recover(self.clock.time())
+
+    def _resume(self) -> None:
+        """Second step."""
+        self.loop.resume(self.clock.time())
+        self._released = False
+        self._gripped = None  # what was refused is asked for again
 
     # -- the planner -------------------------------------------------------------------------
 
@@ -191,7 +201,7 @@ class ArmProcess:
             case "recover":
                 self._try("recover", self._recover, RECOVERED)
             case "resume":
-                self._try("resume", lambda: self.loop.resume(now), "ready")
+                self._try("resume", self._resume, "ready")
 
     def _try(self, service: str, work: Callable[[], None], done: str) -> None:
         try:

@@ -103,7 +103,9 @@ class Bridge(Node):
         self._faults = FaultLog(config.fault_log)
         topics = config.topics
         # one publisher each
-        self._ours = (topics.target_pose, f"/{NODE}/action", f"/{NODE}/alive")
+        self._ours = [topics.target_pose, f"/{NODE}/action", f"/{NODE}/alive"]
+        if config.gripper.kind == "position":
+            self._ours.append(topics.gripper_command)
         self._asked: Any = None  # what the arm's driver was asked: to recover
         self._target = self.create_publisher(PoseStamped, topics.target_pose, RELIABLE)
         self._state = self.create_publisher(JointState, f"/{NODE}/state", BEST_EFFORT)

@@ -8,6 +8,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
 
+from action_msgs.msg import GoalStatus
 from rclpy.action.client import ActionClient
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
@@ -83,6 +84,7 @@ class ActionGripper:
         self._busy = False
         self._since = clock()  # when the server was last there, or the goal was sent
         self._refused = ""
+        self._closing = False  # the last goal
 
     def command(self, closedness: float) -> str:
         """Send a goal when the last one has ended; returns why an earlier one was refused, or
@@ -102,6 +104,7 @@ class ActionGripper:
             if silent <= SERVER_S:
                 return ""
             return f"the gripper's action server {self.config.action}/{name} is not there"
+        self._closing = self._asked is None or closedness > self._asked
         self._asked, self._busy, self._since = closedness, True, self._clock()
         self._number += 1
         client.send_goal_async(goal).add_done_callback(partial(self._answered, self._number))
@@ -139,6 +142,12 @@ class ActionGripper:
         if number != self._number:
             return
         self._busy, self._since = False, self._clock()
-        result = future.result().result
-        if not getattr(result, "success", True):
+        answer = future.result()
+        result = answer.result
+        if self.config.kind == "control_msgs":
+            grasped = self._closing and result.stalled  # on something
+            done = grasped or result.reached_goal or answer.status == GoalStatus.STATUS_SUCCEEDED
+        else:
+            done = result.success
+        if not done:
             self._refused = f"the gripper failed: {getattr(result, 'error', 'no reason given')}"

@@ -91,16 +91,18 @@ class ArmNode(Node):
             for one in self.get_publishers_info_by_topic(self.topics.target_pose)
         ]
 
-    def _on_grip(self, message: Float64MultiArray) -> None:
+    def _on_grip(self, message: Float64MultiArray, info: Any) -> None:
+        self._guarded(lambda: self._grip_for(message, bytes(info["publisher_gid"]["data"])))
+
+    def _grip_for(self, message: Float64MultiArray, sender: bytes) -> None:
+        if not self._guard.obeys(sender):
+            return
         closedness = self.gripper.closedness(message.data[0]) if len(message.data) else np.nan
         if not np.isfinite(closedness):
-            self._fail(SafetyError("bad_gripper", f"gripper command {list(message.data)}"))
-            return
-        if self._guard.fault is None and (
-            self._grip is None or abs(closedness - self._grip) > 0.01
-        ):
+            raise SafetyError("bad_gripper", f"gripper command {list(message.data)}")
+        if self._grip is None or abs(closedness - self._grip) > 0.01:
             self._grip = float(np.clip(closedness, 0.0, 1.0))
-            self._guarded(lambda: self.driver.grip(self._grip or 0.0))
+            self.driver.grip(self._grip)
 
     def _step(self) -> None:
         self._look_around()

@@ -98,7 +98,8 @@ class RosbridgeLink:
             self._topic(f"/{NODE}/diagnostics", "diagnostic_msgs/DiagnosticArray", self._on_told),
             self._topic(topics.camera, f"sensor_msgs/{image}", self._on_image),
         ]
-        self._sequence = 0
+        # All planners come as one process: a later one goes on above what an earlier one counted.
+        self._sequence = int(1e3 * time.time())
         self._action: Any = None
         self._alive: Any = None
         self._ros.on("close", lambda _: self.inbox.lose("rosbridge closed the connection"))
