@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -286,14 +287,28 @@ def test_a_planner_killed_in_the_middle_of_a_motion_leaves_an_arm_at_rest(tmp_pa
 
 def test_faults_are_told_even_if_the_disk_does_not_take_them(tmp_path):
     (tmp_path / "file").write_text("")
-    latch, log = FaultLatch(), FaultLog(str(tmp_path / "file" / "faults.jsonl"))
+    told = []
+    latch, log = FaultLatch(), FaultLog(str(tmp_path / "file" / "faults.jsonl"), told.append)
     latch.trip(SafetyError("stopped", "by hand"), 1.0)
-    told = list(log.update(latch))
-    assert told[0] == "holding: stopped: by hand"
+    log.update(latch)
+    log.update(latch)
     log.close()
-    told = [*told[1:], *log.update(latch)]
-    assert "could not be written" in told[0]
-    assert list(log.update(latch)) == []
+    assert told[0] == "holding: stopped: by hand"
+    assert "could not be written" in told[1]
+    assert len(told) == 2
+
+
+def test_a_terminal_that_hangs_holds_up_neither_the_loop_nor_the_log(tmp_path):
+    scrolls = threading.Event()
+    latch, log = FaultLatch(), FaultLog(str(tmp_path / "faults.jsonl"), lambda _: scrolls.wait())
+    for number in range(3):
+        latch.trip(SafetyError("stopped", str(number)), 1.0)
+        log.update(latch)
+        latch.recover()
+    log._written.close()
+    assert len((tmp_path / "faults.jsonl").read_text().splitlines()) == 3
+    scrolls.set()
+    log.close()
 
 
 @pytest.mark.parametrize("objects", [False, True])

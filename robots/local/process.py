@@ -233,8 +233,7 @@ class ArmProcess:
                 commanded=commanded.tolist(), taken=loop.taken.tolist(), moving=not loop.resting,
                 accepted=status.accepted, refused=status.refused, capped=status.capped,
             )
-        for line in self._faults.update(loop.latch):
-            print(line, file=sys.stderr, flush=True)
+        self._faults.update(loop.latch)
 
     def _send(self, **message: Any) -> None:
         # A planner that does not read must not hold up the arm; states and status come again.

@@ -100,7 +100,7 @@ class Bridge(Node):
         self.loop = ArmLoop(config.limits, config.control_hz, config.tick_hz)
         self._told: Status | None = None
         self._time = 0.0  # of the last set point
-        self._faults = FaultLog(config.fault_log)
+        self._faults = FaultLog(config.fault_log, self.get_logger().error)
         topics = config.topics
         # one publisher each
         self._ours = [topics.target_pose, f"/{NODE}/action", f"/{NODE}/alive"]
@@ -301,11 +301,7 @@ class Bridge(Node):
         told.values = [KeyValue(key=k, value=str(v)) for k, v in values.items()]
         message.status = [told]
         self._diagnostics.publish(message)
-        self._log_faults()
-
-    def _log_faults(self) -> None:
-        for line in self._faults.update(self.loop.latch):
-            self.get_logger().error(line)
+        self._faults.update(self.loop.latch)
 
     def destroy_node(self) -> None:
         """End the node; faults that are not yet on the disk are waited for."""
