@@ -276,9 +276,8 @@ class ArmLoop:
     def resting(self) -> bool:
         """Whether the command is at its target, and measured hand and fingers, which lag, are
         still."""
-        if self._target is None or self._ticked is None or not self.interpolator.at_rest:
-            return False
-        if self.fingers.moving(self._ticked):
+        if self._target is None or self._ticked is None or not self.interpolator.at_rest \
+                or self.fingers.moving(self._ticked):
             return False
         times, places = zip(*self._places, strict=True)
         watched = times[-1] - times[0] > 0.6 * SPEED_S
@@ -305,8 +304,7 @@ class ArmLoop:
         self.fingers.rest(now)
         self.watchdog.rest()
         self.admission.forget()
-        self._late = False
-        self._ticked = now
+        self._late, self._ticked = False, now
 
     def _away(self, pose: Array) -> bool:
         assert self.measured is not None
@@ -323,8 +321,7 @@ class ArmLoop:
         self.admission.hear(now)
 
     def _refuse(self, why: str) -> bool:
-        self._refused += 1
-        self._refusal = why
+        self._refused, self._refusal = self._refused + 1, why
         return False
 
     def _check_place(self, pose: Array, slack_m: float = WORKSPACE_SLACK_M) -> None:
@@ -347,8 +344,7 @@ class ArmLoop:
             self._trip(error, now)
 
     def _trip(self, error: SafetyError, now: float) -> None:
-        if not self.latch:  # a recovery before it was of nothing
-            self._recovered = None
+        self._recovered = self._recovered if self.latch else None  # one before it was of nothing
         self.latch.trip(error, now)
         if self.interpolator.ready:
             self.interpolator.brake()

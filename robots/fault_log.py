@@ -20,7 +20,7 @@ class FaultLog:
     """Faults as JSON lines, each on the disk at once, and in words for the operator; threads of
     their own wait for disk and terminal, so that the loop does not while the arm must brake."""
 
-    def __init__(self, path: str, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(self, path: str, tell: Callable[[str], object] | None = None) -> None:
         """tell: what is done with a line for the operator; None: it goes to stderr."""
         self.path = Path(path)
         self._done = 0
@@ -53,7 +53,7 @@ class FaultLog:
 class _Aside:
     """Does one thing with everything that is put in, in order, in a thread of its own."""
 
-    def __init__(self, name: str, do: Callable[[Any], None]) -> None:
+    def __init__(self, name: str, do: Callable[[Any], object]) -> None:
         self._do = do
         self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
