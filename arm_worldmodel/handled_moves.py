@@ -96,6 +96,11 @@ def holds(state: NDArray[np.float64], commanded: NDArray[np.float64]) -> bool:
     return bool(commanded[6] - state[6] > HELD_GAP and state[6] > HELD_GAP)
 
 
+def may_hold(state: NDArray[np.float64]) -> bool:
+    """Whether there may be something between fingers that stand so; state [7]."""
+    return bool(HELD_GAP < state[6] < 1 - HELD_GAP)
+
+
 def last_place(store: EpisodeStore) -> Place | None:
     """Where the last recording that handled an object left it; None if there is none."""
     for name in reversed(store.names()):

@@ -320,6 +320,8 @@ class PolicyConfig:
                 ("agent.cem.refit", *near), "it belongs to agent.objective.distance=embedding"
             ))
             found["agent.most_unsure_m"] = "it belongs to agent.objective.distance=embedding"
+        elif self.policy == "simulator_state":  # its cost is a number, not a vector
+            found["agent.cem.refit"] = why
         elif cem.refit == "least_squares":
             found.update(dict.fromkeys(
                 ("agent.cem.momentum_mean", "agent.cem.momentum_std"), "refit=least_squares"

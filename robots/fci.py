@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
+from scipy.spatial.transform import Rotation, Slerp
 
 from robots.fr3 import Tool, check_tool
 from robots.limits import Limits, SafetyError
@@ -30,6 +30,9 @@ STIFFNESS_N_M, STIFFNESS_NM_RAD = 1500.0, 60.0
 POSTURE_NM_RAD = 10.0  # draws the joints, in the null space, to where they were at the start
 GRIP_SPEED_M_S, GRIP_FORCE_N = 0.1, 20.0
 GRASP_CLOSEDNESS = 0.95  # beyond it the gripper grasps whatever is there; below, it moves
+# From where a tracker finds the hand it is drawn to the set point within so long: after a recovery
+# they are up to 2 cm apart, and its stiffness would make a jerk of 30 N of it
+DRAWN_S = 1.0
 STATE_S = 0.1  # between two questions for the width, which take a round trip
 SILENT_S = 1.0  # a gripper that did not tell its width for so long is a fault
 SHORT = 0.1  # of closedness: fingers that opened less than asked by so much did not open
@@ -58,6 +61,8 @@ class FrankyArm:
         self.limits, self.tool = limits, tool or Tool()
         self.robot.set_collision_behavior(list(limits.torque_nm), limits.force_n)
         self._tracker: franky.CartesianImpedanceTracker | None = None
+        self._found = np.zeros(6)  # the hand, measured when the tracker was started
+        self._began = 0.0
 
     def sense(self) -> tuple[Array, float]:
         """Measured pose [6] and closedness."""
@@ -73,14 +78,17 @@ class FrankyArm:
         """Take a set point [6]; raises ``SafetyError`` if the arm refuses."""
         if self._tracker is None:
             self._check_tool()
+            self._found, self._began = self.sense()[0], time.monotonic()
             self._tracker = franky.CartesianImpedanceTracker(
                 self.robot, translational_stiffness=STIFFNESS_N_M,
                 rotational_stiffness=STIFFNESS_NM_RAD,
                 # Seven joints for six coordinates: left to itself the elbow drifts into a limit.
                 posture_task=franky.PostureTask(self.robot.state.q, POSTURE_NM_RAD),
             )
-        turn = Rotation.from_euler("xyz", pose[3:6]).as_quat()
-        self._tracker.set_target(franky.Affine(pose[:3], turn))
+        share = min(1.0, (time.monotonic() - self._began) / DRAWN_S)
+        target = between(self._found, pose, share)
+        turn = Rotation.from_euler("xyz", target[3:6]).as_quat()
+        self._tracker.set_target(franky.Affine(target[:3], turn))
 
     def _check_tool(self) -> None:
         state = self.robot.state
@@ -138,6 +146,15 @@ class FrankyArm:
             with contextlib.suppress(franky.Exception):  # what is being recovered from
                 self._tracker.stop()
             self._tracker = None
+
+
+def between(start: Array, end: Array, share: float) -> Array:
+    """The pose [6] at ``share`` of the way between two, 0 to 1."""
+    if share >= 1:
+        return end
+    turns = Rotation.from_euler("xyz", np.stack([start[3:6], end[3:6]]))
+    turn = Slerp([0.0, 1.0], turns)(share).as_euler("xyz")
+    return np.r_[start[:3] + share * (end[:3] - start[:3]), turn]
 
 
 class _Gripper:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import franky
 from robots import fci
 from robots.fr3 import JOINT_HIGH_RAD, JOINT_LOW_RAD, Tool, check_tool, near_limit
 from robots.limits import SafetyError
+from robots.safety import apart
 
 
 class Future:
@@ -158,6 +160,43 @@ def test_injection_another_tool_than_the_configured_is_refused():
         with pytest.raises(SafetyError, match=told) as error:
             check_tool(np.array(tip, float), turn, mass, load, Tool())
         assert error.value.code == "wrong_tool"
+
+
+def test_a_hand_is_drawn_from_where_it_is_found_to_the_set_point():
+    start, end = np.array([0.5, 0, 0.2, 3.1, 0, 0]), np.array([0.52, 0, 0.18, 3.1, 0, 0.2])
+    np.testing.assert_allclose(fci.between(start, end, 0.0), start, atol=1e-9)
+    np.testing.assert_array_equal(fci.between(start, end, 1.0), end)
+    half = fci.between(start, end, 0.5)
+    np.testing.assert_allclose(half[:3], [0.51, 0, 0.19], atol=1e-9)
+    assert apart(half, start)[1] == pytest.approx(apart(half, end)[1], abs=1e-6)
+
+
+class Tracker:
+    """What a tracker is told."""
+
+    def __init__(self, robot, **_):
+        self.targets = []
+
+    def set_target(self, target):
+        self.targets.append(target)
+
+
+def test_a_new_tracker_is_not_told_the_set_point_at_once(monkeypatch):
+    clock = SimpleNamespace(now=10.0)
+    monkeypatch.setattr(fci, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(fci, "franky", SimpleNamespace(
+        CartesianImpedanceTracker=Tracker, PostureTask=lambda *_: None,
+        Affine=lambda place, turn: place,
+    ))
+    arm = fci.FrankyArm.__new__(fci.FrankyArm)
+    arm._tracker, arm.robot = None, SimpleNamespace(state=SimpleNamespace(q=np.zeros(7)))
+    found, wanted = np.array([0.5, 0, 0.2, 3.1, 0, 0]), np.array([0.52, 0, 0.2, 3.1, 0, 0])
+    monkeypatch.setattr(arm, "_check_tool", lambda: None)
+    monkeypatch.setattr(arm, "sense", lambda: (found, 0.0))
+    for clock.now in (10.0, 10.01, 10.5, 11.0, 12.0):
+        arm.follow(wanted)
+    told = [place[0] for place in arm._tracker.targets]
+    np.testing.assert_allclose(told, [0.5, 0.5002, 0.51, 0.52, 0.52], atol=1e-9)
 
 
 def test_a_joint_near_its_limit_is_named():

@@ -1,9 +1,12 @@
 """Recordings that handle an object where nobody simulates the scene."""
 
+from types import SimpleNamespace
+
 import gymnasium
 import numpy as np
 import pytest
 
+from arm_worldmodel.commands.robot import collect
 from arm_worldmodel.handled_moves import (
     PLACE,
     HandledMoves,
@@ -90,3 +93,23 @@ def test_a_lost_object_ends_the_recording_and_what_was_recorded_is_kept(table, t
     with pytest.raises(LostObject, match=r"place=\[x,y\]"):
         record(table, moves, store, "lost", 60)
     assert 10 < len(store.read("lost")) < 60
+
+
+@pytest.mark.parametrize(
+    ("measured", "told", "given", "refused"),
+    [(0.45, 0.45, None, True), (0.45, 0.45, (0.5, 0.1), False), (0.45, 1.0, None, False),
+     (0.0, 0.0, (0.5, 0.1), False)],
+)
+def test_after_a_restart_nobody_guesses_whether_the_fingers_hold_the_object(
+    tmp_path, measured, told, given, refused
+):
+    state = np.array([0.5, 0.0, 0.2, 3.14, 0, 0, measured])
+    table = SimpleNamespace(
+        reset=lambda: ({"state": state}, {"commanded": np.r_[state[:6], told]})
+    )
+    settings = collect.Settings(data=str(tmp_path), execute=True, objects=True, place=given)
+    if not refused:
+        assert collect._handling(settings, EpisodeStore(tmp_path), table)
+        return
+    with pytest.raises(ValueError, match=r"fingers stand at closedness 0\.45.*place="):
+        collect._handling(settings, EpisodeStore(tmp_path), table)

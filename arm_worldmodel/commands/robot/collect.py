@@ -103,10 +103,16 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def _handling(settings: Settings, store: EpisodeStore, env: FrankaEnv) -> HandledMoves:
     """Raises ``ValueError`` where nobody says where the object is."""
-    from arm_worldmodel.handled_moves import HandledMoves, holds, last_place
+    from arm_worldmodel.handled_moves import HandledMoves, holds, last_place, may_hold
 
     observation, info = env.reset()
     state, told = observation["state"], info["commanded"]
+    if settings.place is None and may_hold(state) and not holds(state, told):
+        raise ValueError(
+            f"the fingers stand at closedness {state[6]:.2f}, and after a restart nobody knows "
+            "whether they hold the object, which the first move would drop: take it out, put it on "
+            "the table, and add place=[x,y] in m"
+        )
     place = (*settings.place, 0.0) if settings.place is not None else last_place(store)
     if place is None:
         if not holds(state, told):
