@@ -61,7 +61,8 @@ def main() -> None:
             if fault:
                 faults.append(info["fault"])
                 time.sleep(2.0)
-                link.call("recover")
+                for service in ("recover", "resume"):
+                    link.call(service)
                 observation, _ = env.reset()
             if time.monotonic() - told > 60:
                 told = time.monotonic()

@@ -33,7 +33,7 @@ from robots.ros.topics import GripperConfig, Topics, named, seconds
 def listen(topics: Topics, gripper: GripperConfig, limits: Limits, seconds_s: float) -> CellReport:
     """What every topic carries within ``seconds_s``."""
     rclpy.init()
-    node = rclpy.create_node("worldmodel_check")
+    node = rclpy.create_node("worldmodel_check", start_parameter_services=False)
     last: dict[str, Any] = {}
     kinds = {
         topics.current_pose: (PoseStamped, POSE_HZ), topics.joints: (JointState, JOINT_HZ),

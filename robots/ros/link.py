@@ -39,7 +39,9 @@ class RosLink:
         self.inbox = Inbox()
         self._context = Context()
         rclpy.init(context=self._context)
-        self.node = rclpy.create_node(name, context=self._context)
+        self.node = rclpy.create_node(
+            name, context=self._context, start_parameter_services=False
+        )
         image = CompressedImage if topics.compressed else Image
         listen = self.node.create_subscription
         listen(JointState, f"/{NODE}/state", self._on_state, BEST_EFFORT)
