@@ -183,13 +183,18 @@ def test_a_reflex_of_the_arm_during_motion_is_held(cell):
     cell.assert_held("reflex")
 
 
-def test_a_gripper_command_that_makes_no_sense_is_held_by_the_driver(cell):
+@pytest.mark.parametrize("value", [np.nan, 0.04])  # no sense; open
+def test_a_strangers_gripper_command_is_held_and_not_obeyed(cell, value):
     cell.move()
+    before = cell.link.inbox.latest.state[6]
     stranger = cell.link.node.create_publisher(Float64MultiArray, Topics().gripper_command, 1)
-    _, why = repeat(cell, lambda: stranger.publish(Float64MultiArray(data=[np.nan])), "reflex")
-    assert "gripper command" in why
+    _, why = repeat(
+        cell, lambda: stranger.publish(Float64MultiArray(data=[value])), "second_publisher"
+    )
+    assert "gripper" in why
     cell.link.node.destroy_publisher(stranger)
-    cell.assert_held("reflex")
+    cell.assert_held("second_publisher")
+    assert cell.link.inbox.latest.state[6] == pytest.approx(before, abs=0.02)
 
 
 def test_silent_sensors_are_held(cell):
