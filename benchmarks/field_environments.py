@@ -34,27 +34,27 @@ def _policy(place: str, name: str, seed: int, **options: float) -> Any:
 
 
 def at_place(states: NDArray[Any], goals: NDArray[Any]) -> Judged:
-    """Two-Room, states and goals [E, 2] [px of 224]: who is near, and the distances [E]."""
+    """Two-Room, states and goals [E, 2] in px of 224: who is near, and the distances [E]."""
     far = np.linalg.norm(states - goals, axis=1)
     return far < NEAR_PX, far
 
 
 def turned(states: NDArray[Any], goals: NDArray[Any]) -> NDArray[Any]:
-    """Push-T, states and goals [E, 7]: between the turns of the block [E] [rad], 0 to pi."""
+    """Push-T, states and goals [E, 7]: between the turns of the block [E] in rad, 0 to pi."""
     apart = np.abs(states[:, TURN] - goals[:, TURN]) % (2 * np.pi)
     return np.minimum(apart, 2 * np.pi - apart)
 
 
 def pushed(states: NDArray[Any], goals: NDArray[Any]) -> Judged:
     """Push-T, states and goals [E, 7]: whose hand and block are in place, by the environment's own
-    rule, and how far both together are [E] [px of 512]."""
+    rule, and how far both together are [E] in px of 512."""
     far = np.linalg.norm((states - goals)[:, HAND_AND_BLOCK], axis=1)
     return (far < PUSHED_PX) & (turned(states, goals) < PUSHED_RAD), far
 
 
 def matched(states: NDArray[Any], goals: NDArray[Any]) -> Judged:
     """Reacher, states and goals [E, 4]: whose joints are both within the environment's tolerance,
-    and the larger difference of the two [E] [rad]; whole turns do not count."""
+    and the larger difference of the two [E] in rad; whole turns do not count."""
     far = np.abs((states - goals)[:, JOINTS] + np.pi) % (2 * np.pi) - np.pi
     worst = np.abs(far).max(axis=1)
     return worst < MATCHED_RAD, worst
