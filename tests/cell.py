@@ -146,6 +146,8 @@ class Cell:
 
     def place(self) -> np.ndarray:
         """Of the hand [m], as the arm's driver tells it."""
+        if self.seen is None:  # a cell of its own has just begun
+            self.until("a pose", lambda: self.seen is not None)
         assert self.seen is not None
         return self.seen[1]
 
