@@ -19,7 +19,7 @@ from robot_data.events import GripperEvent, gripper_events, next_event, object_p
 from robot_data.images import fit_pictures
 from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.layout import FrameReader
-from robot_data.parked import parked
+from robot_data.parked import parked, seen_frames
 from robot_data.pose import diff
 from robot_data.schema import DataError
 from robot_data.told_actions import told_window
@@ -51,11 +51,12 @@ class LatentBatches:
         self.episodes = self._long_enough(_all_episodes(caches))
         self.places = [object_places(e.states, e.commanded_closedness) for e in self.episodes]
         self.parked = [parked(e.states) for e in self.episodes]
+        self.seen = [seen_frames(e.states) for e in self.episodes]
 
     def _long_enough(self, episodes: list[LatentEpisode]) -> list[LatentEpisode]:
         """Those that hold a window before the arm is parked; says how many do not."""
         span = (self.length - 1) * max(self.strides) + 1
-        long = [episode for episode in episodes if self._reach(parked(episode.states)) >= span]
+        long = [episode for episode in episodes if seen_frames(episode.states) >= span]
         asked = f"{span} frames, which a window of {self.length} and a stride of " \
                 f"{max(self.strides)} take"
         if not long:
@@ -64,11 +65,6 @@ class LatentBatches:
             print(f"{len(episodes) - len(long)} of {len(episodes)} episodes are left out: they "
                   f"have less than {asked}", file=sys.stderr)
         return long
-
-    @staticmethod
-    def _reach(away: NDArray[np.bool_]) -> int:
-        """Frames [T] before the arm is parked for the first time."""
-        return int(away.argmax()) if away.any() else len(away)
 
     def windows(self, step: int) -> Window:
         """The windows of one training step."""
@@ -79,7 +75,7 @@ class LatentBatches:
             number = int(rng.integers(len(self.episodes)))
             episode = self.episodes[number]
             span = (self.length - 1) * stride + 1
-            start = int(rng.integers(self._reach(self.parked[number]) - span + 1))
+            start = int(rng.integers(self.seen[number] - span + 1))
             rows = slice(start, start + span, stride)
             tokens.append(episode.latents[rows])
             states.append(episode.states[rows])

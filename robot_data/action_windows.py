@@ -44,15 +44,12 @@ class ActionWindows:
                 "`worldmodel data info` lists"
             )
         self.sampler = WindowSampler(store, length, skip, verify)
-        seen: dict[str, int] = {}
-        if actions == MEASURED:
-            seen = {n: seen_frames(_array(store.group(n), "states")) for n in self.sampler.names}
-            self.sampler = self.sampler.cut(seen)
         self.skip = skip
         self._actions = {
-            name: rows[: seen.get(name, len(rows) + 1) - 1] for name in self.sampler.names
-            for rows in (_actions(store, name, actions),)
+            name: _actions(store, name, actions) for name in self.sampler.names
         }
+        self.sampler = self.sampler.cut({n: len(rows) + 1 for n, rows in self._actions.items()})
+        self._actions = {name: self._actions[name] for name in self.sampler.names}
         sizes = {rows.shape[1] for rows in self._actions.values()}
         if len(sizes) > 1:
             raise DataError(
@@ -100,7 +97,9 @@ def _actions(store: EpisodeStore, name: str, actions: str) -> NDArray[np.float64
     """The actions [n - 1, A] of one episode."""
     group, where = store.group(name), f"{actions} of {store.url}/{name}"
     if actions == MEASURED:
-        return told_actions(_array(group, "states"), _array(group, "commanded_closedness"))
+        states, told = _array(group, "states"), _array(group, "commanded_closedness")
+        seen = seen_frames(states)
+        return told_actions(states[:seen], told[:seen])
     if actions not in group:
         there = [k for k in store.attributes(name).get("crc32", {}) if k.startswith("raw/")]
         raise DataError(

@@ -271,6 +271,15 @@ def test_an_arm_that_takes_seconds_to_recover_is_recovered_at_the_first_try(benc
     assert answer["done"], answer["text"]
 
 
+def test_a_recovery_of_nothing_leaves_the_arm_commanded(bench):
+    bench.run(
+        (1.0, lambda: bench.send(kind="recover")), (1.5, bench.act), (4.0, bench.end),
+    )
+    assert bench.recoveries == 0
+    assert bench.faults() == []
+    assert bench.pose[0] > START[0] + 0.01  # until the planner fell silent
+
+
 def test_while_the_arm_brakes_its_driver_is_not_asked_to_recover(bench):
     bench.run(
         (1.0, bench.act), (1.3, lambda: bench.send(kind="stop")),

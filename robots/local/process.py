@@ -149,6 +149,8 @@ class ArmProcess:
         """First step of a recovery: nothing is commanded before the second.  Raises ``SafetyError``
         with the reason if the arm is not ready."""
         self.loop.recover(self.clock.time())  # while it brakes the driver is left alone
+        if not self.loop.latch:
+            return  # of nothing: the arm goes on being commanded
         self.driver.recover()
         self._released = True
         self._receive()  # pictures that came meanwhile: a real arm takes seconds
