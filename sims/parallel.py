@@ -33,7 +33,8 @@ def run_parallel(
     work: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None = None,
     pool: Pool = "processes", use_threads: Callable[[int], None] | None = None,
 ) -> Iterator[Result]:
-    """``work(job)`` of every job, in the order they finish; ``work`` is a module's function.
+    """``work(job)`` of every job, in the order they finish; ``work`` is a module's function, or a
+    ``partial`` of one.
     Jobs are taken from ``jobs`` as workers come free for them.
 
     workers: processes here, all cores by default.  pool="ray": one job a core of the cluster
@@ -46,7 +47,8 @@ def run_parallel(
     cores = len(os.sched_getaffinity(0))
     workers = workers or cores
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", work.__module__])  # import once, not per worker
+    module = work.func.__module__ if isinstance(work, partial) else work.__module__
+    context.set_forkserver_preload(["__main__", module])  # imported once, not in every worker
     with _kept(signal.SIGINT, signal.SIG_IGN):  # Ctrl-C is for this process, which ends the others
         forkserver.ensure_running()
     others = multiprocessing.active_children()

@@ -115,16 +115,16 @@ def test_goal_images_are_reached_and_a_cube_is_grasped_through_rclpy_and_fci(mac
     with domain() as number:
         done = processes.run(
             [*processes.WORLDMODEL, "robot", "trials", f"out={tmp_path}",
-             f"readout={ROOT / 'tests/data/fr3_sim'}", "reaches=2", "scripted=1", "planned=0",
-             "places=1", "single_places=0", "long_steps=12",
+             f"readout={ROOT / 'tests/data/fr3_sim'}", "reaches=2", "scripted=0", "planned=0",
+             "places=1", "single_places=0", "long_steps=2",
              "policy=servo"],  # the shipped predictor has never seen this arm
             machine.seconds(400), env={**os.environ, "ROS_DOMAIN_ID": str(number)},
         )
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["reached"] >= 1, report
-    assert report["scripted"] == 1, report
-    # Whether this readout places a cube is not asked; it is put back, tried and judged.
+    # The script has picked and placed the cube for the goal images, or there would be no trial.
+    # Whether this readout does so is not asked; the cube is put back, it is tried and judged.
     assert len(report["placed_m"]) == 1, report
     *_, placed = map(json.loads, (tmp_path / "trials.jsonl").read_text().splitlines())
     assert placed["task"] == "placed"
