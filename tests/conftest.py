@@ -31,7 +31,10 @@ DATA = Path(__file__).parent / "data"
 # First: so the processes of xdist end together.
 LONGEST = ("test_shipped", "test_writers", "test_scale", "test_distributed", "test_own_arm")
 # One process makes what the tests of these share, which takes long.
-SHARING = ("test_distributed", "test_commands", "test_candidate_bank")
+SHARING = (
+    "test_candidate_bank", "test_commands", "test_distributed", "test_lewm", "test_motion",
+    "test_page",
+)
 TOLD: list[str] = []  # by the processes of xdist, of the machine
 FAILED = pytest.StashKey[bool]()  # of an item: whether its test failed
 
@@ -44,6 +47,17 @@ def pytest_collection_modifyitems(items):
         if item.get_closest_marker("realtime"):
             item.add_marker(pytest.mark.xdist_group("realtime"))  # one process, one after another
             item.add_marker(pytest.mark.flaky(reruns=3, condition=this_machine.was_late))
+
+
+def pytest_collection_finish(session):
+    """Real-time tests must not run beside each other."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        for item in session.items:
+            if item.get_closest_marker("realtime") and not item.nodeid.endswith("@realtime"):
+                raise pytest.UsageError(
+                    f"{item.nodeid} is in no group, so another real-time test may run beside it; "
+                    "run pytest with --dist loadgroup, and a pytest that pytest-xdist goes with"
+                )
 
 
 @pytest.hookimpl(wrapper=True)
