@@ -49,17 +49,6 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.flaky(reruns=3, condition=this_machine.was_late))
 
 
-def pytest_collection_finish(session):
-    """Real-time tests must not run beside each other."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        for item in session.items:
-            if item.get_closest_marker("realtime") and not item.nodeid.endswith("@realtime"):
-                raise pytest.UsageError(
-                    f"{item.nodeid} is in no group, so another real-time test may run beside it; "
-                    "run pytest with --dist loadgroup, and a pytest that pytest-xdist goes with"
-                )
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
@@ -104,9 +93,12 @@ def machine():
 
 @pytest.fixture(autouse=True)
 def _quiet(request):
-    """A real-time test begins when this machine keeps time."""
+    """A real-time test begins when this machine keeps time, and has no other beside it."""
     marker = request.node.get_closest_marker("realtime")
     if marker is not None:
+        if "PYTEST_XDIST_WORKER" in os.environ and not request.node.nodeid.endswith("@realtime"):
+            pytest.fail("another real-time test may run beside it: run pytest with --dist "
+                        "loadgroup, and a version of pytest that pytest-xdist goes with")
         late_s = marker.kwargs.get("late_s", this_machine.LATE_S)
         this_machine.measured().begin(request.node.name, late_s)
 
