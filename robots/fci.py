@@ -36,6 +36,12 @@ DRAWN_S = 1.0
 STATE_S = 0.1  # between two questions for the width, which take a round trip
 SILENT_S = 1.0  # a gripper that did not tell its width for so long is a fault
 SHORT = 0.1  # of closedness: fingers that opened less than asked by so much did not open
+OBEYS = (franky.RobotMode.Idle, franky.RobotMode.Move)
+# What to do about the modes that a person brings about; the arm obeys in none but OBEYS
+HANDS_ON = {
+    franky.RobotMode.UserStopped: "its user stop is pressed: release it",
+    franky.RobotMode.Guiding: "it is guided by hand: let go of it",
+}
 
 
 class FrankyArm:
@@ -77,6 +83,8 @@ class FrankyArm:
     def follow(self, pose: Array) -> None:
         """Take a set point [6]; raises ``SafetyError`` if the arm refuses."""
         if self._tracker is None:
+            if deaf := self._deaf():
+                raise SafetyError("reflex", deaf)
             self._check_tool()
             self._found, self._began = self.sense()[0], time.monotonic()
             self._tracker = franky.CartesianImpedanceTracker(
@@ -89,6 +97,14 @@ class FrankyArm:
         target = between(self._found, pose, share)
         turn = Rotation.from_euler("xyz", target[3:6]).as_quat()
         self._tracker.set_target(franky.Affine(target[:3], turn))
+
+    def _deaf(self) -> str:
+        """Why the arm would not obey, or "".  While it is not commanded it may be guided."""
+        mode = self.robot.state.robot_mode
+        if mode in OBEYS:
+            return ""
+        what = HANDS_ON.get(mode, f"it is in mode {mode.name}")
+        return f"the arm does not obey: {what}, then recover"
 
     def _check_tool(self) -> None:
         state = self.robot.state
@@ -114,6 +130,8 @@ class FrankyArm:
             return posture
         if self.robot.has_errors:
             return f"the arm reports {self.robot.state.current_errors}"
+        if self._tracker is not None and (deaf := self._deaf()):
+            return deaf
         if self._tracker is not None and not self._tracker.is_running:
             try:
                 self.robot.join_motion(0.0)

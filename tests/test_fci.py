@@ -14,7 +14,7 @@ import franky
 
 from robots import fci
 from robots.fr3 import JOINT_HIGH_RAD, JOINT_LOW_RAD, Tool, check_tool, near_limit
-from robots.limits import SafetyError
+from robots.limits import Limits, SafetyError
 from robots.safety import apart
 
 
@@ -145,6 +145,30 @@ def test_injection_recover_without_the_network_says_so(gripper):
         arm.recover()
 
 
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        ("Idle", ""), ("Move", ""), ("UserStopped", "user stop is pressed: release it, then"),
+        ("Guiding", "guided by hand"), ("Other", "mode Other"),
+        ("AutomaticErrorRecovery", "mode AutomaticErrorRecovery"),
+    ],
+)
+def test_injection_an_arm_that_does_not_obey_is_held_and_says_why(gripper, mode, told):
+    arm = fci.FrankyArm.__new__(fci.FrankyArm)
+    arm._gripper, arm._tracker, arm.tool, arm.limits = gripper, None, Tool(), Limits()
+    state = SimpleNamespace(
+        q=np.array([0, 0.1, 0, -2.2, 0, 2.3, 0.785]), robot_mode=franky.RobotMode.__members__[mode]
+    )
+    arm.robot = SimpleNamespace(state=state, has_errors=False)
+    assert arm.reflex() == ""  # nothing is commanded yet: it may be guided to where it should begin
+    if told:
+        with pytest.raises(SafetyError, match=told):
+            arm.follow(np.zeros(6))
+    arm._tracker = SimpleNamespace(is_running=True)
+    assert told in arm.reflex()
+    assert bool(arm.reflex()) == bool(told)
+
+
 HAND = Rotation.from_euler("z", -np.pi / 4)
 
 
@@ -189,7 +213,8 @@ def test_a_new_tracker_is_not_told_the_set_point_at_once(monkeypatch):
         Affine=lambda place, turn: place,
     ))
     arm = fci.FrankyArm.__new__(fci.FrankyArm)
-    arm._tracker, arm.robot = None, SimpleNamespace(state=SimpleNamespace(q=np.zeros(7)))
+    state = SimpleNamespace(q=np.zeros(7), robot_mode=fci.OBEYS[0])
+    arm._tracker, arm.robot = None, SimpleNamespace(state=state)
     found, wanted = np.array([0.5, 0, 0.2, 3.1, 0, 0]), np.array([0.52, 0, 0.2, 3.1, 0, 0])
     monkeypatch.setattr(arm, "_check_tool", lambda: None)
     monkeypatch.setattr(arm, "sense", lambda: (found, 0.0))
