@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MOST_DELAY_S = 0.5  # of a camera; older pictures are a fault (limits.stale_s)
+
 
 @dataclass(frozen=True)
 class FrankaEnvConfig:
@@ -16,12 +18,19 @@ class FrankaEnvConfig:
     # a step ends when the arm rests, as in the training data; false: after one period
     settle: bool = True
     step_timeout_s: float = 5.0  # most that a step waits for the arm [s]
+    # how much later than taken a picture is stamped [s], as `worldmodel robot camera` measures it
+    camera_delay_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.side % 16 or self.side < 16:
             raise ValueError(f"image_size {self.side} is not a multiple of the patch size 16")
         if self.control_hz <= 0 or self.step_timeout_s <= 0:
             raise ValueError("control_hz and step_timeout_s must be positive")
+        if not 0 <= self.camera_delay_s <= MOST_DELAY_S:
+            raise ValueError(
+                f"camera_delay_s is {self.camera_delay_s}, expected 0 to {MOST_DELAY_S} s: with a "
+                "camera that is later nothing can be controlled"
+            )
 
     @property
     def side(self) -> int:

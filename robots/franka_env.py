@@ -151,11 +151,12 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
 
     def _observe(self, after: float) -> None:
         """The newest picture, taken ``after`` that time, and the state at its time."""
-        wait_s = self.config.step_timeout_s
+        wait_s, late_s = self.config.step_timeout_s, self.config.camera_delay_s
         inbox = self.link.inbox
         inbox.wait("the arm's state", lambda: inbox.latest is not None, wait_s)
-        after = max(after, self.link.now() - 0.15)  # never a picture of long ago
-        self._stamp, image = inbox.picture(after, wait_s)
+        stamped = max(after + late_s, self.link.now() - 0.15)  # never a picture of long ago
+        stamp, image = inbox.picture(stamped, wait_s)
+        self._stamp = stamp - late_s
         state = inbox.state_at(self._stamp, wait_s)
         self._seen = {
             "image": check_image(fit_square(image, self.config.side)),

@@ -39,6 +39,7 @@ TOLD: list[str] = []  # by the processes of xdist, of the machine
 FAILED = pytest.StashKey[bool]()  # of an item: whether its test failed
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.stem not in LONGEST)
     for item in items:

@@ -4,6 +4,7 @@ The environment of a real arm over a loop in this process, with a perfect arm an
 own."""
 
 import numpy as np
+import pytest
 from scipy.spatial.transform import Rotation
 
 from robot_data.loop import Decision, run_episode
@@ -118,3 +119,24 @@ def test_actions_are_recorded_as_decided_as_shortened_and_as_refused():
     kept = np.array([kept["decided"] for kept in episode.meta["not_as_decided"]])
     np.testing.assert_allclose(kept, DECIDED[1:])
     assert [kept["outcome"] for kept in episode.meta["not_as_decided"]] == outcomes[1:]
+
+
+def test_a_state_is_that_of_the_time_when_a_late_picture_was_taken():
+    link = LoopLink()
+    link.run(0.5)
+    env = FrankaEnv(link, FrankaEnvConfig(camera_delay_s=0.2))
+    went = [link.t + 0.05 * i for i in range(-6, 1)]
+    for x, stamp in enumerate(went):  # on its way, 1 m a report, until this moment
+        link.inbox.reading(Reading(
+            stamp + 10.0, np.r_[float(x), np.zeros(6)], np.zeros(7), np.zeros(7), False, 0, 0, 0
+        ))
+    link.t += 10.0
+    link.inbox.image(link.t, lambda: PICTURE)
+    observation, info = env.reset()
+    assert observation["state"][0] == pytest.approx(6 - 0.2 / 0.05)
+    assert info["stamp"] == pytest.approx(link.t - 0.2)
+
+
+def test_a_camera_that_is_too_late_is_refused():
+    with pytest.raises(ValueError, match=r"camera_delay_s is 0\.7, expected 0 to 0\.5 s"):
+        FrankaEnvConfig(camera_delay_s=0.7)

@@ -10,6 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +24,13 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed: pip install 'arm-wo
 from cell import Cell, domain
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
+from sensor_msgs.msg import Image
 from std_msgs.msg import Float64MultiArray
 
 from robot_data.episodes import EpisodeStore
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import SafetyError
-from robots.ros.bridge import LATCHED, RELIABLE, pose_message
+from robots.ros.bridge import BEST_EFFORT, LATCHED, RELIABLE, pose_message
 from robots.ros.topics import Topics
 
 pytestmark = [pytest.mark.slow, pytest.mark.realtime]
@@ -127,6 +130,38 @@ def test_the_shipped_weights_reach_a_goal_image_through_ros_and_it_is_recorded(c
     assert moved > 0.05
     assert (cell.folder / f"outputs/robot/run/mcap/{name}").is_dir()
     assert (cell.folder / f"outputs/robot/run/{name}.rrd").stat().st_size > 10_000
+
+
+def late_and_mirrored(node, topic, late_s):
+    """Publishes what the camera shows as a driver would that mirrors it and stamps on arrival."""
+    waiting, out = deque(), node.create_publisher(Image, topic, BEST_EFFORT)
+
+    def publish():
+        while waiting and waiting[0][0] <= time.monotonic():
+            message = waiting.popleft()[1]
+            pixels = np.frombuffer(message.data, np.uint8)
+            pixels = pixels.reshape(message.height, message.width, 3)[:, ::-1]
+            message.data = pixels.tobytes()
+            message.header.stamp = node.get_clock().now().to_msg()
+            out.publish(message)
+
+    node.create_subscription(
+        Image, Topics().image, lambda m: waiting.append((time.monotonic() + late_s, m)), BEST_EFFORT
+    )
+    node.create_timer(0.01, publish)
+
+
+def test_injection_a_camera_that_mirrors_and_is_late_is_found_by_a_motion(cell):
+    late_and_mirrored(cell.link.node, "/late/image_raw", 0.2)
+    wait_s = patient(cell.machine).step_timeout_s
+    done = cell.run("robot", "camera", "execute=true", "topics.image=/late/image_raw",
+                    f"step_timeout_s={wait_s}")
+    assert done.returncode == 1, done.stderr
+    assert "from the pictures mirrored left to right" in done.stdout
+    report = json.loads((cell.folder / "outputs/robot/camera/report.json").read_text())
+    assert report["delay_s"] == pytest.approx(0.2, abs=0.1)
+    assert (cell.folder / "outputs/robot/camera/paths.png").stat().st_size > 10_000
+    cell.assert_obeys()
 
 
 def test_an_action_that_is_not_a_number_is_held(cell):

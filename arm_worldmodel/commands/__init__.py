@@ -23,8 +23,8 @@ SECTIONS = {
     "planning": ("plan", "evaluate", "calibrate"),
     "what a model knows": ("diagnose", "replay", "info", "parity"),
     "a real arm": (
-        "robot serve", "robot arm", "robot check", "robot goal", "robot collect", "robot run",
-        "robot page", "robot sim", "robot hil", "robot trials",
+        "robot serve", "robot arm", "robot check", "robot camera", "robot goal", "robot collect",
+        "robot run", "robot page", "robot sim", "robot hil", "robot trials",
     ),
     "speed": ("bench planner", "bench encoder", "bench data", "bench sim", "bench train"),
     "beside others": ("bench field",),
@@ -88,6 +88,8 @@ def module_of(name: str) -> ModuleType:
             from arm_worldmodel.commands.robot import arm as found
         case "robot check":
             from arm_worldmodel.commands.robot import check as found
+        case "robot camera":
+            from arm_worldmodel.commands.robot import camera as found
         case "robot goal":
             from arm_worldmodel.commands.robot import goal as found
         case "robot collect":
