@@ -156,7 +156,7 @@ def test_injection_a_camera_that_mirrors_and_is_late_is_found_by_a_motion(cell):
     wait_s = patient(cell.machine).step_timeout_s
     done = cell.run("robot", "camera", "execute=true", "topics.image=/late/image_raw",
                     f"step_timeout_s={wait_s}")
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 2, done.stderr
     assert "from the pictures mirrored left to right" in done.stdout
     report = json.loads((cell.folder / "outputs/robot/camera/report.json").read_text())
     assert report["delay_s"] == pytest.approx(0.2, abs=0.1)
