@@ -7,8 +7,8 @@ Towards the arm (names in ``robots.ros.topics``): publishes the target pose (rel
 stamped) at ``tick_hz`` and gripper commands; subscribes the measured pose, joints and image
 (best effort).  Towards planners, under /worldmodel_bridge: subscribes ``action`` and ``alive``
 and publishes ``state`` (sensor_msgs/JointState with named positions; an action carries the
-stamp of the picture it was planned on, and a sequence number), ``diagnostics`` (latched);
-services ``stop``, and ``recover`` and then ``resume``.
+stamp of the picture it was planned on, and a sequence number), ``diagnostics`` and ``markers`` of
+the workspace (latched); services ``stop``, and ``recover`` and then ``resume``.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
+from visualization_msgs.msg import MarkerArray
 
 from robot_data.schema import STATE_FIELDS
 from robots.arm_loop import ArmLoop
@@ -41,6 +42,7 @@ from robots.guard import PARTICIPANT
 from robots.limits import Limits, SafetyError, loosened
 from robots.realtime import prefer_this_process
 from robots.ros.gripper import make_gripper
+from robots.ros.markers import workspace_markers
 from robots.ros.raw_image import content_of, stamp_of
 from robots.ros.topics import (
     ACTION_FIELDS,
@@ -110,6 +112,8 @@ class Bridge(Node):
         self._target = self.create_publisher(PoseStamped, topics.target_pose, RELIABLE)
         self._state = self.create_publisher(JointState, f"/{NODE}/state", BEST_EFFORT)
         self._diagnostics = self.create_publisher(DiagnosticArray, f"/{NODE}/diagnostics", LATCHED)
+        self._markers = self.create_publisher(MarkerArray, f"/{NODE}/markers", LATCHED)
+        self._markers.publish(workspace_markers(config.limits))
         self._gripper = make_gripper(self, config.gripper, topics)
         image = CompressedImage if topics.compressed else Image
         self.create_subscription(PoseStamped, topics.current_pose, self._on_pose, BEST_EFFORT)

@@ -17,7 +17,7 @@ from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
 from robot_data.pictures import picture
-from robots.link import SERVICES, Inbox
+from robots.link import Inbox
 from robots.ros.bridge import BEST_EFFORT, LATCHED, RELIABLE
 from robots.ros.topics import (
     ACTION_FIELDS,
@@ -50,14 +50,19 @@ class RosLink:
         self._alive: Any = None
         self._action: Any = None  # made when first needed: only one node may command
         self._sequence = 0
-        self._services = {
-            name: self.node.create_client(Trigger, f"/{NODE}/{name}")
-            for name in SERVICES
-        }
+        self._services: dict[str, Any] = {}
+        self._making = threading.Lock()
+        self._service("stop")  # at hand; the others when they are called: not everybody may do that
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name="ros", daemon=True)
         self._thread.start()
+
+    def _service(self, name: str) -> Any:
+        with self._making:
+            if name not in self._services:
+                self._services[name] = self.node.create_client(Trigger, f"/{NODE}/{name}")
+            return self._services[name]
 
     def _spin(self) -> None:
         try:
@@ -119,7 +124,7 @@ class RosLink:
 
     def call(self, service: str) -> tuple[bool, str]:
         """Call ``stop``, ``recover`` or ``resume``: whether it was done, and what was said."""
-        client = self._services[service]
+        client = self._service(service)
         if not client.wait_for_service(ANSWER_S):
             return False, "the bridge does not answer: is `worldmodel robot serve` running?"
         done = threading.Event()
