@@ -24,7 +24,7 @@ from arm_worldmodel.verdict import judge
 from planners.config import AgentConfig, EmbeddingConfig
 from worldmodel.models import Models
 
-BANKS = 3
+BANKS = 2
 
 
 @pytest.fixture(scope="module")

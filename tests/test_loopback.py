@@ -51,6 +51,7 @@ from robots.connect import open_ros
 open_ros("localhost")
 import rclpy
 rclpy.init()
+signal.signal(signal.SIGTERM, signal.SIG_DFL)  # rclpy's own handler ends no pause
 node = rclpy.create_node("listener")
 print("up", flush=True)
 signal.pause()

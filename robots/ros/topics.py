@@ -63,7 +63,7 @@ class GripperConfig:
     open_value: float = 0.04
     closed_value: float = 0.0  # joint state and command of the closed gripper [m or rad]
     max_effort: float = 20.0  # force of a grasp [N]
-    action: str = "/fr3_gripper"  # name of the action server; for franka_msgs of its namespace
+    action: str = "/franka_gripper"  # name of the action server; for franka_msgs of its namespace
 
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
