@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,6 +22,7 @@ Array = NDArray[np.float64]
 Pictures = NDArray[np.uint8]
 
 POLL_S = 0.004
+LATE_S = 0.6  # after the last move: its pictures may still come
 MOST = 80  # pictures that are read
 BATCH = 16
 # What a driver may get wrong: pictures [K, H, W, 3] as they would be otherwise
@@ -44,9 +46,16 @@ class Watch(threading.Thread):
         self.stamps: list[float] = []
         self.pictures: list[Pictures] = []
         self._over = threading.Event()
+        self._failed: Exception | None = None
 
     def run(self) -> None:
         """Look again and again; what came between two looks is not kept."""
+        try:
+            self._look()
+        except Exception as error:  # a picture that cannot be read, told when the arm rests
+            self._failed = error
+
+    def _look(self) -> None:
         inbox = self.link.inbox
         while not self._over.wait(POLL_S):
             reading, newest = inbox.latest, inbox.image_stamp
@@ -63,19 +72,28 @@ class Watch(threading.Thread):
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._over.set()
         self.join()
+        if self._failed is not None and kind is None:
+            raise self._failed
 
 
 def go_round(env: FrankaEnv, far_m: float) -> None:
-    """Move the hand ``far_m`` to its left and right, up, and forward, and back each time.  Raises
-    ``SafetyError`` where the arm holds."""
+    """Move the hand ``far_m`` to its left and right, up, and forward, as far as it may, and back to
+    where it was each time.  Raises ``SafetyError`` where the arm holds or refuses."""
+    _, info = env.reset()
+    start = info["commanded"]
     y, z, x = np.eye(7)[[1, 2, 0]] * far_m
-    for action in (y, -y, -y, y, z, -z, x, -x):
+    for action in (y, -y, z, x):
         *_, truncated, info = env.step(action)
         if truncated:
             raise SafetyError(info["fault_code"], f"the arm holds: {info['fault']}")
+        if info["outcome"].startswith("refused"):
+            raise SafetyError("refused", f"a move of {np.round(action[:3], 3)} m is "
+                              f"{info['outcome']}; guide the hand to the middle of its workspace")
+        env.go_to(start)
+    time.sleep(LATE_S)
 
 
 def read_hands(models: Models, pictures: Pictures) -> Mapping[str, Array]:

@@ -49,9 +49,7 @@ class ArmLoop:
         self.watchdog = safety.Watchdog(1 / control_hz, limits.watchdog_ticks)
         self.admission = Admission(1 / control_hz, self.watchdog.limit_s, limits)
         self.interpolator = Interpolator(limits, self.period_s)
-        self.fresh = {
-            name: safety.Freshness(name, limits) for name in ("pose", "gripper", "image")
-        }
+        self.fresh = {n: safety.Freshness(n, limits) for n in ("pose", "gripper", "image")}
         self.measured: Array | None = None  # [6]
         self.fingers = Fingers()
         self._picture = safety.LivePicture()
@@ -216,9 +214,12 @@ class ArmLoop:
         self.latch.recover()
 
     def guided(self, now: float) -> None:
-        """The hand is moved by somebody else before anything was commanded: begin where it is."""
-        if not self.latch and not self._accepted:
+        """Before the first action, where nothing is commanded, somebody may move the hand: begin
+        where it is, and take nothing that was planned for where it was."""
+        target = self._target
+        if target is not None and not self.latch and not self._accepted and self._away(target):
             self._guarded(lambda: self._start(now), now)
+            self.admission.forget(now - SEEN_S)
 
     # -- what goes out -----------------------------------------------------------------------
 
@@ -260,8 +261,7 @@ class ArmLoop:
 
     @property
     def status(self) -> Status:
-        """Whether the loop is in a fault, waits, holds or runs, why, and how many actions it
-        took."""
+        """Whether it is in a fault, waits, holds or runs, why, and how many actions it took."""
         counts = (self._accepted, self._capped, self._refused, self._refusal)
         if self.latch:
             return Status("fault", self.latch.code or "", self.latch.message, *counts)
@@ -274,8 +274,7 @@ class ArmLoop:
 
     @property
     def resting(self) -> bool:
-        """Whether the command is at its target, and measured hand and fingers, which lag, are
-        still."""
+        """Whether the command is at its target and measured hand and fingers, which lag, still."""
         if self._target is None or self._ticked is None or not self.interpolator.at_rest \
                 or self.fingers.moving(self._ticked):
             return False

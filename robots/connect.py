@@ -120,6 +120,7 @@ def connect(
     open_driver: Callable[[], ArmDriver], camera: CameraConfig | None = None,
     image_size: int | None = None, control_hz: float = 5.0, limits: Limits | None = None,
     goals: Sequence[NDArray[np.uint8]] = (), fault_log: str = "outputs/robot/faults.jsonl",
+    camera_delay_s: float = 0.0,
 ) -> FrankaEnv:
     """An arm of one's own as an environment: its driver runs in a process of its own, behind the
     limits, watchdogs and latch of ``robots.arm_loop``.
@@ -127,7 +128,8 @@ def connect(
     open_driver: a picklable callable that opens a ``robots.driver.ArmDriver``, such as its class.
     camera: None is /dev/video0.  image_size: side of the pictures [pixels]; None is 128.
     control_hz: rate at which the planner is expected to act.  goals: goal images uint8 [H, W, 3]
-    that ``reset`` shows.  fault_log: JSON lines, one a fault.
+    that ``reset`` shows.  fault_log: JSON lines, one a fault.  camera_delay_s: how much later than
+    taken a picture is stamped [s].
 
     ``close`` brakes and ends the process.  Raises ``ConnectionError`` where arm or camera do not
     open.
@@ -143,5 +145,6 @@ def connect(
     )
     names = [f"goal {i + 1}" for i in range(len(goals))]
     return FrankaEnv(
-        link, FrankaEnvConfig(image_size, control_hz), limits, goals, names
+        link, FrankaEnvConfig(image_size, control_hz, camera_delay_s=camera_delay_s), limits, goals,
+        names,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MOST_DELAY_S = 0.5  # of a camera; older pictures are a fault (limits.stale_s)
+MOST_DELAY_S = 0.5  # of a camera: as old as its pictures may be by their stamps (limits.stale_s)
 
 
 @dataclass(frozen=True)

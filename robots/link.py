@@ -66,6 +66,20 @@ class Link(Protocol):
         ...
 
 
+class _Once:
+    """A picture that is decoded once: not every decoder bears two threads."""
+
+    def __init__(self, decode: Callable[[], NDArray[np.uint8]]) -> None:
+        self._decode, self._lock = decode, threading.Lock()
+        self._picture: NDArray[np.uint8] | None = None
+
+    def __call__(self) -> NDArray[np.uint8]:
+        with self._lock:
+            if self._picture is None:
+                self._picture = self._decode()
+            return self._picture
+
+
 class Inbox:
     """Thread-safe: filled by a connection, read by an environment."""
 
@@ -87,9 +101,10 @@ class Inbox:
             self._news.notify_all()
 
     def image(self, stamp: float, decode: Callable[[], NDArray[np.uint8]]) -> None:
-        """The newest picture; ``decode`` makes RGB uint8 [H, W, 3] of it when it is wanted."""
+        """The newest picture; ``decode`` makes RGB uint8 [H, W, 3] of it when it is first wanted,
+        in one thread."""
         with self._news:
-            self._image = (stamp, decode)
+            self._image = (stamp, _Once(decode))
             self._news.notify_all()
 
     def status(self, code: str, message: str, fault: bool, refusal: str = "") -> None:

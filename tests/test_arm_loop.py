@@ -75,6 +75,32 @@ class Bench:
         assert np.linalg.norm(acceleration, axis=1).max() <= 0.505
 
 
+def test_a_hand_that_is_guided_before_the_first_action_is_commanded_from_where_it_is():
+    bench = Bench()
+    for _ in range(60):  # 24 cm, twice as far as a command may be from the hand
+        bench.pose = bench.pose + [0, 0.004, 0, 0, 0, 0.01]
+        bench.run(TICK, follow=False)
+        bench.loop.guided(bench.now)
+    assert bench.status.state != "fault"
+    assert np.linalg.norm(bench.loop.commanded[:3] - bench.pose[:3]) < 0.02
+    assert not bench.act(0.03, 0, 0, 0, 0, 0, 0, age=0.5)  # planned for where it was
+    bench.run(0.5, follow=False)
+    assert bench.act(0.03, 0, 0, 0, 0, 0, 0)
+    bench.loop.guided(bench.now)  # too late: it is commanded
+    bench.run(1.5)
+    assert bench.setpoints[-1][0] == pytest.approx(START[0] + 0.03, abs=1e-6)
+    assert bench.setpoints[-1][1] == pytest.approx(0.24, abs=0.02)
+
+
+def test_a_hand_that_sags_before_the_first_action_is_not_a_guided_one():
+    bench = Bench()
+    for _ in range(50):
+        bench.pose = START - [0, 0, 0.015, 0, 0, 0]
+        bench.run(TICK, follow=False)
+        bench.loop.guided(bench.now)
+    assert bench.act(0.03, 0, 0, 0, 0, 0, 0, age=0.6)  # a planner takes its time
+
+
 def test_an_action_moves_the_hand_by_what_it_says():
     bench = Bench()
     assert bench.status.state == "ready"

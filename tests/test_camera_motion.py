@@ -80,7 +80,24 @@ def test_a_hand_that_is_not_found_in_the_pictures_is_told_by_the_axis():
     stamps, read = seen(0.0, slopes=(1.0, 0.1, 1.0))
     findings, _ = judge_motion(TIMES, path(TIMES), stamps, {AS_IT_COMES: read}, 40)
     assert not findings[0].ok
-    assert "y 0.1" in findings[0].text or "y 0.0" in findings[0].text
+    assert " 9 % along y" in findings[0].text
+
+
+def test_pictures_that_are_read_nearer_but_move_the_other_way_are_not_called_mirrored():
+    stamps, wrong = seen(0.0, offset=(0.15, 0.0, 0.0))
+    _, other = seen(0.0, slopes=(1.0, -1.0, 1.0))
+    reads = {AS_IT_COMES: wrong, "mirrored left to right": other}
+    findings, fit = judge_motion(TIMES, path(TIMES), stamps, reads, 40)
+    assert "mirrored" not in findings[0].text
+    assert fit.miss_m > 0.1
+
+
+def test_a_camera_that_is_too_late_is_not_made_up_for():
+    for delay_s, told in ((0.6, "at most 500 ms"), (1.2, "at no delay that was tried")):
+        stamps, read = seen(delay_s)
+        findings, _ = judge_motion(TIMES, path(TIMES), stamps, {AS_IT_COMES: read}, 40)
+        assert not findings[1].ok
+        assert told in findings[1].text
 
 
 def test_nothing_is_said_of_an_arm_that_stood_still_or_of_few_pictures():

@@ -88,6 +88,13 @@ def test_only_the_bridge_commands_the_arm_and_only_the_operator_recovers():
     assert rights("arm")["services", "reply"] == {topics.driver_recover}
 
 
+def test_the_bridge_may_say_all_that_it_says():
+    source = (ROOT / "robots/ros/bridge.py").read_text()
+    said = set(re.findall(r'create_publisher\(\w+, f"/\{NODE\}/(\w+)"', source))
+    assert said == {"state", "diagnostics", "markers"}
+    assert {f"/{NODE}/{name}" for name in said} <= rights("bridge")["topics", "publish"]
+
+
 def test_whatever_one_hears_another_may_say():
     everybody = ("bridge", "arm", "planner", "operator", "camera")
     said = set().union(*(rights(one)["topics", "publish"] for one in everybody))

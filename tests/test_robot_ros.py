@@ -157,7 +157,7 @@ def test_injection_a_camera_that_mirrors_and_is_late_is_found_by_a_motion(cell):
     done = cell.run("robot", "camera", "execute=true", "topics.image=/late/image_raw",
                     f"step_timeout_s={wait_s}")
     assert done.returncode == 2, done.stderr
-    assert "from the pictures mirrored left to right" in done.stdout
+    assert "were the pictures mirrored left to right" in done.stdout
     report = json.loads((cell.folder / "outputs/robot/camera/report.json").read_text())
     assert report["delay_s"] == pytest.approx(0.2, abs=0.1)
     assert (cell.folder / "outputs/robot/camera/paths.png").stat().st_size > 10_000

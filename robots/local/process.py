@@ -29,7 +29,6 @@ from robots.status import Setpoint, Status
 
 LARGEST = 1 << 16  # bytes of a message
 REPEAT_S = 0.5  # the status is told again
-GUIDED_M = 0.01  # a hand that moved so far before the first action is guided
 RECOVERED = "recovered: look at the arm, then call resume"
 BRAKE_S = 3.0  # most that braking at the end may take
 
@@ -122,7 +121,7 @@ class ArmProcess:
         self.loop.arm_says("arm", reflex, now)
         setpoint = self.loop.tick(now)
         if not self.loop.status.accepted:
-            self._let_be(now)
+            self.loop.guided(now)
         elif setpoint is not None and not reflex and not self._released:
             try:
                 self._command(setpoint)
@@ -136,14 +135,6 @@ class ArmProcess:
         if told is not None and (self._gripped is None or abs(told - self._gripped) > 0.01):
             self._gripped = told
             self.driver.grip(told)
-
-    def _let_be(self, now: float) -> None:
-        """Before the first action nothing is commanded: the arm may be guided by hand."""
-        measured, commanded = self.loop.measured, self.loop.commanded
-        if measured is None or commanded is None:
-            return
-        if np.linalg.norm(measured[:3] - commanded[:3]) > GUIDED_M:
-            self.loop.guided(now)
 
     def _recover(self) -> None:
         """First step of a recovery: nothing is commanded before the second.  Raises ``SafetyError``

@@ -17,11 +17,11 @@ MOST_M = 0.07  # what an arm may go in one step
 
 @dataclass(frozen=True)
 class Settings:
-    """Move the hand a little and watch it: are the pictures frozen, mirrored, upside down or of
-    exchanged colours, and how late are they stamped?
+    """Move the hand a little and watch it: are the pictures mirrored, upside down or of exchanged
+    colours, and how long after it was taken is a picture stamped?
 
-    The hand goes to its left and right, up and forward by far_m, and back each time.  The delay is
-    what env.camera_delay_s of the other commands takes, or a cell file.
+    The hand goes to its left and right, up and forward by far_m, or as far as it may, and back each
+    time.  The delay is what env.camera_delay_s of the other commands takes, or a cell file.
     """
 
     out: str = "outputs/robot/camera"  # folder of the report and paths.png
@@ -60,16 +60,13 @@ def run(settings: Settings) -> dict[str, Any]:
     from robots.franka_env import FrankaEnv
     from worldmodel.models import Models
 
-    models = Models.load(
-        settings.checkpoint, ["readout"], settings.device, settings.readout
-    )
+    models = Models.load(settings.checkpoint, ["readout"], settings.device, settings.readout)
     look = FrankaEnvConfig(models.image_size, step_timeout_s=settings.step_timeout_s)
     link = open_link(
         settings.transport, settings.topics, settings.limits, look.control_hz, "worldmodel_camera"
     )
     env = FrankaEnv(link, look, settings.limits)
     try:
-        env.reset()
         with Watch(link, models.image_size) as watch:
             go_round(env, settings.far_m)
     finally:
@@ -92,6 +89,7 @@ def run(settings: Settings) -> dict[str, Any]:
         print(f"{'ok ' if finding.ok else 'NOT'}  {finding.name}: {finding.text}")
     write_report(out, report)
     if not report["right"]:
-        raise SafetyError("wrong_camera", "the camera does not show the arm as it is; see NOT")
+        raise SafetyError("wrong_camera", "the pictures do not follow the arm as they should; see "
+                          "the lines marked NOT")
     print(f"look at {out / 'paths.png'}")
     return report

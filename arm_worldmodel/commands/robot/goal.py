@@ -54,7 +54,7 @@ def run(settings: Settings) -> dict[str, Any]:
         log = rr.RecordingStream("worldmodel_goal")
         open_viewer()
         log.connect_grpc()
-    images, states = [], []
+    out, images, states, paths = Path(settings.out), [], [], []
     try:
         for name in settings.names:
             if not settings.now:
@@ -62,12 +62,11 @@ def run(settings: Settings) -> dict[str, Any]:
             image, state = take_goal(link)
             images.append(image)
             states.append(state)
+            paths = save_taken(out, images, list(settings.names[: len(images)]), states)
             if log is not None:
                 log.log(f"goal/{name}", rr.Image(image))
     finally:
         link.close()
-    out = Path(settings.out)
-    paths = save_taken(out, images, list(settings.names), states)
     print(f"{len(paths)} goal pictures: {', '.join(str(p) for p in paths)}\n"
           f"plan towards them with: worldmodel robot run goals={out}")
     return {"names": list(settings.names), "states": states}
