@@ -276,13 +276,19 @@ class PictureBatches:
 
 
 def random_frames(episodes: list[LatentEpisode], count: int, seed: int):
-    """Random frames in which the arm is not parked: tokens [B, N, D], targets [B, 8] (object xyz,
-    hand xyz, measured and commanded closedness) and commanded states [B, 7]."""
+    """``count`` random frames in which the arm is not parked, or each once where there are no more:
+    tokens [B, N, D], targets [B, 8] (object xyz, hand xyz, measured and commanded closedness) and
+    commanded states [B, 7]."""
     rng = np.random.default_rng(seed)
+    free = [np.flatnonzero(~parked(episode.states)) for episode in episodes]
+    if sum(map(len, free)) <= count:
+        chosen = [(number, t) for number, times in enumerate(free) for t in times]
+    else:
+        numbers = (int(rng.integers(len(episodes))) for _ in range(count))
+        chosen = [(number, rng.choice(free[number])) for number in numbers]
     tokens, targets, states = [], [], []
-    for _ in range(count):
-        episode = episodes[int(rng.integers(len(episodes)))]
-        t = int(rng.choice(np.flatnonzero(~parked(episode.states))))
+    for number, t in chosen:
+        episode = episodes[number]
         state, told = episode.states[t], episode.commanded_closedness[t]
         tokens.append(episode.latents[t])
         targets.append(np.r_[episode.object_position[t], state[:3], state[6], told])

@@ -29,11 +29,11 @@ torch.set_num_threads(1)
 
 DATA = Path(__file__).parent / "data"
 # First: so the processes of xdist end together.
-LONGEST = ("test_shipped", "test_writers", "test_scale", "test_distributed", "test_own_arm")
+LONGEST = ("test_shipped", "test_writers", "test_scale", "test_own_arm")
 # One process makes what the tests of these share, which takes long.
 SHARING = (
     "test_candidate_bank", "test_commands", "test_distributed", "test_lewm", "test_motion",
-    "test_page",
+    "test_packaging", "test_page",
 )
 TOLD: list[str] = []  # by the processes of xdist, of the machine
 FAILED = pytest.StashKey[bool]()  # of an item: whether its test failed

@@ -15,7 +15,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 QUICK = {"readout_train.steps": "2", "train.steps": "2"}  # in place of the page's
 FEW = {  # beside what the page says, of what takes long and is the same for more
     "train": ("train.batch_size=4", "readout_train.batch_size=8", "validation_batches=1"),
-    "replay": ("windows=1", "candidates=50", "side=3", "shown=1"),
+    "replay": ("windows=1", "candidates=50", "side=3", "shown=1", "episodes=1"),
 }
 
 

@@ -24,7 +24,7 @@ from worldmodel.train import post_train
 TESTS = Path(__file__).parent
 AC = PredictorConfig(64, 16, 24, 48, 2, 4, residual=True, action_scale=20.0)
 CONFIG = TrainConfig(
-    steps=12, batch_size=4, learning_rate=3e-3, warmup_steps=2, bf16=False, checkpoint_every=4,
+    steps=6, batch_size=4, learning_rate=3e-3, warmup_steps=2, bf16=False, checkpoint_every=2,
     log_every=1,
 )
 
@@ -77,7 +77,7 @@ def worker():
     for parallel in ("ddp", "fsdp"):
         whole, two, one = (root / f"{parallel}-{name}" for name in ("whole", "two", "one"))
         keep(train(whole, parallel=parallel), whole)
-        train(two, parallel=parallel, steps=8)
+        train(two, parallel=parallel, steps=4)
         with distributed.first_alone() as first:
             if first:
                 one.mkdir()
@@ -137,12 +137,12 @@ def test_two_processes_learn_what_one_with_twice_the_accumulation_does(
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_a_run_of_two_processes_is_resumed_and_by_another_number_too(parallel, two_processes):
-    # Eight steps by two processes; the rest by two again, and by one with twice the accumulation.
+    # Four steps by two processes; the rest by two again, and by one with twice the accumulation.
     resumed, _ = learnt(two_processes / f"{parallel}-two")
     one = two_processes / f"{parallel}-one"
-    assert torch.load(one / "train_state.pt", weights_only=True)["step"] == 8
+    assert torch.load(one / "train_state.pt", weights_only=True)["step"] == 4
     by_one = train(one, accumulate=2).state_dict()
-    # The cosine of eight steps and of twelve differ: compare the two ways of going on.
+    # The cosine of four steps and of six differ: compare the two ways of going on.
     assert_same(resumed, by_one)
 
 

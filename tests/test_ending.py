@@ -17,6 +17,7 @@ from conftest import make_episode
 from safetensors.torch import load_file
 from this_machine import measured
 
+from arm_worldmodel.cli import main
 from robot_data.episodes import EpisodeStore
 from sims.parallel import run_parallel
 from worldmodel.checkpoint import save_part
@@ -89,6 +90,15 @@ def start(tmp_path):
         processes.end(command.process)
 
 
+def again(*words: str, capsys=None) -> str:
+    """Run the same command in this process, which knows nothing of the first but from the disk;
+    what it said."""
+    if capsys is not None:
+        capsys.readouterr()
+    assert main([*words]) == 0
+    return "" if capsys is None else "".join(capsys.readouterr())
+
+
 COLLECT = ("collect", "episodes=12", "workers=2", "arm.image_size=32", "collect.frames=6")
 
 
@@ -113,7 +123,7 @@ def test_collect_takes_its_workers_along_and_goes_on(start, tmp_path, number, gr
     names = store.names()
     assert 2 <= len(names) < 12
     kept = {name: store.read(name) for name in names}
-    start(*COLLECT, f"out={store.url}").finish()
+    again(*COLLECT, f"out={store.url}")
     assert len(list(store.episodes())) == 12
     assert all((store.read(name).images == kept[name].images).all() for name in names)
     assert not list(store.root.glob(".tmp-*"))
@@ -123,7 +133,7 @@ EVALUATE = ("evaluate", "task=reach", "policy=random", "episodes=8", "workers=2"
             "arm.image_size=32")
 
 
-def test_evaluate_reports_what_was_done_and_goes_on(start, tmp_path):
+def test_evaluate_reports_what_was_done_and_goes_on(start, tmp_path, capsys):
     out = tmp_path / "out"
 
     def told():
@@ -144,7 +154,7 @@ def test_evaluate_reports_what_was_done_and_goes_on(start, tmp_path):
     note = f"Unfinished: ended after {len(kept)} of 8 episodes; the same command runs the others."
     assert note in first.said()
     assert f'<p class="note">{note}</p>' in (out / "index.html").read_text()
-    said = start(*EVALUATE, f"out={out}").finish()
+    said = again(*EVALUATE, f"out={out}", capsys=capsys)
     assert f"{len(kept)} episodes are of a run that was ended" in said
     report = json.loads((out / "report.json").read_text())
     found = {e["seed"]: e for e in report["per_episode"]}
@@ -175,7 +185,7 @@ def test_a_table_that_was_ended_shows_what_was_done_and_goes_on(start, tmp_path)
     note = f"Unfinished: ended after {kept} of 8 episodes"
     for page in ("table.md", "index.html"):
         assert note in (out / page).read_text()
-    start(*words).finish()
+    again(*words)
     report = json.loads((out / "report.json").read_text())
     assert not report["unfinished"]
     assert [row["episodes"] for row in report["rows"]] == [8]
@@ -209,9 +219,8 @@ def test_training_keeps_the_step_it_was_ended_in_and_goes_on_as_if_it_had_not_be
     assert "Traceback" not in first.said()
     assert 1 <= step() < steps  # between checkpoints, and still there
     assert not (out / "predictor.safetensors").exists()
-    both = [start(*words, f"out={folder}") for folder in (out, tmp_path / "unbroken")]
-    for command in both:
-        command.finish()
+    for folder in (out, tmp_path / "unbroken"):
+        again(*words, f"out={folder}")
     assert step() == steps
     trained, unbroken = (
         load_file(folder / "predictor.safetensors") for folder in (out, tmp_path / "unbroken")

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
+from itertools import product
 
 import gymnasium
 import numpy as np
@@ -28,14 +29,11 @@ from sims.make import arm_for
 from sims.mujoco_arm import MujocoArm
 from sims.textures import table_textures
 
+BULLET = pytest.mark.skipif(
+    find_spec("pybullet") is None, reason="PyBullet wheels end at Python 3.11"
+)
 SIMULATORS = [
-    "arm_worldmodel/MujocoArm-v0",
-    pytest.param(
-        "arm_worldmodel/BulletArm-v0",
-        marks=pytest.mark.skipif(
-            find_spec("pybullet") is None, reason="PyBullet wheels end at Python 3.11"
-        ),
-    ),
+    "arm_worldmodel/MujocoArm-v0", pytest.param("arm_worldmodel/BulletArm-v0", marks=BULLET)
 ]
 FRANKA = pytest.param("franka", marks=pytest.mark.realtime)
 STILL = np.zeros(7)
@@ -85,19 +83,6 @@ class TestContract:
             else:
                 check_env(env, skip_render_check=True)
 
-    @pytest.mark.parametrize("task", list(tasks.TASKS))
-    def test_observation_fits_the_schema_and_goals_are_images(self, make, name, task):
-        env = make(name, task)
-        observation, info = env.reset(seed=3)
-        check_image(observation["image"])
-        check_state(observation["state"])
-        assert info["goal_reached"]
-        assert len(info["subgoal_images"]) == len(info["subgoal_names"])
-        for image in info["subgoal_images"]:
-            check_image(image)
-        np.testing.assert_array_equal(info["goal_image"], info["subgoal_images"][-1])
-        assert not info["success"]
-
     def test_bad_actions_are_refused(self, make, name):
         env = make(name)
         env.reset(seed=0, options={"goal": False})
@@ -105,6 +90,35 @@ class TestContract:
             env.step(np.full(7, np.nan))
         with pytest.raises(DataError, match="shape"):
             env.step(np.zeros(6))
+
+
+# A real arm knows nothing of tasks: it is opened once.
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [*product(["arm_worldmodel/MujocoArm-v0"], tasks.TASKS),
+     *(pytest.param("arm_worldmodel/BulletArm-v0", task, marks=BULLET) for task in tasks.TASKS),
+     pytest.param("franka", "reach", marks=pytest.mark.realtime)],
+)
+def test_observation_fits_the_schema_and_goals_are_images(make, name, task):
+    env = make(name, task)
+    observation, info = env.reset(seed=3)
+    check_image(observation["image"])
+    check_state(observation["state"])
+    assert info["goal_reached"]
+    assert len(info["subgoal_images"]) == len(info["subgoal_names"])
+    for image in info["subgoal_images"]:
+        check_image(image)
+    np.testing.assert_array_equal(info["goal_image"], info["subgoal_images"][-1])
+    assert not info["success"]
+
+
+@pytest.mark.parametrize("task", tasks.TASKS)
+def test_every_task_can_stand_behind_a_real_arms_loop(tmp_path, task):
+    arm = SimulatedArm("mujoco", arm_for(ArmConfig(), task), 100_000, tmp_path)
+    pose, closedness = arm.sense()
+    assert np.isfinite(pose).all()
+    assert 0 <= closedness <= 1
+    arm.close()
 
 
 @pytest.mark.parametrize("name", SIMULATORS)

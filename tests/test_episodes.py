@@ -223,11 +223,16 @@ def test_forked_workers_give_the_windows_of_the_parent(tmp_path, codec):
 
 WRITER = """
 import sys
+import numpy as np
 from robot_data.episodes import EpisodeStore
-sys.path.append("tests")
-from conftest import make_episode
+from robot_data.schema import Episode
 store = EpisodeStore(sys.argv[1])
-episode = make_episode(24, side=64)
+rng = np.random.default_rng(0)
+episode = Episode(
+    images=rng.integers(0, 256, (24, 64, 64, 3), dtype=np.uint8),
+    states=np.c_[rng.uniform(-0.5, 0.5, (24, 6)), rng.uniform(0, 1, 24)],
+    actions=rng.normal(0, 0.01, (24, 7)), commanded_closedness=rng.uniform(0, 1, 24),
+)
 i = len(store)
 while True:
     store.write(f"ep-{i:06d}", episode)

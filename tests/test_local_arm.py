@@ -16,80 +16,25 @@ import numpy as np
 import processes
 import pytest
 import torch
+from arms import CARD, Breaks, Refuses, Trips, missing, open_link
 from conftest import smooth_images
 from PIL import Image
 
 from arm_worldmodel.cli import main
 from arm_worldmodel.commands.robot import collect, run
-from arm_worldmodel.simulated_arm import SIM_HZ, SimulatedArm
 from robot_data.episodes import EpisodeStore
 from robots.fault_log import FaultLog
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits, SafetyError
 from robots.local.camera import MOST_DAMAGED, Camera, CameraConfig
 from robots.local.link import LocalLink
-from robots.local.process import ArmProcessConfig
 from robots.safety import FaultLatch
-from sims.config import ArmConfig
-from sims.make import arm_for
 from worldmodel.config import EncoderConfig, PredictorConfig
 from worldmodel.encoder import Encoder
 from worldmodel.predictor import Predictor
 
 pytestmark = [pytest.mark.slow, pytest.mark.realtime]
-CARD = "testsrc2=size=320x240:rate=15"
 STEP = np.array([0.02, 0.0, 0.01, 0.0, 0.0, 0.05, 0.2])
-
-
-class Breaks(SimulatedArm):
-    """Its connection fails a while after the first set point."""
-
-    def follow(self, pose):
-        super().follow(pose)
-        if self._ticks > 20:
-            raise OSError("the cable came out")
-
-
-class Trips(SimulatedArm):
-    """Has a reflex after the first set point, until it is recovered."""
-
-    tripped = cleared = False
-
-    def follow(self, pose):
-        super().follow(pose)
-        self.tripped = True
-
-    def reflex(self):
-        return "collision" if self.tripped and not self.cleared else ""
-
-    def recover(self):
-        self.cleared = True
-
-
-class Refuses(SimulatedArm):
-    """Its gripper does not take the first command."""
-
-    refused = False
-
-    def grip(self, closedness):
-        if not self.refused:
-            self.refused = True
-            raise SafetyError("gripper_refused", "the gripper is not homed")
-        super().grip(closedness)
-
-
-def missing():
-    raise ConnectionError("no arm answers at nowhere")
-
-
-def open_link(folder, kind=SimulatedArm, card=f"{CARD},realtime", limits=None, link=LocalLink):
-    return link(
-        partial(kind, "mujoco", arm_for(ArmConfig(), "reach"), 100_003, folder),
-        CameraConfig(card, "lavfi"),
-        ArmProcessConfig(
-            tick_hz=SIM_HZ, fault_log=str(folder / "faults.jsonl"), limits=limits or Limits()
-        ),
-    )
 
 
 @pytest.fixture
@@ -195,7 +140,7 @@ def test_a_few_damaged_pictures_do_not_end_a_camera_and_many_do():
 
 
 def test_a_camera_that_ends_holds_the_arm(start, machine, tmp_path):
-    env = start(card=f"{CARD}:duration=3,realtime")
+    env = start(card=f"{CARD}:duration=1.5,realtime")
     with pytest.raises(SafetyError) as error:
         env.link.inbox.wait("nothing", lambda: False, machine.seconds(20))
     assert error.value.code == "camera_lost"
@@ -260,13 +205,13 @@ def test_camera_options_are_ffmpegs():
 
 PLANNER = f"""
 import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
-import time; from pathlib import Path; import test_local_arm as t
+import time; from pathlib import Path; import numpy as np; import arms
 if __name__ == "__main__":
-    link = t.open_link(Path(sys.argv[1]))
+    link = arms.open_link(Path(sys.argv[1]))
     link.inbox.wait("the arm", lambda: link.inbox.latest is not None and
                     link.inbox.image_stamp is not None, 60.0)
     start = link.inbox.latest.state[0]
-    link.send(t.np.r_[0.07, t.np.zeros(6)], link.now())
+    link.send(np.r_[0.07, np.zeros(6)], link.now())
     link.inbox.wait("a motion", lambda: link.inbox.latest.state[0] > start + 0.01, 60.0)
     print(link._process.pid, flush=True)
     time.sleep(600)
@@ -318,7 +263,8 @@ def test_moves_are_recorded(tmp_path, monkeypatch, machine, objects):
     wait_s = machine.seconds(20)
     settings = collect.Settings(
         data=str(tmp_path / "data"), episodes=2, frames=7, execute=True, objects=objects,
-        place=(0.5, 0.1) if objects else None, env=FrankaEnvConfig(128, step_timeout_s=wait_s),
+        place=(0.5, 0.1) if objects else None,
+        env=FrankaEnvConfig(128, settle=False, step_timeout_s=wait_s),
     )
     collect.run(settings)
     store = EpisodeStore(settings.data)

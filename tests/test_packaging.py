@@ -86,10 +86,10 @@ def test_the_long_description_has_no_link_that_the_index_cannot_follow(wheel):
 def test_the_wheel_plans_in_an_environment_of_its_own(wheel, tmp_path):
     """Only the wheel is installed there; its dependencies are borrowed from this environment,
     without this environment's editable install."""
-    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
     python = tmp_path / "venv/bin/python"
-    run(python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-deps", wheel,
-        cwd=tmp_path)
+    run(sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python, "install",
+        "-q", "--no-deps", wheel, cwd=tmp_path)
     site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))",
                     cwd=tmp_path).strip())
     (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")

@@ -12,6 +12,7 @@ from arm_worldmodel.cli import main
 from robot_data.episodes import EpisodeStore
 from robot_data.schema import Episode
 from tests.conftest import smooth_images
+from worldmodel import adaptation
 from worldmodel.config import EncoderConfig, PredictorConfig
 from worldmodel.encoder import Encoder
 from worldmodel.models import Models
@@ -180,13 +181,14 @@ def test_a_camera_of_another_size_is_fitted_to_the_model(run, tmp_path):
 
 
 @pytest.mark.parametrize("source", [HF, META])
-def test_what_train_adds_makes_a_whole_checkpoint(run, place, tmp_path, source):
+def test_what_train_adds_makes_a_whole_checkpoint(run, place, tmp_path, monkeypatch, source):
     store, out = f"data={place}/store", tmp_path / "lab"
     code, said = run("train", source, store, f"out={out}", "parts=[readout]", *ONE_STEP)
     assert code == 0, said
     models = Models.load(out, device="cpu")
     assert set(models.parts) - {"predictor"} == {"encoder", "readout"}
     assert models.has("predictor") == (source == META)
+    monkeypatch.setattr(adaptation, "STEPS", 1)
     code, said = run("calibrate", str(out), store, f"out={tmp_path}")
     assert "no readout" not in said
     more = ("parts=[readout]", *ONE_STEP, f"start_from={out}")
