@@ -101,7 +101,8 @@ def _quiet(request):
             pytest.fail("another real-time test may run beside it: run pytest with --dist "
                         "loadgroup, and a version of pytest that pytest-xdist goes with")
         late_s = marker.kwargs.get("late_s", this_machine.LATE_S)
-        this_machine.measured().begin(request.node.name, late_s)
+        expects = marker.kwargs.get("expects", ())
+        this_machine.measured().begin(request.node.name, late_s, expects)
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,11 @@ there is, is skipped."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from robot_data.episodes import EpisodeStore
 from robot_data.files import UnwritableError
 from robot_data.importers.assemble import FitConfig
 from robot_data.importers.droid import DroidImporter
+from robot_data.importers.memory import MOST_MB
 from robot_data.importers.npz import NpzImporter
 from robot_data.importers.run import import_episodes
 from robot_data.importers.source import sorted_paths
@@ -202,6 +205,12 @@ def test_new_times_of_the_frames_are_a_changed_source(tmp_path):
     assert "222_timestamps.json" in outcome.reason
 
 
+def memory_mb(name: str) -> float:
+    """Of this process: VmRSS is what it has, VmHWM the most that it had."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) / 1024
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", recordings.FORMATS, ids=lambda form: form.name)
 def test_bombs_are_skipped_within_the_memory_that_is_allowed(tmp_path, form):
@@ -209,4 +218,7 @@ def test_bombs_are_skipped_within_the_memory_that_is_allowed(tmp_path, form):
     for bomb in bombed(clean, tmp_path):
         work = tmp_path / f"{bomb.name}-work"
         work.mkdir()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+        before = memory_mb("VmRSS")
         trial(form, bomb, work, np.random.default_rng(0), damaged=False)
+        assert memory_mb("VmHWM") - before < 1.5 * MOST_MB, bomb.name

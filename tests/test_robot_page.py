@@ -6,10 +6,11 @@ import threading
 import urllib.error
 import urllib.request
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_local_arm import open_link
+from arms import open_link
 
 from arm_worldmodel.commands.robot import page
 from arm_worldmodel.page.access import MOST_BYTES, policy_of
@@ -197,6 +198,24 @@ def test_a_run_that_moves_is_recorded_as_robot_run_records_it(operator, machine,
     assert report["executed"]
     assert report["steps"] == 4
     assert operator.wish("move")[0] is False  # the arm is elsewhere now: another dry run
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (np.zeros(7), True), ([0.01, 0, 0, 0, 0, 0.05, 0.05], True),
+        ([0.03, 0, 0, 0, 0, 0, 0], False), ([0, 0, 0, 0, 0, 0.3, 0], False),
+        ([0, 0, 0, 0, 0, 0, 0.5], False), (None, False),
+    ],
+)
+def test_a_dry_run_holds_for_where_it_began_for_how_the_hand_was_turned_and_closed(change, same):
+    here, goals, over = np.array([0.45, 0, 0.2, np.pi, 0, 0, 0.3]), [], threading.Event()
+    over.set()
+    watch = SimpleNamespace(start=None if change is None else here - change)
+    dry = SimpleNamespace(ended=over, outcome="", goals=goals, watch=watch)
+    inbox = SimpleNamespace(latest=SimpleNamespace(state=here))
+    desk = SimpleNamespace(_dry=dry, _moved=None, goals=goals, link=SimpleNamespace(inbox=inbox))
+    assert Desk.reviewed.fget(desk) is same
 
 
 @pytest.fixture

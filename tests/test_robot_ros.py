@@ -26,6 +26,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float64MultiArray
+from this_machine import STALLED
 
 from robot_data.episodes import EpisodeStore
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
@@ -232,6 +233,7 @@ def test_a_strangers_gripper_command_is_held_and_not_obeyed(cell, value):
     assert cell.link.inbox.latest.state[6] == pytest.approx(before, abs=0.02)
 
 
+@pytest.mark.realtime(expects={"stale_image", "stale_pose", "stale_gripper"})
 def test_silent_sensors_are_held(cell):
     cell.move()
     with cell.suspended("sim"):  # arm, camera and their network
@@ -239,6 +241,7 @@ def test_silent_sensors_are_held(cell):
     cell.assert_held(code)
 
 
+@pytest.mark.realtime(expects={"loop_stalled", STALLED})
 def test_a_bridge_cut_off_is_held_by_the_driver_and_by_itself(cell):
     cell.move()
     with cell.suspended("serve"):
@@ -359,6 +362,7 @@ def test_a_full_disk_loses_no_earlier_episode_and_leaves_the_arm_at_rest(cell):
     cell.assert_stays()
 
 
+@pytest.mark.realtime(expects={STALLED})
 def test_a_killed_bridge_leaves_the_arm_at_rest_and_the_episode_ends(cell):
     env = FrankaEnv(cell.link)
     env.reset()
@@ -378,6 +382,7 @@ def test_a_killed_bridge_leaves_the_arm_at_rest_and_the_episode_ends(cell):
     assert following["state"][2] > observation["state"][2] + 0.01
 
 
+@pytest.mark.realtime(expects={"stale_pose"})
 def test_a_killed_arm_is_reported_and_nothing_is_accepted(cell):
     cell.kill("sim")
     cell.fault("stale_pose", "stale_gripper", "stale_image")

@@ -25,10 +25,12 @@ from arm_worldmodel.page.words import state_of
 from robots.goals import State, load_taken, save_taken, take_goal
 from robots.limits import SafetyError
 from robots.link import Link
+from robots.safety import apart
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,39}")
 MOST_GOALS = 20
-SAME_PLACE_M = 0.02  # a dry run from further away is one from elsewhere
+# A dry run from further away, from a hand turned or closed otherwise, is one from elsewhere
+SAME_PLACE_M, SAME_TURN_RAD, SAME_CLOSEDNESS = 0.02, 0.1, 0.1
 WATCH_S = 0.1  # how often the operator is looked for while the arm moves
 Answer = tuple[bool, str]
 
@@ -185,9 +187,14 @@ class Desk:
         dry, reading = self._dry, self.link.inbox.latest
         if dry is None or self._moved is not None or reading is None or not dry.ended.is_set():
             return False
-        if dry.outcome or dry.goals is not self.goals:
+        began, here = dry.watch.start, reading.state
+        if dry.outcome or dry.goals is not self.goals or began is None:
             return False
-        return bool(np.linalg.norm(dry.watch.way[0] - reading.state[:3]) < SAME_PLACE_M)
+        moved, turned = apart(began[:6], here[:6])
+        return bool(
+            moved < SAME_PLACE_M and turned < SAME_TURN_RAD
+            and abs(began[6] - here[6]) < SAME_CLOSEDNESS
+        )
 
     def imagine(self) -> Answer:
         """Begin a dry run towards the goals."""

@@ -16,6 +16,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.way: list[NDArray[np.float64]] = []
+        self.start: NDArray[np.float64] | None = None  # the state [7] at its beginning
         self.goal: NDArray[np.float64] | None = None
         self.lines: list[str] = []
         self.fault = ""
@@ -23,6 +24,7 @@ class Watch:
 
     def on_start(self, start: Start) -> None:
         """The way begins."""
+        self.start = start.observation["state"]
         self.way = [start.observation["state"][:3]]
 
     def on_step(self, step: Step) -> None:
