@@ -1,8 +1,8 @@
 """Does the camera show the arm as it is, and when?  Judged by the hand that a model reads from
 pictures taken while it moved; no model here.
 
-The delay is that of UMI (Chi et al. 2024, section IV-B), there measured once per device: the shift
-in time at which two records of the same motion agree best.
+The delay is the shift in time at which two records of the same motion agree best; UMI (Chi et al.
+2024) measures one for each device, too, and makes up for it.
 """
 
 from __future__ import annotations
