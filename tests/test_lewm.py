@@ -60,7 +60,8 @@ def test_the_statistic_is_the_closed_form_and_the_published_knots_come_near(seed
     x = mean + spread * torch.randn(50, generator=generator, dtype=torch.float64)
     exact = closed_form(x).item()
     assert epps_pulley(x, knots=801, reach=10.0).item() == pytest.approx(exact, rel=1e-4, abs=1e-4)
-    assert epps_pulley(x).item() == pytest.approx(exact, rel=0.02, abs=0.02)
+    # The published knots end at t = 3: 0.040 off at most in 20,000 draws.
+    assert epps_pulley(x).item() == pytest.approx(exact, rel=0.02, abs=0.06)
 
 
 def test_the_statistic_of_normal_samples_is_what_is_expected_whatever_their_number():
