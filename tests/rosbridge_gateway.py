@@ -59,7 +59,11 @@ class Client:
         self.publishers[topic] = self.node.create_publisher(kind_of(type, "msg"), topic, 1)
 
     def unadvertise(self, topic, **_):
-        self.node.destroy_publisher(self.publishers.pop(topic))
+        self.spinning(self.node.destroy_publisher, self.publishers.pop(topic))
+
+    def spinning(self, destroy, entity):
+        """In the thread that spins: in another it may end that one (ros2/rclpy issue 1355)."""
+        rclpy.get_global_executor().create_task(destroy, entity)
 
     def publish(self, topic, msg, **_):
         publisher = self.publishers[topic]
@@ -80,7 +84,7 @@ class Client:
         )
 
     def unsubscribe(self, topic, **_):
-        self.node.destroy_subscription(self.subscriptions.pop(topic))
+        self.spinning(self.node.destroy_subscription, self.subscriptions.pop(topic))
 
     def call_service(self, service, id="", **_):
         kind = kind_of(dict(self.node.get_service_names_and_types())[service][0], "srv")

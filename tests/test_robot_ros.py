@@ -187,7 +187,7 @@ def test_a_pose_in_another_frame_is_held(cell):
     cell.move()
     stranger, publish = strange_pose(cell, "camera_link", 0)
     repeat(cell, publish, "wrong_frame")
-    cell.link.node.destroy_publisher(stranger)
+    cell.link.destroy(stranger)
     cell.assert_held("wrong_frame")
 
 
@@ -195,7 +195,7 @@ def test_a_clock_that_jumps_is_held(cell):
     cell.move()
     stranger, publish = strange_pose(cell, "fr3_link0", 5)
     repeat(cell, publish, "clock_jump")
-    cell.link.node.destroy_publisher(stranger)
+    cell.link.destroy(stranger)
     cell.assert_held("clock_jump")
 
 
@@ -203,7 +203,7 @@ def test_a_second_publisher_is_held(cell):
     cell.move()
     stranger = cell.link.node.create_publisher(PoseStamped, "/target_pose", RELIABLE)
     cell.fault("second_publisher")
-    cell.link.node.destroy_publisher(stranger)
+    cell.link.destroy(stranger)
     cell.assert_held("second_publisher")
 
 
@@ -215,7 +215,7 @@ def test_a_reflex_of_the_arm_during_motion_is_held(cell):
     status = DiagnosticStatus(level=DiagnosticStatus.ERROR, name="arm", message="collision")
     driver.publish(DiagnosticArray(status=[status]))
     assert "collision" in cell.fault("reflex")[1]
-    cell.link.node.destroy_publisher(driver)
+    cell.link.destroy(driver)
     cell.assert_held("reflex")
 
 
@@ -228,7 +228,7 @@ def test_a_strangers_gripper_command_is_held_and_not_obeyed(cell, value):
         cell, lambda: stranger.publish(Float64MultiArray(data=[value])), "second_publisher"
     )
     assert "gripper" in why
-    cell.link.node.destroy_publisher(stranger)
+    cell.link.destroy(stranger)
     cell.assert_held("second_publisher")
     assert cell.link.inbox.latest.state[6] == pytest.approx(before, abs=0.02)
 

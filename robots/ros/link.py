@@ -117,10 +117,22 @@ class RosLink:
 
     def release(self) -> None:
         """Stop commanding, so that another planner may."""
-        if self._action is not None:
-            self.node.destroy_publisher(self._action)
-            self.node.destroy_publisher(self._alive)
-            self._action = self._alive = None
+        senders, self._action, self._alive = (self._action, self._alive), None, None
+        if senders[0] is not None:
+            self.destroy(*senders)
+
+    def destroy(self, *publishers: Any) -> None:
+        """Destroy publishers of the node in the thread that spins: destroyed in another, while it
+        gathers what to wait for, they end it (ros2/rclpy issue 1355)."""
+        done = threading.Event()
+
+        def destroy() -> None:
+            for publisher in publishers:
+                self.node.destroy_publisher(publisher)
+            done.set()
+
+        self._executor.create_task(destroy)
+        done.wait(ANSWER_S)
 
     def call(self, service: str) -> tuple[bool, str]:
         """Call ``stop``, ``recover`` or ``resume``: whether it was done, and what was said."""
