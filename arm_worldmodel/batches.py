@@ -7,29 +7,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from robot_data.events import GripperEvent, gripper_events, next_event, object_places
+from robot_data.events import object_places
 from robot_data.images import fit_pictures
 from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.layout import FrameReader
 from robot_data.parked import parked, seen_frames
-from robot_data.pose import diff
 from robot_data.schema import DataError
 from robot_data.told_actions import told_window
 from worldmodel.device import autocast_where_quicker, device_of, to_host
-from worldmodel.goal_conditioned import EVENTS
 from worldmodel.losses import Window, unroll
 from worldmodel.predictor import Predictor
 
 
-def _all_episodes(caches: Sequence[LatentCache]) -> list[LatentEpisode]:
+def all_episodes(caches: Sequence[LatentCache]) -> list[LatentEpisode]:
     """Episodes of the plain latents and of every augmented variant."""
     return [episode for cache in caches for episode in cache.episodes()]
 
@@ -48,7 +43,7 @@ class LatentBatches:
     ) -> None:
         self.batch_size, self.length = batch_size, length
         self.seed, self.strides = seed, strides
-        self.episodes = self._long_enough(_all_episodes(caches))
+        self.episodes = self._long_enough(all_episodes(caches))
         self.places = [object_places(e.states, e.commanded_closedness) for e in self.episodes]
         self.parked = [parked(e.states) for e in self.episodes]
         self.seen = [seen_frames(e.states) for e in self.episodes]
@@ -154,91 +149,6 @@ class ImaginedFrames:
             for real, part in zip(frames, drawn, strict=True)
         )
         return tokens, states, places
-
-
-@dataclass(frozen=True)
-class GoalPairs:
-    """Frames of several episodes, and pairs (present, later frame as goal) of their rows.
-
-    tokens [B, N, D], states [B, 7]; present, goal [P] index them; kind [P] indexes ``EVENTS``
-    (-1: leave out; a dropped or lost object says nothing of where to put it);
-    event_pose [P, 7]; moved [P, 7]: pose change over the step after the
-    present frame, and the closedness commanded then.
-    """
-
-    tokens: Tensor
-    states: Tensor
-    present: Tensor
-    goal: Tensor
-    kind: Tensor
-    event_pose: Tensor
-    moved: Tensor
-
-
-class HindsightBatches:
-    """Pairs for goal-conditioned training: every later frame of an episode is a goal.
-
-    Frames up to the last gripper event are drawn ``busy`` times as often as those after it.
-
-    ``near``: only goals that say what to do next: at most so many frames ahead, or beyond a grasp
-    or release.  Half of the episodes then give near goals only.  A goal far ahead on a path of
-    random play leaves the next move open (docs/lab-book.md); None: every goal.
-    """
-
-    def __init__(
-        self, caches: Sequence[LatentCache], batch_size: int, seed: int, frames: int = 4,
-        busy: float = 3.0, near: int | None = None,
-    ) -> None:
-        self.episodes = _all_episodes(caches)
-        self.events = [gripper_events(e.states, e.commanded_closedness) for e in self.episodes]
-        self.parked = [parked(e.states) for e in self.episodes]
-        self.batch_size, self.seed, self.frames, self.busy = batch_size, seed, frames, busy
-        self.near = near
-
-    def __call__(self, step: int) -> GoalPairs:
-        """Frames, goals and their labels of one training step."""
-        rng = np.random.default_rng([self.seed, step, 2])
-        tokens, states, pairs, kinds, poses, moved = [], [], [], [], [], []
-        for number in range(max(1, self.batch_size // self.frames)):
-            index = int(rng.integers(len(self.episodes)))
-            episode, events = self.episodes[index], self.events[index]
-            rows = self._rows(rng, len(episode.states), events, number % 2 == 0)
-            tokens.append(episode.latents[rows])
-            states.append(episode.states[rows])
-            for i, j in combinations(range(self.frames), 2):
-                t, g = int(rows[i]), int(rows[j])
-                event = next_event(events, t, g)
-                kind = "none" if event is None else event.kind
-                if self.near is not None and g - t > self.near and kind not in EVENTS[1:]:
-                    continue
-                if self.parked[index][t : t + 2].any():
-                    continue
-                pairs.append((number * self.frames + i, number * self.frames + j))
-                kinds.append(EVENTS.index(kind) if kind in EVENTS else -1)
-                poses.append(episode.states[t] if event is None else event.pose)
-                step_moved = diff(episode.states[t], episode.states[t + 1])
-                moved.append(np.r_[step_moved[:6], episode.commanded_closedness[t + 1]])
-        index = torch.tensor(pairs)
-        return GoalPairs(
-            torch.from_numpy(np.concatenate(tokens)).float(),
-            torch.from_numpy(np.concatenate(states)).float(),
-            index[:, 0], index[:, 1], torch.tensor(kinds),
-            torch.from_numpy(np.stack(poses)).float(), torch.from_numpy(np.stack(moved)).float(),
-        )
-
-    def _rows(
-        self, rng: np.random.Generator, length: int, events: list[GripperEvent], close: bool
-    ) -> NDArray[np.int64]:
-        """Frames of one episode, in order; ``close``: near each other, if ``near`` is set."""
-        last = max((e.frame + 2 for e in events), default=0)
-        weight = np.where(np.arange(length) < last, self.busy, 1.0)
-        if self.near is not None and close:
-            span = max(self.near + 1, self.frames)
-            starts = weight[: max(1, length - span + 1)]
-            begin = int(rng.choice(len(starts), p=starts / starts.sum()))
-            inside = min(span, length - begin)
-            return begin + np.sort(rng.choice(inside, self.frames, replace=False))
-        return np.sort(rng.choice(length, self.frames, replace=False, p=weight / weight.sum()))
 
 
 class PictureBatches:

@@ -13,14 +13,13 @@ import torch
 from torch import nn
 
 from arm_worldmodel.batches import (
-    GoalPairs,
-    HindsightBatches,
     ImaginedFrames,
     LatentBatches,
     PictureBatches,
     random_frames,
 )
 from arm_worldmodel.encoding import once
+from arm_worldmodel.hindsight import GoalPairs, HindsightBatches
 from robot_data.latents import LatentCache
 from robot_data.schema import DataError
 from worldmodel import checkpoint, probes

@@ -186,6 +186,8 @@ class HierarchyConfig:
     """The sub-goals that the planner sets itself around a gripper event."""
 
     approach_m: float = 0.10  # height above the event where approach and retreat end [m]
+    # ways over and beside what stands before a far goal image are imagined, too; false: straight on
+    routes: bool = True
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from planners import routes
 from planners.config import HierarchyConfig
-from planners.embedding import OBJECT, Target
+from planners.embedding import HAND, OBJECT, Target
 from planners.goals import Goal, GoalImages, partly, present_cost, unknown_picture
-from planners.perception import Perception
+from planners.perception import Perception, View
 from planners.search import Search, candidates
 from planners.stages import EventStages
 from planners.stall import Stall
@@ -26,6 +27,9 @@ from planners.subgoals import done
 from robot_data.loop import Decision
 from worldmodel.device import to_host
 from worldmodel.goal_conditioned import SubgoalPredictor
+
+MAX_ROUTES = 3  # chosen on the way to one goal image
+SURE = 0.5  # a hand of less weight in the goal image is none to go to
 
 
 class HierarchicalAgent:
@@ -47,11 +51,11 @@ class HierarchicalAgent:
             )
         self.perception, self.goals, self.search = perception, goals, search
         self.embedding, self.config = goals.embedding, search.config
-        self.last_only = last_only
+        self.last_only, self.hierarchy = last_only, hierarchy
         self.stages = EventStages(
             perception, subgoals, hierarchy, self.config.subgoals.last_steps
         )
-        self._index = 0
+        self._index = self._routes = 0
         self._stall = Stall(1 - self.config.subgoals.stall_gain)
 
     @torch.inference_mode()
@@ -60,7 +64,7 @@ class HierarchicalAgent:
         samples.  Raises ``DataError`` for what is no image."""
         self.goals.reset(goals[-1:] if self.last_only else goals)
         self.search.reset(seed)
-        self._index = 0
+        self._index = self._routes = 0
         self.stages.reset(self.goals[0].tokens)
         self._stall.start()
 
@@ -86,9 +90,13 @@ class HierarchicalAgent:
             self.stages.go_on(view)
             self._stall.start()
             if self.stages.finished and self._index < len(self.goals) - 1:
-                self._index += 1
+                self._index, self._routes = self._index + 1, 0
                 self.stages.reset(self.goals[self._index].tokens)
                 self.stages.decide(view)
+            goal = self._goal()
+            cost = self.goals.towards(goal)
+            present = present_cost(cost, view)
+        if not self.stages.steps and self._go_around(view):
             goal = self._goal()
             cost = self.goals.towards(goal)
             present = present_cost(cost, view)
@@ -108,6 +116,21 @@ class HierarchicalAgent:
             goal_state=None if goal.state is None else to_host(goal.state).double().numpy(),
             unsure_m=self.goals.unsure_m,
         )
+
+    def _go_around(self, view: View) -> bool:
+        """Whether the hand goes through other places first, on its way to the goal image in force;
+        asked up to ``MAX_ROUTES`` times, where the hand is surely read in it."""
+        image = self.goals[self._index]
+        if self.stages.stage.state is not None or image.state is None or image.target is None:
+            return False
+        if not self.hierarchy.routes or self._routes == MAX_ROUTES:
+            return False
+        if to_host(image.target.weights[HAND]).min().item() < SURE:
+            return False
+        self._routes += 1
+        places = routes.choose(self.search.outcomes, view, image.tokens, image.state)
+        self.stages.go_through(places, image.state)
+        return bool(places)
 
     def _goal(self) -> Goal:
         """What the stage in force brings about."""

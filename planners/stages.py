@@ -10,6 +10,7 @@ stage is the goal image itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from planners.config import HierarchyConfig
 from planners.perception import Perception, View
-from planners.stage import Stage, event_stages, push_stages
+from planners.stage import MOVE_STEPS, Stage, event_stages, push_stages
 from worldmodel.device import to_host
 from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
 from worldmodel.readout import decode, object_place
@@ -128,6 +129,12 @@ class EventStages:
         if kept and kind != self._kind and likely[best] < MIN_PROBABILITY:
             kind = self._kind
         return kind, poses[0]
+
+    def go_through(self, places: Sequence[Tensor], hand: Tensor) -> None:
+        """Bring the hand to each of ``places`` [3] first (m, robot base frame), turned and closed
+        as ``hand`` [7]."""
+        first = [Stage("around", torch.cat([p, hand[3:]]), None, MOVE_STEPS) for p in places]
+        self._stages, self.steps = [*first, *self._stages], 0
 
     def go_on(self, view: View) -> None:
         """To the next stage; a grasp that closed on nothing goes up again with open fingers."""

@@ -110,3 +110,8 @@ def _left_alone(hands: NDArray[np.float64], place: NDArray[np.float64]) -> int:
 def next_event(events: list[GripperEvent], frame: int, goal: int) -> GripperEvent | None:
     """The first event after ``frame`` that happened by frame ``goal``."""
     return next((e for e in events if frame < e.frame <= goal), None)
+
+
+def last_event(events: list[GripperEvent], frame: int, later: int) -> GripperEvent | None:
+    """The last event after ``frame`` that happened by frame ``later``."""
+    return next((e for e in reversed(events) if frame < e.frame <= later), None)

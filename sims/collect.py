@@ -35,16 +35,16 @@ def episode_name(seed: int) -> str:
 def record(job: Recording) -> int:
     """Record and commit one episode; its number of frames.  Committed already, on a machine
     that died before it could say so: left as it is."""
-    if _kept["of"] != job.arm:
+    if _kept["of"] != (job.arm, job.config.wall):
         for env in _kept["envs"].values():
             env.close()
-        _kept.update(of=job.arm, envs={})
+        _kept.update(of=(job.arm, job.config.wall), envs={})
     store, name, envs = EpisodeStore(job.root), episode_name(job.seed), _kept["envs"]
     if name in store:
         return len(store.read(name))
     kind = object_of_seed(job.config, job.seed)
     if kind not in envs:
-        envs[kind] = make_recorder(job.arm, kind)
+        envs[kind] = make_recorder(job.arm, kind, job.config.wall)
     episode = record_episode(envs[kind], job.config, job.seed)
     episode.meta["recorded_with"] = _settings(job.arm, job.config)
     try:

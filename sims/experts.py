@@ -18,6 +18,7 @@ from robot_data.recorder import EpisodeRecorder
 from robot_data.schema import Episode
 from sims import scene, tasks
 from sims.config import ArmConfig
+from sims.crossing import crossing_waypoints
 from sims.waypoints import Waypoint, waypoint_action, waypoint_reached
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ class CollectConfig:
     # share of episodes in whose last ten frames the arm is parked out of the picture, as it is in
     # goal pictures of a person
     park_fraction: float = 0.0
+    # a wall stands on the table, and the scripts that would pick and place cross it: over, beside,
+    # into it
+    wall: bool = False
     cup_fraction: float = 0.2  # share of episodes with a cup; the others have a box
     noise_m: float = 0.008  # noise of waypoints and actions, standard deviation [m]
     tolerance_m: float = 0.012  # distance to a waypoint that counts as reached [m]
@@ -139,6 +143,9 @@ def script(
         lying = replace(env.draw, object_yaw_rad=_yaw_rad(env))
         yield from _jitter(tasks.pick_waypoints(env, lying), rng, config)
         yield from play_waypoints(config, rng, closed=bool(rng.random() < 0.5))
+    elif config.wall:
+        yield from _jitter(crossing_waypoints(env, rng), rng, config)
+        yield from play_waypoints(config, rng)
     else:
         yield from _grasps(tasks.PickAndPlace().waypoints(env, env.draw), rng, config)
         yield from play_waypoints(config, rng)
@@ -197,13 +204,13 @@ def record_episode(env: Arm, config: CollectConfig, seed: int) -> Episode:
     return recorder.episode()
 
 
-def make_recorder(arm: ArmConfig, kind: scene.ObjectKind) -> MujocoArm:
-    """The environment that records episodes with one kind of object."""
+def make_recorder(arm: ArmConfig, kind: scene.ObjectKind, wall: bool = False) -> MujocoArm:
+    """The environment that records episodes with one kind of object, and with a wall or without."""
     from sims.mujoco_arm import MujocoArm
 
+    name = "reach_around" if wall else "pick_and_place"
     return MujocoArm(
-        replace(arm, scene=replace(arm.scene, object=kind),
-                task=replace(arm.task, name="pick_and_place"))
+        replace(arm, scene=replace(arm.scene, object=kind), task=replace(arm.task, name=name))
     )
 
 

@@ -85,7 +85,7 @@ def record(job: Job, work: Path, envs: dict[tuple[str, str], Any]) -> None:
     for seed in range(job.seed, job.seed + BLOCK):
         thing = object_of_seed(kind.collect, seed)
         if (job.kind, thing) not in envs:
-            envs[job.kind, thing] = make_recorder(kind.arm, thing)
+            envs[job.kind, thing] = make_recorder(kind.arm, thing, kind.collect.wall)
         episodes.append(record_episode(envs[job.kind, thing], kind.collect, seed))
     staged = work / "raw" / f".{job.number:05d}.npz"
     np.savez(
