@@ -306,7 +306,9 @@ class PolicyConfig:
         if self.policy in SERVO:
             found.update(idle_but(self.agent, "agent", ("cem", "bf16"), why))
             found.update(idle_but(cem, "agent.cem", (*BOUNDS, "grip_threshold"), why))
-            if not self.sets_subgoals:
+            if self.sets_subgoals:
+                found["hierarchy.routes"] = "a servo goes straight"
+            else:
                 found["hierarchy"] = "it belongs to policy=hierarchical_servo, or goal=single"
             return found
         near = ("agent.subgoals.near_cost", "agent.subgoals.near_share")
