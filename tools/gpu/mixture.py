@@ -46,6 +46,10 @@ def kinds() -> dict[str, Kind]:
     missed = CollectConfig(miss_fraction=0.25)
     pushed_too = replace(missed, push_fraction=0.15)
     pushes = CollectConfig(frames=49, play_fraction=0.1, carry_fraction=0.0, push_fraction=0.9)
+    boxes = replace(pushed_too, cup_fraction=0.0)  # the kind would tell which one is handled
+    walls = CollectConfig(
+        wall=True, play_fraction=0.2, carry_fraction=0.15, play_high_m=(0.67, 0.22, 0.31)
+    )
     edges = replace(
         missed, play_fraction=0.55, carry_fraction=0.3,
         play_low_m=(0.33, -0.24, 0.016), play_high_m=(0.67, 0.24, 0.31),
@@ -56,13 +60,14 @@ def kinds() -> dict[str, Kind]:
 
     varied = looks(table="varied", camera_jitter_deg=10.0, camera_jitter_m=0.03)
     return {
-        "nominal": Kind(plain, missed, 50_000, 18),
-        "varied": Kind(varied, missed, 53_000, 14),
-        "tables": Kind(looks(table="varied", light="varied", **TURNED), pushed_too, 56_000, 20),
-        "edges": Kind(plain, edges, 60_000, 10),
-        "pushes": Kind(plain, pushes, 63_000, 15),
-        "lights": Kind(looks(light="varied"), pushed_too, 66_000, 10),
-        "two": Kind(looks(second_object="box"), pushed_too, 69_000, 13),
+        "nominal": Kind(plain, missed, 50_000, 17),
+        "varied": Kind(varied, missed, 53_000, 13),
+        "tables": Kind(looks(table="varied", light="varied", **TURNED), pushed_too, 56_000, 18),
+        "edges": Kind(plain, edges, 60_000, 9),
+        "pushes": Kind(plain, pushes, 63_000, 14),
+        "lights": Kind(looks(light="varied"), pushed_too, 66_000, 9),
+        "two": Kind(looks(second_object="box"), boxes, 69_000, 12),
+        "walls": Kind(plain, walls, 76_000, 8),
     }
 
 
