@@ -1,5 +1,4 @@
-"""What the shipped weights were trained on since the twenty-second milestone, recorded in blocks of
-one kind by as many processes as there are cores.
+"""What a training on a GPU records, in blocks of one kind, by as many processes as there are cores.
 
 A block is what ``worldmodel collect`` records with the settings of its kind; episodes are not kept
 as a store, but as one file of arrays in ``work/raw``, which is deleted once it is encoded.
