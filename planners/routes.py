@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from planners.perception import View
-from planners.search import Outcomes
+from planners.search import ImaginedOutcomes, Outcomes
 from worldmodel.device import to_host
 
 FAR_M = 0.15  # a goal nearer than this is gone to straight
-STEPS = 8  # that are imagined: as many as the predictor was trained on
+STEPS = 8  # that are imagined, where the predictor takes as many: those it was trained on
 # how far a way keeps to the left of the straight one, and above its higher end [m]; a way comes
 # before those that are longer
 ASIDE_UP_M = ((0.0, 0.0), (0.0, 0.17), (0.17, 0.0), (-0.17, 0.0))
@@ -36,7 +36,10 @@ def choose(outcomes: Outcomes, view: View, goal: Tensor, hand: Tensor) -> list[T
     if np.linalg.norm(end[:3] - start[:3]) < FAR_M:
         return []
     ways = [through(start[:3], end[:3], *way) for way in ASIDE_UP_M]
-    actions = np.stack([moves(way, end[6] - start[6]) for way in ways])
+    steps = STEPS
+    if isinstance(outcomes, ImaginedOutcomes):
+        steps = min(steps, outcomes.imagination.config.max_steps)
+    actions = np.stack([moves(way, end[6] - start[6], steps) for way in ways])
     now = view.tokens[0].float()
     cost = outcomes.cost(
         lambda tokens, states: disturbed(tokens.float(), now, goal.float()), view,
@@ -62,15 +65,16 @@ def through(
     return np.stack([start, first, last, end])
 
 
-def moves(way: NDArray[np.float64], closes: float) -> NDArray[np.float64]:
-    """Actions [T, 7] along a way [P, 3], in equal parts; the gripper closes by ``closes``."""
+def moves(way: NDArray[np.float64], closes: float, steps: int) -> NDArray[np.float64]:
+    """Actions [T, 7] along a way [P, 3], in ``steps`` equal parts; the gripper closes by
+    ``closes``."""
     lengths = np.abs(np.diff(way, axis=0)).max(axis=1)
     along = np.r_[0.0, np.cumsum(lengths)]
-    at = np.linspace(0.0, along[-1], STEPS + 1)
+    at = np.linspace(0.0, along[-1], steps + 1)
     places = np.stack([np.interp(at, along, way[:, k]) for k in range(3)], axis=1)
-    actions = np.zeros((STEPS, 7))
+    actions = np.zeros((steps, 7))
     actions[:, :3] = np.diff(places, axis=0)
-    actions[:, 6] = closes / STEPS
+    actions[:, 6] = closes / steps
     return actions
 
 

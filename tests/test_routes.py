@@ -8,21 +8,23 @@ from hypothesis import strategies as st
 
 from planners import routes
 from planners.perception import View
-from planners.routes import ASIDE_UP_M, STEPS, choose, disturbed, moves, through
+from planners.routes import ASIDE_UP_M, choose, disturbed, moves, through
 
 PLACE = st.tuples(*[st.floats(-0.6, 0.6)] * 3).map(np.array)
 
 
-@given(PLACE, PLACE, st.floats(-0.3, 0.3), st.floats(0, 0.3), st.floats(-1, 1))
-def test_every_way_ends_at_the_goal_in_steps_of_one_length(start, end, aside, up, closes):
+@given(
+    PLACE, PLACE, st.floats(-0.3, 0.3), st.floats(0, 0.3), st.floats(-1, 1), st.integers(1, 8)
+)
+def test_every_way_ends_at_the_goal_in_steps_of_one_length(start, end, aside, up, closes, steps):
     way = through(start, end, aside, up)
     np.testing.assert_array_equal(way[[0, -1]], [start, end])
-    actions = moves(way, closes)
-    assert actions.shape == (STEPS, 7)
+    actions = moves(way, closes, steps)
+    assert actions.shape == (steps, 7)
     np.testing.assert_allclose(actions[:, :3].sum(0), end - start, atol=1e-9)
     assert actions[:, 6].sum() == pytest.approx(closes)
     length = np.abs(np.diff(way, axis=0)).max(1).sum()
-    assert np.abs(actions[:, :3]).max() <= length / STEPS + 1e-9
+    assert np.abs(actions[:, :3]).max() <= length / steps + 1e-9
 
 
 def test_a_way_over_is_above_both_ends_and_a_way_beside_keeps_its_distance():
