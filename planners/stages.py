@@ -26,6 +26,9 @@ from worldmodel.readout import decode, object_place
 MIN_PROBABILITY = 0.7  # switch to another predicted event only at this or more (hysteresis)
 EMPTY_CLOSEDNESS = 0.9  # measured closedness of fingers that closed on nothing
 AVERAGED = 3  # predictions averaged before the hand goes down
+# an event further than this from where it was predicted is elsewhere, and that is believed when it
+# was predicted ``AVERAGED`` times running: with a hand over one object the other one may be taken
+ELSEWHERE_M = 0.05
 MAX_EVENTS = 6  # gripper events towards one goal image; after them only the image is left
 PUSHED_M = 0.03  # an object further than this from its place in the goal image is pushed
 AT_OBJECT_M = 0.06  # a closed hand nearer than this to the object may hold it
@@ -53,6 +56,7 @@ class EventStages:
         self._events = 0
         self._handled = False  # whether an object was to be grasped or put down
         self._recent: list[Tensor] = []
+        self._elsewhere: list[Tensor] = []
         self.steps = 0  # in the present stage
         self.finished = False
 
@@ -85,19 +89,31 @@ class EventStages:
         if self._events > MAX_EVENTS:
             kind = "none"
         if not self._stages or kind != self._kind:
-            self._recent, self.steps = [], 0
+            self._recent, self._elsewhere, self.steps = [], [], 0
         self._kind = kind
         if kind == "none":
             self._stages = [Stage("goal image", None, None, self.last_steps, revisable=True)]
             return
-        self._recent = [*self._recent, pose][-AVERAGED:]
-        pose = pose.clone()
-        pose[:3] = torch.stack(self._recent)[:, :3].mean(0)
+        pose = self._averaged(pose)
         if kind == "push":
             assert self._pushed is not None
             self._stages = push_stages(self._pushed[0], pose, self._pushed[1], self.config)
             return
         self._stages = event_stages(kind, pose, self.config)
+
+    def _averaged(self, pose: Tensor) -> Tensor:
+        """The last prediction [7] that is believed, at the mean place of the last ones."""
+        if self._recent and _apart(pose, self._recent[-1]):
+            if self._elsewhere and _apart(pose, self._elsewhere[-1]):
+                self._elsewhere = []
+            self._elsewhere.append(pose)
+            if len(self._elsewhere) == AVERAGED:
+                self._recent, self._elsewhere = self._elsewhere, []
+        else:
+            self._recent, self._elsewhere = [*self._recent, pose][-AVERAGED:], []
+        mean = self._recent[-1].clone()
+        mean[:3] = torch.stack(self._recent)[:, :3].mean(0)
+        return mean
 
     def _to_push(self, view: View) -> Tensor | None:
         """Where the object is [3], if it is not in its place yet and can only be pushed there."""
@@ -152,3 +168,8 @@ class EventStages:
         if not self._stages:
             self._kind = ""
         self.decide(view)
+
+
+def _apart(one: Tensor, other: Tensor) -> bool:
+    """Whether hand poses [7] are of different places."""
+    return to_host((one - other)[:3].norm()).item() > ELSEWHERE_M

@@ -1,0 +1,55 @@
+"""Which of two places the next event is at, where predictions change from step to step."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from planners.config import HierarchyConfig
+from planners.stages import AVERAGED, EventStages
+
+HERE, THERE = torch.tensor([0.4, 0.1, 0.02]), torch.tensor([0.6, -0.1, 0.02])
+
+
+@pytest.fixture
+def aimed_at(monkeypatch):
+    """Where the hand is sent, after predictions of an event at each of some places."""
+    stages = EventStages(
+        SimpleNamespace(readout=None), SimpleNamespace(features=lambda tokens: tokens),
+        HierarchyConfig(), 12,
+    )
+    stages.reset(torch.zeros(4, 8))
+
+    def ask(*places, kind="grasp"):
+        for place in places:
+            pose = torch.cat([place, torch.zeros(4)])
+            monkeypatch.setattr(stages, "_next_event", lambda view, goal, p=pose: (kind, p))
+            stages.decide(SimpleNamespace())
+        return stages.stage.place
+
+    return ask
+
+
+def test_predictions_of_one_place_are_averaged(aimed_at):
+    off = torch.tensor([0.009, 0.0, 0.0])
+    torch.testing.assert_close(aimed_at(HERE, HERE + off, HERE + 2 * off), HERE + off)
+
+
+def test_another_place_is_not_believed_at_once(aimed_at):
+    torch.testing.assert_close(aimed_at(HERE, THERE), HERE)
+    torch.testing.assert_close(aimed_at(HERE, THERE, HERE), HERE)
+    torch.testing.assert_close(aimed_at(*[THERE] * (AVERAGED - 1)), HERE)
+
+
+def test_another_place_that_is_predicted_again_and_again_is_gone_to(aimed_at):
+    torch.testing.assert_close(aimed_at(HERE, *[THERE] * AVERAGED), THERE)
+
+
+def test_other_places_that_differ_from_each_other_are_not_believed(aimed_at):
+    far = torch.tensor([0.5, 0.2, 0.02])
+    torch.testing.assert_close(aimed_at(HERE, THERE, far, THERE, far, THERE, far), HERE)
+
+
+def test_the_place_of_another_event_is_taken_at_once(aimed_at):
+    aimed_at(HERE)
+    torch.testing.assert_close(aimed_at(THERE, kind="release")[:2], THERE[:2])
