@@ -11,24 +11,30 @@ from planners.config import PolicyConfig
 from sims.config import ArmConfig
 from sims.make import Simulator
 
+UNCHECKED = "sub-goals not imagined"  # what a row is compared for
+FAMILIES = {"servo": OFF, "blind": OFF, "straight": UNCHECKED}
+
 
 def task_rows(base: PolicyConfig, arm: ArmConfig, episodes: int) -> list[Row]:
     """The planner of ``base`` with one goal image, and beside it, on the same episodes, an agent
-    without a world model and the planner with a black camera."""
+    without a world model and the planner with a black camera; before a wall also the planner that
+    goes straight, whatever it imagines."""
     one = replace(base, goal="single")
-    agents = {
+    usual = {
         PLANNER: one, "servo": replace(one, policy="servo"), "blind": replace(one, blind=True),
     }
+    straight = replace(one, hierarchy=replace(one.hierarchy, routes=False))
     rows = []
     for name, (task, simulator, look, calibration) in _cells(arm).items():
+        agents = usual | ({"straight": straight} if task == "reach_around" else {})
         names = {label: f"tasks/{name}-{label}/{task}" for label in agents}
         for label, policy in agents.items():
             cell = Cell(
                 names[label], task, simulator, replace(policy, calibration=calibration), look,
                 episodes,
             )
-            against = {} if label == PLANNER else {"against": names[PLANNER], "family": OFF}
-            rows.append(Row(cell.name, f"{simulator}, one image", (cell,), **against))
+            against, family = (names[PLANNER], FAMILIES[label]) if label in FAMILIES else ("", "")
+            rows.append(Row(cell.name, f"{simulator}, one image", (cell,), against, family))
     return rows
 
 

@@ -13,8 +13,8 @@ from arm_worldmodel.report import wilson_95
 from arm_worldmodel.success_table import told_rows, versions_of
 from arm_worldmodel.table_rows import OFF, table_rows, world_model_off
 from arm_worldmodel.table_text import abstaining, comparisons, markdown, overview, told_versions
-from arm_worldmodel.task_rows import task_rows
-from planners.config import PolicyConfig
+from arm_worldmodel.task_rows import UNCHECKED, task_rows
+from planners.config import HierarchyConfig, PolicyConfig
 from sims.config import ArmConfig
 from sims.make import arm_for
 from sims.tasks import check_task
@@ -163,7 +163,7 @@ def test_every_core_row_has_the_world_model_off_beside_it_on_the_same_scenes():
 def test_every_task_of_one_image_has_servo_and_a_black_camera_beside_it_on_the_same_scenes():
     rows = {row.name: row for row in task_rows(PolicyConfig(), ArmConfig(), 50)}
     planners = [name for name in rows if "-planner/" in name]
-    assert len(rows) == 3 * len(planners)
+    assert len(rows) == 3 * len(planners) + 1
     assert {rows[name].task for name in planners} == {
         "pick_and_place", "push", "push_around", "pick_among", "reach_around",
     }
@@ -176,6 +176,15 @@ def test_every_task_of_one_image_has_servo_and_a_black_camera_beside_it_on_the_s
             assert (off.against, off.family) == (name, OFF)
             policy = replace(ours.policy, **change)
             assert off.runs[0] == replace(ours, name=off.name, policy=policy)
+
+
+def test_before_a_wall_the_planner_that_goes_straight_is_beside_it():
+    rows = {row.name: row for row in task_rows(PolicyConfig(), ArmConfig(), 50)}
+    ours, straight = (rows[f"tasks/reach_around-{who}/reach_around"] for who in
+                      ("planner", "straight"))
+    assert (straight.against, straight.family) == (ours.name, UNCHECKED)
+    policy = replace(ours.runs[0].policy, hierarchy=HierarchyConfig(routes=False))
+    assert straight.runs[0] == replace(ours.runs[0], name=straight.name, policy=policy)
 
 
 def test_only_the_planners_core_rows_take_every_training_seed():
