@@ -28,7 +28,6 @@ from robot_data.loop import Decision
 from worldmodel.device import to_host
 from worldmodel.goal_conditioned import SubgoalPredictor
 
-MAX_ROUTES = 3  # chosen on the way to one goal image
 SURE = 0.5  # a hand of less weight in the goal image is none to go to
 
 
@@ -55,7 +54,7 @@ class HierarchicalAgent:
         self.stages = EventStages(
             perception, subgoals, hierarchy, self.config.subgoals.last_steps
         )
-        self._index = self._routes = 0
+        self._index, self._routed = 0, False
         self._stall = Stall(1 - self.config.subgoals.stall_gain)
 
     @torch.inference_mode()
@@ -64,7 +63,7 @@ class HierarchicalAgent:
         samples.  Raises ``DataError`` for what is no image."""
         self.goals.reset(goals[-1:] if self.last_only else goals)
         self.search.reset(seed)
-        self._index = self._routes = 0
+        self._index, self._routed = 0, False
         self.stages.reset(self.goals[0].tokens)
         self._stall.start()
 
@@ -90,7 +89,7 @@ class HierarchicalAgent:
             self.stages.go_on(view)
             self._stall.start()
             if self.stages.finished and self._index < len(self.goals) - 1:
-                self._index, self._routes = self._index + 1, 0
+                self._index, self._routed = self._index + 1, False
                 self.stages.reset(self.goals[self._index].tokens)
                 self.stages.decide(view)
             goal = self._goal()
@@ -118,16 +117,16 @@ class HierarchicalAgent:
         )
 
     def _go_around(self, view: View) -> bool:
-        """Whether the hand goes through other places first, on its way to the goal image in force;
-        asked up to ``MAX_ROUTES`` times, where the hand is surely read in it."""
+        """Whether the hand goes through other places first, on its way to the goal image in force:
+        chosen once, where the hand is surely read in it."""
         image = self.goals[self._index]
         if self.stages.stage.state is not None or image.state is None or image.target is None:
             return False
-        if not self.hierarchy.routes or self._routes == MAX_ROUTES:
+        if not self.hierarchy.routes or self._routed:
             return False
         if to_host(image.target.weights[HAND]).min().item() < SURE:
             return False
-        self._routes += 1
+        self._routed = True
         places = routes.choose(self.search.outcomes, view, image.tokens, image.state)
         self.stages.go_through(places, image.state)
         return bool(places)
