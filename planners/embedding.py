@@ -35,11 +35,12 @@ class Target:
     the less the less sure the readout is of them.  ``unsure_m``: how far off the places of hand
     and object, read from the goal image, are expected to be together, an axis [m], of the object
     alone where the hand is out of the picture; NaN where the readout does not say or nothing was
-    read."""
+    read.  ``shows_hand``: whether the hand is in the picture, as far as the readout says."""
 
     point: Tensor
     weights: Tensor
     unsure_m: float = float("nan")
+    shows_hand: bool = True
 
 
 class Embedding:
@@ -74,14 +75,15 @@ class Embedding:
         """The tokens [N, D] of a goal image as a target."""
         output = self.readout(tokens[None].to(self.dtype)).float()
         c = self.config
-        weights, unsure_m = output.new_ones(1, 13), float("nan")
+        weights, unsure_m, shows_hand = output.new_ones(1, 13), float("nan"), True
         if self.readout.config.object:
             unsure_object, unsure_hand = error_scales(output)
+            shows_hand = to_host(unsure_hand).item() < OUT_M
             seen = unsure_hand.where(unsure_hand < OUT_M, 0.0)
             unsure_m = to_host(unsure_object + seen).item()
             weights[:, HAND] = sureness(unsure_hand, c.unsure_m)[:, None]
             weights[:, OBJECT] = c.object_weight * sureness(unsure_object, c.unsure_m)[:, None]
-        return Target(self._point(output)[0], weights[0], unsure_m)
+        return Target(self._point(output)[0], weights[0], unsure_m, shows_hand)
 
     def offset(self, tokens: Tensor, target: Target) -> Tensor:
         """From a target to tokens [S, N, D], weighted [m] -> [S, K]; its length is the distance."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -95,6 +96,12 @@ class HierarchicalAgent:
             goal = self._goal()
             cost = self.goals.towards(goal)
             present = present_cost(cost, view)
+        if self._nothing_left():
+            return Decision(
+                np.zeros(7), seconds=time.monotonic() - began, goal_index=self._index,
+                present_cost=present, finished=True, subgoal=self.stages.stage.name,
+                unsure_m=self.goals.unsure_m,
+            )
         if not self.stages.steps and self._go_around(view):
             goal = self._goal()
             cost = self.goals.towards(goal)
@@ -115,6 +122,13 @@ class HierarchicalAgent:
             goal_state=None if goal.state is None else to_host(goal.state).double().numpy(),
             unsure_m=self.goals.unsure_m,
         )
+
+    def _nothing_left(self) -> bool:
+        """Whether the object was put where the last goal image shows it, and the image shows no
+        hand: nothing is left to bring about, and a hand of no place to go to would only disturb."""
+        target = self.goals[self._index].target
+        shows_hand = target is None or target.shows_hand
+        return self._at_last_image() and self.stages.put_down and not shows_hand
 
     def _go_around(self, view: View) -> bool:
         """Whether the hand goes through other places first, on its way to the goal image in force:

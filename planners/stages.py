@@ -55,6 +55,7 @@ class EventStages:
         self._kind = ""
         self._events = 0
         self._handled = False  # whether an object was to be grasped or put down
+        self.put_down = False  # whether an object was put down or pushed to its place
         self._recent: list[Tensor] = []
         self._elsewhere: list[Tensor] = []
         self.steps = 0  # in the present stage
@@ -156,6 +157,7 @@ class EventStages:
         """To the next stage; a grasp that closed on nothing goes up again with open fingers."""
         stage = self._stages.pop(0)
         self._handled |= self._kind in EVENTS[1:]
+        self.put_down |= self._kind in ("release", "push")
         self.steps = 0
         if stage.state is None:
             self.finished = True

@@ -90,6 +90,23 @@ def test_one_goal_image_picks_and_places_through_its_own_stages(arm):
     assert stages.goals["goal image"].shape == (7,)
 
 
+def test_once_an_object_is_put_down_a_goal_image_without_a_hand_asks_for_no_more():
+    env = MujocoArm(task="pick_and_place", goal_hand="out")
+    agent, _ = agent_with(env)
+    decisions = []
+
+    class Decided(Stages):
+        def on_step(self, step):
+            decisions.append(step.decision)
+
+    result = run_episode(env, agent, 2_000_001, 60, "single", [Decided()])
+    env.close()
+    assert result.success
+    assert result.finished
+    assert [d.subgoal for d in decisions[-2:]] == ["release: up", "goal image"]
+    assert not decisions[-1].action.any()
+
+
 def test_a_grasp_on_nothing_goes_up_open_and_is_tried_again(arm):
     # Closes above the object; a small search, because of the stages and not of the moves.
     agent, events = agent_with(arm, (0.0, 0.0, 0.07), CEMConfig(samples=12, elites=6))
