@@ -54,9 +54,11 @@ class Between:
         kind = UNDONE.get(event.kind, "") if back else event.kind
         if kind not in EVENTS:
             return LEFT_OUT, event.pose
-        # Where an object in the hand was put down is known; one that lies must not be pushed since.
-        seen = present if kind == "grasp" else goal
-        known = self._known(seen) or (kind == "release" and not back)
+        if kind == "grasp":  # one that lies must not be pushed before
+            known = self._known(present)
+        else:  # where an object in the hand was put down is known; undone, where it lay
+            lay = np.linalg.norm(self.places[goal] - event.pose[:3]) < STAYED_M  # NaN: not known
+            known = not back or bool(lay)
         return (EVENTS.index(kind) if known else LEFT_OUT), event.pose
 
     def _known(self, frame: int) -> bool:

@@ -124,8 +124,8 @@ class HierarchicalAgent:
         )
 
     def _nothing_left(self) -> bool:
-        """Whether the object was put where the last goal image shows it, and the image shows no
-        hand: nothing is left to bring about, and a hand of no place to go to would only disturb."""
+        """Whether an object was put down, no event is predicted any more, and the last goal image
+        shows no hand: one of no place to go to would only disturb."""
         target = self.goals[self._index].target
         shows_hand = target is None or target.shows_hand
         return self._at_last_image() and self.stages.put_down and not shows_hand

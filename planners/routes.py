@@ -1,9 +1,9 @@
 """Ways to a far goal image: straight, over what stands there, beside it.
 
-Each is imagined to its end, all as long and all with the hand where the goal image shows it; what
-differs is what they leave behind.  What looks the same now and in the goal image must look the same
-at the end, so a way that throws something over costs more there than one past it.  The ways are
-geometry; which of them is taken, imagination decides.
+Each is imagined to its end, all in as many steps and all with the hand at the place that the goal
+image shows, turned as it is now; what differs is what they leave behind.  What looks the same now
+and in the goal image must look the same at the end, so a way that throws something over costs more
+there than one past it.  The ways are geometry; which of them is taken, imagination decides.
 
 Letters: R routes, T steps, N tokens, D width.
 """

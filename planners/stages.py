@@ -55,7 +55,7 @@ class EventStages:
         self._kind = ""
         self._events = 0
         self._handled = False  # whether an object was to be grasped or put down
-        self.put_down = False  # whether an object was put down or pushed to its place
+        self.put_down = False  # whether the last event was to put an object down, or a push
         self._recent: list[Tensor] = []
         self._elsewhere: list[Tensor] = []
         self.steps = 0  # in the present stage
@@ -109,7 +109,7 @@ class EventStages:
                 self._elsewhere = []
             self._elsewhere.append(pose)
             if len(self._elsewhere) == AVERAGED:
-                self._recent, self._elsewhere = self._elsewhere, []
+                self._recent, self._elsewhere, self.steps = self._elsewhere, [], 0
         else:
             self._recent, self._elsewhere = [*self._recent, pose][-AVERAGED:], []
         mean = self._recent[-1].clone()
@@ -157,7 +157,6 @@ class EventStages:
         """To the next stage; a grasp that closed on nothing goes up again with open fingers."""
         stage = self._stages.pop(0)
         self._handled |= self._kind in EVENTS[1:]
-        self.put_down |= self._kind in ("release", "push")
         self.steps = 0
         if stage.state is None:
             self.finished = True
@@ -168,6 +167,7 @@ class EventStages:
             up[6] = 0.0
             self._stages[0] = replace(self.stage, state=up, place=None)
         if not self._stages:
+            self.put_down = self._kind in ("release", "push")
             self._kind = ""
         self.decide(view)
 

@@ -11,20 +11,28 @@ from planners.stages import AVERAGED, EventStages
 HERE, THERE = torch.tensor([0.4, 0.1, 0.02]), torch.tensor([0.6, -0.1, 0.02])
 
 
+VIEW = SimpleNamespace(closedness=0.0)
+
+
 @pytest.fixture
-def aimed_at(monkeypatch):
-    """Where the hand is sent, after predictions of an event at each of some places."""
-    stages = EventStages(
+def stages():
+    made = EventStages(
         SimpleNamespace(readout=None), SimpleNamespace(features=lambda tokens: tokens),
         HierarchyConfig(), 12,
     )
-    stages.reset(torch.zeros(4, 8))
+    made.reset(torch.zeros(4, 8))
+    return made
+
+
+@pytest.fixture
+def aimed_at(stages, monkeypatch):
+    """Where the hand is sent, after predictions of an event at each of some places."""
 
     def ask(*places, kind="grasp"):
         for place in places:
             pose = torch.cat([place, torch.zeros(4)])
             monkeypatch.setattr(stages, "_next_event", lambda view, goal, p=pose: (kind, p))
-            stages.decide(SimpleNamespace())
+            stages.decide(VIEW)
         return stages.stage.place
 
     return ask
@@ -53,3 +61,31 @@ def test_other_places_that_differ_from_each_other_are_not_believed(aimed_at):
 def test_the_place_of_another_event_is_taken_at_once(aimed_at):
     aimed_at(HERE)
     torch.testing.assert_close(aimed_at(THERE, kind="release")[:2], THERE[:2])
+
+
+def test_the_way_to_another_place_is_judged_anew(aimed_at, stages):
+    aimed_at(HERE)
+    stages.steps = 5
+    aimed_at(*[THERE] * (AVERAGED - 1))
+    assert stages.steps == 5
+    aimed_at(THERE)
+    assert stages.steps == 0
+
+
+def test_an_object_is_put_down_once_the_hand_is_up_again_and_until_the_next_grasp(
+    aimed_at, stages, monkeypatch
+):
+    aimed_at(HERE, kind="release")
+    later = iter(["grasp", "none"])
+    monkeypatch.setattr(
+        stages, "_next_event", lambda view, goal: (next(later), torch.cat([HERE, torch.zeros(4)]))
+    )
+    down = []
+    for _ in range(8):
+        down.append((stages.stage.name, stages.put_down))
+        stages.go_on(VIEW)
+    assert dict(down) == {
+        **{f"release: {part}": False for part in ("above", "down", "open", "up")},
+        **{f"grasp: {part}": True for part in ("above", "down", "close", "up")},
+    }
+    assert (stages.stage.name, stages.put_down) == ("goal image", False)

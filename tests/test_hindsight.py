@@ -72,6 +72,18 @@ def test_what_may_have_been_pushed_says_nothing():
     assert pushed.label(grasped, 35)[0] == RELEASE
 
 
+def test_an_object_taken_up_again_is_not_put_back_where_the_goal_does_not_show_it():
+    twice = Between(episode(
+        (AWAY, 0, 0), (A, 0, 0), (A, 1, 0.4), (B, 1, 0.4), (B, 0, 0), (AWAY, 0, 0), (B, 0, 0),
+        (B, 1, 0.4), (AWAY, 1, 0.4),
+    ))
+    held_again = 85
+    assert twice.label(held_again, BEFORE)[0] == LEFT_OUT  # at A, which no event tells the way to
+    kind, pose = twice.label(held_again, AFTER)
+    assert kind == RELEASE
+    assert tuple(pose[:3]) == B
+
+
 @pytest.mark.parametrize("measured", [0.0, 1.0])
 def test_without_an_event_all_stays_unless_closed_fingers_may_have_pushed(measured):
     alone = Between(episode((AWAY, measured, measured), (A, measured, measured)))

@@ -123,7 +123,8 @@ class RosLink:
 
     def destroy(self, *publishers: Any) -> None:
         """Destroy publishers of the node in the thread that spins: destroyed in another, while it
-        gathers what to wait for, they end it (ros2/rclpy issue 1355)."""
+        gathers what to wait for, they end it (ros2/rclpy issue 1355).  Where it has ended, or does
+        not come to it, they are destroyed here: another planner is to command."""
         done = threading.Event()
 
         def destroy() -> None:
@@ -131,8 +132,11 @@ class RosLink:
                 self.node.destroy_publisher(publisher)
             done.set()
 
-        self._executor.create_task(destroy)
-        done.wait(ANSWER_S)
+        if self._thread.is_alive():
+            self._executor.create_task(destroy)
+            done.wait(ANSWER_S)
+        if not done.is_set():
+            destroy()
 
     def call(self, service: str) -> tuple[bool, str]:
         """Call ``stop``, ``recover`` or ``resume``: whether it was done, and what was said."""
