@@ -16,10 +16,8 @@ VIEW = SimpleNamespace(closedness=0.0)
 
 @pytest.fixture
 def stages():
-    made = EventStages(
-        SimpleNamespace(readout=None), SimpleNamespace(features=lambda tokens: tokens),
-        HierarchyConfig(), 12,
-    )
+    sees, predicts = SimpleNamespace(readout=None), SimpleNamespace(features=lambda tokens: tokens)
+    made = EventStages(sees, predicts, HierarchyConfig(), 12)  # pyright: ignore[reportArgumentType]
     made.reset(torch.zeros(4, 8))
     return made
 
