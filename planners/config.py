@@ -186,8 +186,7 @@ class HierarchyConfig:
     """The sub-goals that the planner sets itself around a gripper event."""
 
     approach_m: float = 0.10  # height above the event where approach and retreat end [m]
-    # ways over and beside what stands before a far goal image are imagined, too; false: straight on
-    routes: bool = True
+    routes: bool = True  # imagine ways round what stands before a goal image; false: straight on
 
 
 @dataclass(frozen=True)
@@ -306,11 +305,9 @@ class PolicyConfig:
         if self.policy in SERVO:
             found.update(idle_but(self.agent, "agent", ("cem", "bf16"), why))
             found.update(idle_but(cem, "agent.cem", (*BOUNDS, "grip_threshold"), why))
-            if self.sets_subgoals:
-                found["hierarchy.routes"] = "a servo goes straight"
-            else:
+            if not self.sets_subgoals:
                 found["hierarchy"] = "it belongs to policy=hierarchical_servo, or goal=single"
-            return found
+            return {**found, "hierarchy.routes": why} if self.sets_subgoals else found
         near = ("agent.subgoals.near_cost", "agent.subgoals.near_share")
         if self.lewm:
             found.update(dict.fromkeys(
