@@ -202,7 +202,7 @@ def test_calibration_is_enough_to_pick_and_place_on_a_table_unlike_any_in_traini
         arm=arm, episodes=1,
     )
     without = replace(cell, policy=replace(cell.policy, calibration=None))
-    outcomes = [run_job(jobs_of(c, 7_600_004, 1)[0], Keep()) for c in (without, cell)]
+    outcomes = [run_job(jobs_of(c, 7_600_010, 1)[0], Keep()) for c in (without, cell)]
     assert [o.success for o in outcomes] == [False, True]
 
 
