@@ -22,7 +22,7 @@ from planners.embedding import HAND, OBJECT, Target
 from planners.goals import Goal, GoalImages, partly, present_cost, unknown_picture
 from planners.perception import Perception, View
 from planners.search import Search, candidates
-from planners.stages import EventStages
+from planners.stages import AVERAGED, EventStages
 from planners.stall import Stall
 from planners.subgoals import done
 from robot_data.loop import Decision
@@ -97,10 +97,11 @@ class HierarchicalAgent:
             cost = self.goals.towards(goal)
             present = present_cost(cost, view)
         if self._nothing_left():
+            self.stages.steps += 1
             return Decision(
                 np.zeros(7), seconds=time.monotonic() - began, goal_index=self._index,
-                present_cost=present, finished=True, subgoal=self.stages.stage.name,
-                unsure_m=self.goals.unsure_m,
+                present_cost=present, finished=self.stages.steps >= AVERAGED,
+                subgoal=self.stages.stage.name, unsure_m=self.goals.unsure_m,
             )
         if not self.stages.steps and self._go_around(view):
             goal = self._goal()
