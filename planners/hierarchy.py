@@ -20,6 +20,7 @@ from planners import routes
 from planners.config import HierarchyConfig
 from planners.embedding import HAND, OBJECT, Target
 from planners.goals import Goal, GoalImages, partly, present_cost, unknown_picture
+from planners.objective import Cost
 from planners.perception import Perception, View
 from planners.search import Search, candidates
 from planners.stages import AVERAGED, EventStages
@@ -83,9 +84,7 @@ class HierarchicalAgent:
         self.stages.decide(view)
         if not self.stages.steps:  # another stage than in the last step
             self._stall.start()
-        goal = self._goal()
-        cost = self.goals.towards(goal)
-        present = present_cost(cost, view)
+        goal, cost, present = self._aim(view)
         if self.stages.steps and self._stage_done(present):
             self.stages.go_on(view)
             self._stall.start()
@@ -93,9 +92,7 @@ class HierarchicalAgent:
                 self._index, self._routed = self._index + 1, False
                 self.stages.reset(self.goals[self._index].tokens)
                 self.stages.decide(view)
-            goal = self._goal()
-            cost = self.goals.towards(goal)
-            present = present_cost(cost, view)
+            goal, cost, present = self._aim(view)
         if self._nothing_left():
             self.stages.steps += 1
             return Decision(
@@ -104,9 +101,7 @@ class HierarchicalAgent:
                 subgoal=self.stages.stage.name, unsure_m=self.goals.unsure_m,
             )
         if not self.stages.steps and self._go_around(view):
-            goal = self._goal()
-            cost = self.goals.towards(goal)
-            present = present_cost(cost, view)
+            goal, cost, present = self._aim(view)
         self.stages.steps += 1
         plan = self.search.plan(cost, view, began)
         share = self.goals.near_share(present) if self._at_last_image() else 1.0
@@ -123,6 +118,12 @@ class HierarchicalAgent:
             goal_state=None if goal.state is None else to_host(goal.state).double().numpy(),
             unsure_m=self.goals.unsure_m,
         )
+
+    def _aim(self, view: View) -> tuple[Goal, Cost, float]:
+        """What the stage in force brings about, the cost of being elsewhere, and what it is now."""
+        goal = self._goal()
+        cost = self.goals.towards(goal)
+        return goal, cost, present_cost(cost, view)
 
     def _nothing_left(self) -> bool:
         """Whether an object was put down, no event is predicted any more, and the last goal image

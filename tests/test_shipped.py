@@ -17,7 +17,7 @@ from arm_worldmodel.self_calibration import (
 )
 from planners.agent import PlanningAgent
 from planners.calibration import load_calibration
-from planners.config import AgentConfig, PolicyConfig
+from planners.config import AgentConfig, HierarchyConfig, PolicyConfig
 from planners.load import make_agent
 from planners.objective import l1
 from planners.search import ImaginedOutcomes
@@ -146,6 +146,16 @@ def test_one_goal_image_is_enough_to_pick_and_place():
     ]
     env.close()
     assert all(r.success for r in results)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("routes", [True, False])
+def test_a_wall_in_the_way_is_passed_by_the_planner_that_imagines_ways_alone(routes):
+    policy = PolicyConfig(goal="single", hierarchy=HierarchyConfig(routes=routes))
+    env, planner = MujocoArm(task="reach_around"), make_agent(policy)
+    result = run_episode(env, planner, 7_250_000, 30, "single")
+    env.close()
+    assert result.success == routes
 
 
 @pytest.mark.slow
