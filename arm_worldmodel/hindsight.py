@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from arm_worldmodel.batches import all_episodes
-from robot_data.events import gripper_events, last_event, next_event, object_places
+from robot_data.events import GripperEvent, gripper_events, last_event, next_event, object_places
 from robot_data.latents import LatentCache, LatentEpisode
 from robot_data.parked import parked
 from robot_data.pose import diff
@@ -54,12 +54,15 @@ class Between:
         kind = UNDONE.get(event.kind, "") if back else event.kind
         if kind not in EVENTS:
             return LEFT_OUT, event.pose
-        if kind == "grasp":  # one that lies must not be pushed before
-            known = self._known(present)
-        else:  # where an object in the hand was put down is known; undone, where it lay
-            lay = np.linalg.norm(self.places[goal] - event.pose[:3]) < STAYED_M  # NaN: not known
-            known = not back or bool(lay)
+        if kind == "release" and not back:  # where an object in the hand was put down is known
+            return EVENTS.index(kind), event.pose
+        # one that lies must not be pushed before; a grasp is undone to where it lay
+        known = self._lay(present if kind == "grasp" else goal, event)
         return (EVENTS.index(kind) if known else LEFT_OUT), event.pose
+
+    def _lay(self, frame: int, event: GripperEvent) -> bool:
+        """Whether the object is known to be at the place of ``event`` in a frame."""
+        return bool(np.linalg.norm(self.places[frame] - event.pose[:3]) < STAYED_M)  # NaN: False
 
     def _known(self, frame: int) -> bool:
         return not np.isnan(self.places[frame, 0])

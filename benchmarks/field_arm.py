@@ -47,7 +47,8 @@ class ArmWorld:
 
     def record(self, path: Path, episodes: int, side: int, seed: int) -> None:
         """A store of episodes; goes on where it was interrupted."""
-        motions = replace(CollectConfig(), push_fraction=0.3 if self.task == "push" else 0.0)
+        pushes = replace(CollectConfig(), push_fraction=0.3, frames=65)
+        motions = pushes if self.task == "push" else CollectConfig()
         seeds = range(seed, seed + episodes)
         for _ in collect(ArmConfig(side), motions, str(path), seeds):
             pass

@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_data.pushed import LEAST_M, pushed_places
+
 EventKind = Literal["grasp", "release", "drop", "lost"]
 
 HELD_GAP = 0.1  # commanded minus measured closedness of fingers stopped by an object
@@ -72,12 +74,14 @@ def object_places(
 
     Held, it is where the hand is; before that, where it will be grasped, back to when the hand was
     last near that place: it may have pushed the object there; after a release, where it was let
-    go, if that was as low as it was grasped, and until the hand comes back to it.  So it is the
-    place to grasp it at, not its centre.
+    go, if that was as low as it was grasped, and until the hand comes back to it.  Between the two
+    it is known where closed fingers pushed it straight from one to the other
+    (``robot_data.pushed``).  So it is the place to grasp it at, not its centre.
     """
     held = holding(states, commanded_closedness)
     places = np.full((len(states), 3), np.nan)
     begin, grasped = 0, None  # since the last event; where the object was grasped before it
+    put = None  # frame until which it lies where it was put down last, and that place
     for event in gripper_events(states, commanded_closedness):
         place = event.pose[:3]
         places[event.frame :] = np.nan  # where it was put down earlier says nothing of now
@@ -85,12 +89,19 @@ def object_places(
             first = event.frame - _left_alone(states[event.frame - 1 :: -1, :3], place)
             still = slice(max(begin, first), event.frame)
             places[still][np.isnan(places[still, 0])] = place
-            grasped = place
+            if put is not None and put[0] < first:
+                between = slice(put[0], first)
+                places[between] = pushed_places(states[between], put[1], place)
+            elif put is not None and np.linalg.norm(place - put[1]) > LEAST_M:
+                places[begin : event.frame] = np.nan  # moved by a hand that never left it
+            grasped, put = place, None
         else:
             places[begin : event.frame] = states[begin : event.frame, :3]
+            put = None
             if event.kind == "release":
                 end = event.frame + _left_alone(states[event.frame :, :3], place)
                 places[event.frame : end] = place
+                put = (end, place)
             grasped = None
         begin = event.frame
     if grasped is not None:

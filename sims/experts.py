@@ -19,6 +19,7 @@ from robot_data.schema import Episode
 from sims import scene, tasks
 from sims.config import ArmConfig
 from sims.crossing import crossing_waypoints
+from sims.draws import BESIDE_M, free_place
 from sims.waypoints import Waypoint, waypoint_action, waypoint_reached
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 PUSH_FROM_M = 0.09  # from the object's centre to where the hand comes down
+PUSH_HEIGHT_M = 0.02, 0.05  # of the tool centre point; closed fingers reach 3 cm lower
+PUSH_STRIDE_M = 0.025, 0.15  # of the hand, from one waypoint of a push to the next
 PUSH_CONTACT_M = 0.03  # from the closed fingers to the centre of what they push
 MISSED_M = 0.015, 0.06  # from the object to where a grasp that is meant to miss comes down
 PARKED_FRAMES = 10  # at the end of an episode, with the arm out of the picture
@@ -41,7 +44,8 @@ class CollectConfig:
     frames: int = 41  # frames of an episode [control steps]
     play_fraction: float = 0.3  # share of episodes of random play
     carry_fraction: float = 0.2  # share of episodes that pick up, then play with the object
-    # share of episodes that push the object about with closed fingers, then pick it up
+    # share of episodes that put the object down, push it from there with closed fingers, pick it up
+    # again, and so on; once round takes about 45 frames
     push_fraction: float = 0.0
     # share of the grasps of the other scripts that come down 15 to 60 mm beside the object
     miss_fraction: float = 0.0
@@ -96,15 +100,15 @@ def _jitter(waypoints, rng: np.random.Generator, config: CollectConfig, aside: A
 def push_waypoints(
     env: Arm, config: CollectConfig, rng: np.random.Generator
 ) -> Iterator[Waypoint]:
-    """Behind the object with closed fingers, through its place, up and away: far enough that the
-    object is known to lie still (``robot_data.events.object_places``)."""
+    """Behind the object with closed fingers, through its place in one straight stroke, up and away:
+    between two places that gripper events tell, it is known all the way (``robot_data.pushed``)."""
     place = env.object_pose[:2].copy()
     low, high = np.array(env.config.task.object_low_m), np.array(env.config.task.object_high_m)
     goal = rng.uniform(low, high)
     way = goal - place
     distance = float(np.linalg.norm(way))
     way = way / max(distance, 1e-6)
-    height = rng.uniform(0.017, max(0.03, env.object_half_height_m))
+    height, stride = rng.uniform(*PUSH_HEIGHT_M), rng.uniform(*PUSH_STRIDE_M)
     behind, ahead = place - PUSH_FROM_M * way, place + way * (distance - PUSH_CONTACT_M)
     turn = np.r_[0, 0, 0, 0, 0, rng.uniform(-0.5, 0.5), 0]
 
@@ -113,8 +117,19 @@ def push_waypoints(
 
     yield Waypoint("above_start", at(behind, height + PUSH_ABOVE_M), 12)
     yield Waypoint("behind_object", at(behind, height), 5)
-    yield Waypoint("pushed", at(ahead, height), 8)
+    strides = int(np.ceil(np.linalg.norm(ahead - behind) / stride))
+    for share in np.arange(1, strides + 1) / strides:
+        yield Waypoint("pushed", at(behind + share * (ahead - behind), height), 4)
     yield Waypoint("above_end", at(ahead, height + PUSH_ABOVE_M), 4)
+
+
+def _elsewhere(env: Arm, rng: np.random.Generator) -> list[Waypoint]:
+    """Pick the object up and put it down at another place of the task's, where nothing stands."""
+    low, high = np.array(env.config.task.object_low_m), np.array(env.config.task.object_high_m)
+    taken = [(env.pose_of(name)[:2], BESIDE_M) for name in env.things if name != "object"]
+    x, y = free_place(low, high, taken, rng)
+    draw = replace(env.draw, object_yaw_rad=_yaw_rad(env), goal_xy_m=(float(x), float(y)))
+    return tasks.PickAndPlace().waypoints(env, draw)
 
 
 def _yaw_rad(env: Arm) -> float:
@@ -138,11 +153,9 @@ def script(
             yield next(carried)
         yield from play_waypoints(config, rng)
     elif kind < config.play_fraction + config.carry_fraction + config.push_fraction:
-        for _ in range(int(rng.integers(1, 3))):
+        while True:  # both ends of a push are known, and so its way (``robot_data.pushed``)
+            yield from _jitter(_elsewhere(env, rng), rng, config)
             yield from _jitter(push_waypoints(env, config, rng), rng, config)
-        lying = replace(env.draw, object_yaw_rad=_yaw_rad(env))
-        yield from _jitter(tasks.pick_waypoints(env, lying), rng, config)
-        yield from play_waypoints(config, rng, closed=bool(rng.random() < 0.5))
     elif config.wall:
         yield from _jitter(crossing_waypoints(env, rng), rng, config)
         yield from play_waypoints(config, rng)

@@ -72,6 +72,22 @@ def test_what_may_have_been_pushed_says_nothing():
     assert pushed.label(grasped, 35)[0] == RELEASE
 
 
+def test_an_object_that_was_pushed_is_not_grasped_before_the_push():
+    """Put down at A, pushed to B by closed fingers and grasped there: known all the way."""
+    behind, there = (0.34, 0.1, 0.03), (0.46, 0.1, 0.03)
+    up, b = (0.34, 0.1, 0.25), (0.50, 0.1, 0.02)
+    pushed = Between(episode(
+        (A, 0, 0), (A, 1, 0.4), (A, 0, 0), (up, 1, 1), (behind, 1, 1), (there, 1, 1),
+        ((0.46, 0.1, 0.25), 0, 0), (b, 0, 0), (b, 1, 0.4),
+    ))
+    before, lying, held = 45, 65, 85
+    assert np.allclose(pushed.places[before], A)
+    assert np.allclose(pushed.places[lying], b)
+    assert pushed.label(before, held)[0] == LEFT_OUT
+    assert pushed.label(before, lying)[0] == LEFT_OUT  # moved, and by no event
+    assert pushed.label(lying, held)[0] == GRASP
+
+
 def test_an_object_taken_up_again_is_not_put_back_where_the_goal_does_not_show_it():
     twice = Between(episode(
         (AWAY, 0, 0), (A, 0, 0), (A, 1, 0.4), (B, 1, 0.4), (B, 0, 0), (AWAY, 0, 0), (B, 0, 0),

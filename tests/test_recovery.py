@@ -208,6 +208,19 @@ def test_where_an_object_was_before_the_hand_last_came_near_is_not_known():
     assert np.allclose(places[5:15], states[15, :3])
 
 
+def test_an_object_moved_by_a_hand_that_stayed_near_is_not_known_in_between():
+    states, told = episode(grasp=3, release=8, frames=30)
+    states[8:, :3] = states[7, :3] + np.linspace([0, 0, 0], [0.08, 0, 0.06], 22)
+    states[20:26, 6], told[20:26] = 0.4, 1.0
+    states[[20, 25], 2] = 0.02
+    states[26:, 2] = 0.3
+    places = object_places(states, told)
+    assert np.isnan(places[8:20]).all()
+    assert np.allclose(places[20:26], states[20:26, :3])
+    states[8:20, 0] = states[20, 0] = states[7, 0]  # gripped again where it was put down
+    assert not np.isnan(object_places(states, told)[8:20]).any()
+
+
 def test_without_a_grasp_no_place_is_known():
     states = np.zeros((10, 7))
     assert np.isnan(object_places(states, np.zeros(10))).all()

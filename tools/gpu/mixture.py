@@ -43,9 +43,8 @@ def kinds() -> dict[str, Kind]:
     """All kinds by name; grasps miss in a quarter of the scripts that are no pushes."""
     plain = ArmConfig()
     missed = CollectConfig(miss_fraction=0.25)
-    pushed_too = replace(missed, push_fraction=0.15)
-    pushes = CollectConfig(frames=49, play_fraction=0.1, carry_fraction=0.0, push_fraction=0.9)
-    boxes = replace(pushed_too, cup_fraction=0.0)  # the kind would tell which one is handled
+    pushes = CollectConfig(frames=65, play_fraction=0.05, carry_fraction=0.0, push_fraction=0.95)
+    boxes = replace(missed, cup_fraction=0.0)  # the kind would tell which one is handled
     walls = CollectConfig(
         wall=True, play_fraction=0.2, carry_fraction=0.15, play_high_m=(0.67, 0.22, 0.31)
     )
@@ -61,10 +60,11 @@ def kinds() -> dict[str, Kind]:
     return {
         "nominal": Kind(plain, missed, 50_000, 17),
         "varied": Kind(varied, missed, 53_000, 13),
-        "tables": Kind(looks(table="varied", light="varied", **TURNED), pushed_too, 56_000, 18),
+        "tables": Kind(looks(table="varied", light="varied", **TURNED), missed, 56_000, 18),
         "edges": Kind(plain, edges, 60_000, 9),
-        "pushes": Kind(plain, pushes, 63_000, 14),
-        "lights": Kind(looks(light="varied"), pushed_too, 66_000, 9),
+        "pushes": Kind(varied, pushes, 63_000, 9),
+        "blocks": Kind(looks(obstacle="block", light="varied"), pushes, 97_000, 5),
+        "lights": Kind(looks(light="varied"), missed, 66_000, 9),
         "two": Kind(looks(second_object="box"), boxes, 69_000, 12),
         "walls": Kind(plain, walls, 76_000, 8),
     }
