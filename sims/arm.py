@@ -19,6 +19,7 @@ from sims import scene, tasks, waypoints
 from sims.arm_control import HOME_QPOS, JointReference
 from sims.config import ArmConfig
 from sims.rig import CLOSED_DRIVER_RAD, Rig
+from sims.task import obstacle_moved_m
 
 __all__ = ["CLOSED_DRIVER_RAD", "Arm", "ArmConfig", "Array"]
 
@@ -76,7 +77,7 @@ class Arm(Rig):
         self.task = tasks.make_task(config.task)
         super().__init__(replace(config, scene=self.task.scene(config.scene)))
         self.render_mode = render_mode
-        self._obstacle = self.task.obstacle
+        self._obstacle = self.task.obstacle or config.scene.obstacle
         self._fingers_stay_closed = self.task.fingers_stay_closed
         self.subgoal_states: list[Array] = []  # see the class docstring
 
@@ -101,7 +102,9 @@ class Arm(Rig):
         rng = self.np_random
         self._look = scene.draw(self.config.scene, rng)
         self._apply_look(self._look)
-        self.draw = tasks.draw_episode(self.config.task, rng)
+        self.draw = tasks.draw_episode(
+            self.config.task, rng, self.config.scene.obstacle is not None
+        )
         self._steps, self._disturbed = 0, False
         self._place(self.draw)
         if self.task.starts_holding:
@@ -139,11 +142,18 @@ class Arm(Rig):
         judged = self.task.judge(self, self.draw)
         return {
             **judged,
+            **self._moved_obstacle(judged),
             "disturbed": self._disturbed,
             "object_pose": self.object_pose,
             "commanded": self.commanded,
             "links_m": self._kinematics.links(self._reference.q),
         }
+
+    def _moved_obstacle(self, judged: dict[str, Any]) -> dict[str, float]:
+        """How far an obstacle was moved that the task does not judge."""
+        if self._obstacle is None or "obstacle_moved_m" in judged:
+            return {}
+        return {"obstacle_moved_m": obstacle_moved_m(self, self.draw)}
 
     # -- start -------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ DOWN_RPY = (np.pi, 0.0, -np.pi / 2)  # gripper pointing down, fingers closing al
 WIDER_M = 0.05  # the second object stands up to this outside of where objects are drawn
 CLEAR_M = 0.12  # from the way of the task's object to the second one
 FROM_OBSTACLE_M = 0.15
+BESIDE_M = 0.08  # from an obstacle that no task put there to what stands there
 DISTURBED_STEP = (3, 10)  # first and last control step after which the object may be moved
 PLACES = 64  # drawn for what must find a free one
 LAMP_SHIFT_M, LAMP_FACTOR = 0.2, (0.8, 1.2)
@@ -166,6 +167,21 @@ def with_company(
         draw, second_xy_yaw=(float(x), float(y), float(yaw)), picture=picture,
         disturbance=moved if config.disturbance else None,
     )
+
+
+def with_obstacle(
+    config: TaskConfig, draw: EpisodeDraw, goal_xy: Sequence[float], rng: np.random.Generator
+) -> EpisodeDraw:
+    """``draw`` with a place for an obstacle where the task has none: anywhere clear of object,
+    second object and goal (x, y), so also between them.  Raises ``ValueError`` where there is no
+    room."""
+    if draw.obstacle_xy_yaw is not None:
+        return draw
+    assert draw.second_xy_yaw is not None
+    taken = (draw.object_xy_m, draw.second_xy_yaw[:2], goal_xy[:2])
+    keep = [(np.array(place), BESIDE_M) for place in taken]
+    x, y = free_place(np.array(config.object_low_m), np.array(config.object_high_m), keep, rng)
+    return replace(draw, obstacle_xy_yaw=(float(x), float(y), float(rng.uniform(-0.3, 0.3))))
 
 
 def free_place(

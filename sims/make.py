@@ -72,6 +72,8 @@ def idle_arm(
     }
     if task in TASKS and one_image(replace(arm.task, name=task)):  # pyright: ignore
         found["arm.task.subgoals"] = "only the goal itself is photographed"
+    if task in TASKS and TASKS[task].obstacle is not None:  # pyright: ignore
+        found["arm.scene.obstacle"] = f"task={task} has an obstacle of its own"
     if not stored:
         found["arm.wrist_camera"] = "no agent looks at its images and no store takes them"
     if simulator == "pybullet":

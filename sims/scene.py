@@ -72,6 +72,9 @@ class SceneConfig:
     distractors: int = 0  # further boxes, beside the workspace
     # a further object among the places of the task's, in another colour; null: none
     second_object: ObjectKind | None = None
+    # a small grey block somewhere on the table, also in the way; a task with an obstacle of its own
+    # has that; null: none
+    obstacle: Literal["block"] | None = None
     # point that the camera looks at, base frame [m]
     camera_lookat_m: tuple[float, float, float] = (0.50, 0.0, 0.14)
     camera_distance_m: float = 0.84  # distance from the camera to that point [m]

@@ -24,6 +24,7 @@ from sims.draws import (
     own_stream,
     turned,
     with_company,
+    with_obstacle,
 )
 from sims.push_tasks import Push, PushAround
 from sims.task import (
@@ -273,8 +274,12 @@ def max_steps(config: TaskConfig) -> int:
     return MAX_STEPS[config.name] + DISTURBED_STEPS * config.disturbance
 
 
-def draw_episode(config: TaskConfig, rng: np.random.Generator) -> EpisodeDraw:
-    """Draw one episode; the same generator state gives the same episode."""
+def draw_episode(
+    config: TaskConfig, rng: np.random.Generator, obstacle: bool = False
+) -> EpisodeDraw:
+    """Draw one episode; the same generator state gives the same episode.  ``obstacle``: one stands
+    there whatever the task.  Raises ``ValueError`` where there is no room."""
     own, task = own_stream(rng), TASKS[config.name]()
     draw = task.own_draw(config, draw_start_and_goal(config, rng), own)
-    return with_company(config, draw, task.goal_xy(draw), own)
+    draw = with_company(config, draw, task.goal_xy(draw), own)
+    return with_obstacle(config, draw, task.goal_xy(draw), own) if obstacle else draw

@@ -254,6 +254,8 @@ def test_every_setting_without_effect_exists_and_is_refused_by_name(name):
         (["robot", "run", "goals=x", "limits.step_m=0.01"], "the bridge's"),
         (["robot", "serve", "limits.force_n=10"], "robot arm"),
         (["collect", "out=x", "arm.scene.object=cup"], "cup_fraction"),
+        (["collect", "out=x", "collect.wall=true", "arm.scene.obstacle=block"], "a wall"),
+        (["plan", "task=push_around", "arm.scene.obstacle=block"], "an obstacle of its own"),
         (["collect", "out=x", "arm.scene.cylinder_radius_m=[0.02,0.03]"], "a cup or a box"),
         (["collect", "out=x", "collect.cup_fraction=1", "arm.scene.box_half_m=[0.02,0.03]"],
          "cup_fraction=1"),

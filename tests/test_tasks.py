@@ -340,6 +340,31 @@ def test_a_picture_that_nobody_can_take_is_refused(task, settings, told):
         make(task, **settings)
 
 
+def test_an_obstacle_stands_clear_of_the_things_of_a_task_that_has_none():
+    env = make("pick_and_place", obstacle="block", second_object="box").unwrapped
+    for seed in range(SEED, SEED + 5):
+        env.reset(seed=seed, options={"goal": False})
+        assert env.draw.obstacle_xy_yaw is not None
+        place = np.array(env.draw.obstacle_xy_yaw[:2])
+        np.testing.assert_allclose(env.pose_of("obstacle")[:2], place, atol=2e-3)
+        for other in (env.draw.object_xy_m, env.draw.goal_xy_m, env.draw.second_xy_yaw[:2]):
+            assert np.linalg.norm(place - other) > 0.079
+    assert env._info()["obstacle_moved_m"] < 0.003
+    env._move_thing("obstacle", env.pose_of("obstacle") + [0, 0.05, 0, 0, 0, 0, 0])
+    assert env._info()["obstacle_moved_m"] > 0.04
+    env.close()
+    without = make("pick_and_place").unwrapped
+    of_its_own = make("push_around", obstacle="block").unwrapped
+    without.reset(seed=SEED, options={"goal": False})
+    assert list(without.things) == ["object"]
+    of_its_own.reset(seed=SEED, options={"goal": False})
+    assert of_its_own.draw.obstacle_xy_yaw is not None
+    middle = (np.array(of_its_own.draw.object_xy_m) + of_its_own.draw.goal_xy_m) / 2
+    assert np.linalg.norm(middle - of_its_own.draw.obstacle_xy_yaw[:2]) < 0.01
+    without.close()
+    of_its_own.close()
+
+
 def test_a_second_object_stands_in_every_task():
     from sims.config import ArmConfig
 

@@ -40,6 +40,8 @@ class Settings:
         there = {kind for kind, some in kinds.items() if some} | {self.arm.scene.second_object}
         for size in sizes_without(there):
             found[f"arm.scene.{size}"] = f"an episode has a cup or a box; cup_fraction={cups:g}"
+        if self.collect.wall:
+            found["arm.scene.obstacle"] = "collect.wall=true puts up a wall"
         return found
 
 

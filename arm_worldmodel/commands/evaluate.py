@@ -49,7 +49,8 @@ class Settings(PolicyConfig):
             found.update(dict.fromkeys(
                 ("task", "simulator", "policy", "goal", "calibration", "readout", "world_model",
                  "predictor", "released", "blind", "max_steps", "arm.task.name", *GOAL_SETTINGS,
-                 "arm.task.disturbance", "arm.scene.object", "arm.scene.second_object"),
+                 "arm.task.disturbance", "arm.scene.object", "arm.scene.second_object",
+                 "arm.scene.obstacle"),
                 f"each row of suite={self.suite} has its own",
             ))
             if self.suite == "search":
