@@ -3,7 +3,8 @@
 franka-sim with --enforce-motion-limits --enforce-comm-constraints on one side; on the other
 ``FrankaEnv`` over the Franka control interface: the loop and franky's controller in their
 process, a random planner in this one, 5 actions a second, a tenth of them far too large.  Needs
-sh tools/hil/setup.sh.  Prints one line of JSON; ends at the first fault.
+sh tools/hil/setup.sh.  Prints one line of JSON; ends at the first fault that was not brought about
+(``--fault-every 20``: one every 20 seconds, of ``injections.KINDS`` in turn).
 """
 
 import argparse
@@ -13,8 +14,10 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from injections import KINDS, InjectedLink
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
@@ -24,7 +27,6 @@ from robots.fr3 import Tool, check_tool
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits
 from robots.local.camera import CameraConfig
-from robots.local.link import LocalLink
 from robots.local.process import ArmProcessConfig
 
 FRANKA = ROOT / ".hil/franka"
@@ -36,6 +38,7 @@ SEVEN_T_EE = [  # between the finger tips of the Franka hand; column-major
 ]
 HOST = "127.0.0.1"
 CONTROL_HZ = 5.0
+RECOVERY_S = 10.0
 # nearer, a tilted hand folds joint 4 to its limit, and the arm is held
 WORKSPACE_LOW_M = (0.38, -0.30, 0.01)
 
@@ -106,22 +109,23 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fault-every", type=float, default=float("inf"), help="seconds")
     options = parser.parse_args()
     limits = Limits(workspace_low_m=WORKSPACE_LOW_M)
     out = Path(tempfile.mkdtemp(prefix="strict-fci-"))
     processes = serve(out)
-    result = {"seconds": 0.0, "steps": 0, "fault": "", "moved_m": 0.0}
+    result: dict[str, Any] = {"seconds": 0.0, "steps": 0, "fault": "", "moved_m": 0.0}
+    held: list[dict[str, Any]] = []
     try:
         camera = CameraConfig("testsrc2=size=320x240:rate=15,realtime", "lavfi")
         config = ArmProcessConfig(CONTROL_HZ, limits=limits, fault_log=str(out / "faults.jsonl"))
-        env = FrankaEnv(
-            LocalLink(partial(open_arm, limits), camera, config),
-            FrankaEnvConfig(control_hz=CONTROL_HZ, settle=False), limits,
-        )
+        link = InjectedLink(partial(open_arm, limits), camera, config)
+        env = FrankaEnv(link, FrankaEnvConfig(control_hz=CONTROL_HZ, settle=False), limits)
         observation, _ = env.reset()
         low, high = np.array(limits.workspace_low_m), np.array(limits.workspace_high_m)
         plan, start = RandomPlanner(options.seed, (low + high) / 2), observation["state"]
         began = time.monotonic()
+        kinds, every = list(KINDS), options.fault_every * CONTROL_HZ
         with tqdm(total=int(options.seconds * CONTROL_HZ), desc="random", unit="step") as bar:
             while bar.n < bar.total:
                 observation, _, _, faulted, info = env.step(plan(observation["state"]))
@@ -129,13 +133,44 @@ def main() -> None:
                 off = observation["state"] - start
                 result["moved_m"] = max(result["moved_m"], float(np.linalg.norm(off[:3])))
                 if faulted:
-                    result["fault"] = f"{info['fault_code']}: {info['fault']}"
-                    break
+                    if not expected(link, info["fault_code"]):
+                        result["fault"] = f"{info['fault_code']}: {info['fault']}"
+                        break
+                    held.append(recovered(link, kinds[len(held) % len(kinds)]))
+                    observation, _ = env.reset()
+                elif not link.injected and bar.n >= (len(held) + 1) * every:
+                    link.inject(kinds[len(held) % len(kinds)])
         result["seconds"], result["steps"] = time.monotonic() - began, bar.n
         env.close()
     finally:
         processes.stop()
+        if held:
+            result |= {"held": len(held), "slowest_s": max(h["after_s"] for h in held),
+                       "by_kind": {k: [h["after_s"] for h in held if h["kind"] == k]
+                                   for k in KINDS}}
         print(json.dumps({**result, "logs": str(out)}))
+
+
+def expected(link: InjectedLink, code: str) -> bool:
+    """Whether a fault of that code was brought about."""
+    return bool(link.injected) and code == KINDS[link.injected]
+
+
+def recovered(link: InjectedLink, kind: str) -> dict[str, Any]:
+    """The fault's words and how long they took, once the arm goes on after it."""
+    assert link.told is not None
+    assert link.due is not None
+    code, words, when = link.told
+    link.mend()
+    for service in ("recover", "resume"):
+        until = time.monotonic() + RECOVERY_S
+        done, answer = link.call(service)
+        while not done and time.monotonic() < until:  # it may brake still
+            time.sleep(0.2)
+            done, answer = link.call(service)
+        if not done:
+            raise RuntimeError(f"after {kind}, {service}: {answer}")
+    return {"kind": kind, "code": code, "words": words, "after_s": round(when - link.due, 3)}
 
 
 if __name__ == "__main__":
