@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 from geometry_msgs.msg import PoseStamped
+from rclpy.subscription import MessageInfo
 from sensor_msgs.msg import Image
 
 from arm_worldmodel.commands.robot.sim import SIM_DELAY_S
@@ -81,7 +82,7 @@ def main() -> None:
     sent: list[float] = []
     pictures: list[float] = []
 
-    def hear(message: PoseStamped, about: dict[str, int]) -> None:
+    def hear(message: PoseStamped, about: MessageInfo) -> None:
         sent.append(about["source_timestamp"] * 1e-9)
 
     def see(message: Any) -> None:  # its bytes
