@@ -9,12 +9,14 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+import rclpy
 from geometry_msgs.msg import PoseStamped
 from rclpy.subscription import MessageInfo
 from sensor_msgs.msg import Image
@@ -26,9 +28,9 @@ from robot_data.random_moves import STEP_M, RandomMoves
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits, SafetyError
 from robots.realtime import prefer_this_process
-from robots.ros.bridge import BEST_EFFORT, RELIABLE
+from robots.ros.bridge import BEST_EFFORT, NO_LOG_FILE, RELIABLE, spin
 from robots.ros.link import RosLink
-from robots.ros.node import run_arm
+from robots.ros.node import image_message, run_arm
 from robots.ros.topics import GripperConfig, Topics
 from sims.config import ArmConfig
 from sims.make import arm_for
@@ -36,28 +38,57 @@ from sims.make import arm_for
 TICK_S = 0.02
 PICTURE = 720, 1280  # rows, columns
 PICTURE_HZ = 30.0
+# A picture is larger than the memory that Fast DDS shares by default.
+PROFILE = """<dds xmlns="http://www.eprosima.com"><profiles><transport_descriptors>
+<transport_descriptor><transport_id>shared</transport_id><type>SHM</type>
+<segment_size>134217728</segment_size></transport_descriptor>
+<transport_descriptor><transport_id>udp</transport_id><type>UDPv4</type></transport_descriptor>
+</transport_descriptors><participant profile_name="large" is_default_profile="true"><rtps>
+<userTransports><transport_id>shared</transport_id><transport_id>udp</transport_id></userTransports>
+<useBuiltinTransports>false</useBuiltinTransports></rtps></participant></profiles></dds>
+"""
 SIDE, SEED = 128, 100_000  # of the picture that is rendered; of the episode
 
 
-class WideCamera(SimulatedArm):
-    """Its pictures are those of the simulated camera, drawn larger."""
+class ArmAlone(SimulatedArm):
+    """Its camera has a driver of its own, as most cameras."""
 
     def image(self):
-        """The camera's image uint8 [720, 1280, 3]."""
-        image = super().image()
-        rows, columns = (np.arange(size) * SIDE // size for size in PICTURE)
-        return np.ascontiguousarray(image[rows][:, columns])
+        """None."""
 
 
 def simulate(out: str) -> None:
     """The simulated arm, until it is stopped."""
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     prefer_this_process()
-    arm = arm_for(ArmConfig(), "reach", SIDE)
     run_arm(
-        WideCamera("mujoco", arm, SEED, out), Topics(), GripperConfig(), Limits(), SIM_HZ,
-        PICTURE_HZ, SIM_DELAY_S,
+        ArmAlone("mujoco", arm_for(ArmConfig(), "reach", SIDE), SEED, out), Topics(),
+        GripperConfig(), Limits(), SIM_HZ, delay_s=SIM_DELAY_S,
     )
+
+
+def photograph() -> None:
+    """A camera's driver, until it is stopped: every picture differs from the last."""
+    with tempfile.NamedTemporaryFile("w", suffix=".xml") as profile:
+        profile.write(PROFILE)
+        profile.flush()
+        os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = profile.name
+        send_pictures()
+
+
+def send_pictures() -> None:
+    """Pictures at ``PICTURE_HZ``."""
+    rclpy.init(args=NO_LOG_FILE)
+    node = rclpy.create_node("camera")
+    publisher = node.create_publisher(Image, Topics().image, BEST_EFFORT)
+    picture = np.random.default_rng(0).integers(0, 256, (*PICTURE, 3), np.uint8)
+
+    def tell() -> None:
+        nonlocal picture
+        picture = np.roll(picture, 1, axis=0)
+        publisher.publish(image_message(picture, node.get_clock().now().to_msg()))
+
+    node.create_timer(1 / PICTURE_HZ, tell)
+    spin(node)
 
 
 def main() -> None:
@@ -65,16 +96,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=3600.0)
     parser.add_argument("--out", default="outputs/robot/soak")
-    parser.add_argument("--arm", action="store_true", help="be the simulated arm")
+    parser.add_argument("--be", choices=("arm", "camera"), help="the simulated arm, or its camera")
     options = parser.parse_args()
-    if options.arm:
-        simulate(options.out)
-        return
     out = Path(options.out)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    if options.be:
+        simulate(options.out) if options.be == "arm" else photograph()
+        return
     processes = Processes(out)
     worldmodel = [sys.executable, "-m", "arm_worldmodel", "robot"]
-    processes.start("sim", [sys.executable, __file__, "--arm", "--out", str(out)], first=True)
+    ours = [sys.executable, __file__, "--out", str(out), "--be"]
+    processes.start("sim", [*ours, "arm"], first=True)
+    processes.start("camera", [*ours, "camera"])
     log = out / "faults.jsonl"
     processes.start("serve", [*worldmodel, "serve", f"fault_log={log}"], first=True)
     realtime = prefer_this_process()
