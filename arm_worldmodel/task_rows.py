@@ -17,8 +17,8 @@ FAMILIES = {"servo": OFF, "blind": OFF, "straight": UNCHECKED}
 
 def task_rows(base: PolicyConfig, arm: ArmConfig, episodes: int) -> list[Row]:
     """The planner of ``base`` with one goal image, and beside it, on the same episodes, an agent
-    without a world model and the planner with a black camera; before an obstacle also the planner
-    that goes or pushes straight, whatever it imagines."""
+    without a world model and the planner with a black camera; before a wall also the planner that
+    goes straight, whatever it imagines."""
     one = replace(base, goal="single")
     usual = {
         PLANNER: one, "servo": replace(one, policy="servo"), "blind": replace(one, blind=True),
@@ -26,7 +26,7 @@ def task_rows(base: PolicyConfig, arm: ArmConfig, episodes: int) -> list[Row]:
     straight = replace(one, hierarchy=replace(one.hierarchy, routes=False))
     rows = []
     for name, (task, simulator, look, calibration) in _cells(arm).items():
-        agents = usual | ({"straight": straight} if task.endswith("around") else {})
+        agents = usual | ({"straight": straight} if task == "reach_around" else {})
         names = {label: f"tasks/{name}-{label}/{task}" for label in agents}
         for label, policy in agents.items():
             cell = Cell(

@@ -186,7 +186,7 @@ class HierarchyConfig:
     """The sub-goals that the planner sets itself around a gripper event."""
 
     approach_m: float = 0.10  # height above the event where approach and retreat end [m]
-    routes: bool = True  # imagine ways round what stands in the way, pushes too; false: straight on
+    routes: bool = True  # imagine ways round what stands before a goal image; false: straight on
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from planners import push_ways, routes
+from planners import routes
 from planners.config import HierarchyConfig
 from planners.embedding import HAND, OBJECT, Target
 from planners.goals import Goal, GoalImages, partly, present_cost, unknown_picture
@@ -100,7 +100,7 @@ class HierarchicalAgent:
                 present_cost=present, finished=self.stages.steps >= AVERAGED,
                 subgoal=self.stages.stage.name, unsure_m=self.goals.unsure_m,
             )
-        if not self.stages.steps and (self._go_around(view) or self._push_aside(view)):
+        if not self.stages.steps and self._go_around(view):
             goal, cost, present = self._aim(view)
         self.stages.steps += 1
         plan = self.search.plan(cost, view, began)
@@ -146,20 +146,6 @@ class HierarchicalAgent:
         places = routes.choose(self.search.outcomes, view, image.tokens, image.state)
         self.stages.go_through(places, image.state)
         return bool(places)
-
-    def _push_aside(self, view: View) -> bool:
-        """Whether an object that is to be pushed goes through another place first."""
-        begun = self.stages.begun_push()
-        if begun is None or not self.hierarchy.routes:
-            return False
-        place, there, hand = begun
-        first = push_ways.choose(
-            self.search.outcomes, view, self.goals[self._index].tokens, hand, place, there,
-            self.hierarchy.approach_m,
-        )
-        if first is not None:
-            self.stages.push_first(first)
-        return first is not None
 
     def _goal(self) -> Goal:
         """What the stage in force brings about."""

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from planners.perception import View
-from planners.search import Outcomes
+from planners.search import ImaginedOutcomes, Outcomes
 from worldmodel.device import to_host
 
 FAR_M = 0.15  # a goal nearer than this is gone to straight
-STEPS = 8  # that are imagined
+STEPS = 8  # that are imagined, where the predictor takes as many: those it was trained on
 # how far a way keeps to the left of the straight one, and above its higher end [m]; a way comes
 # before those that are longer
 ASIDE_UP_M = ((0.0, 0.0), (0.0, 0.17), (0.17, 0.0), (-0.17, 0.0))
@@ -36,21 +36,18 @@ def choose(outcomes: Outcomes, view: View, goal: Tensor, hand: Tensor) -> list[T
     if np.linalg.norm(end[:3] - start[:3]) < FAR_M:
         return []
     ways = [through(start[:3], end[:3], *way) for way in ASIDE_UP_M]
-    actions = np.stack([moves(way, end[6] - start[6], STEPS) for way in ways])
-    best = least_disturbing(outcomes, view, goal, torch.from_numpy(actions).float())
-    return [hand.new_tensor(place) for place in ways[best][1:-1]]
-
-
-def least_disturbing(outcomes: Outcomes, view: View, goal: Tensor, actions: Tensor) -> int:
-    """The first of the ways along actions [R, T, 7] that disturbs about as little as any of what is
-    to stay as it is in ``goal`` [N, D]."""
+    steps = STEPS
+    if isinstance(outcomes, ImaginedOutcomes):
+        steps = min(steps, outcomes.imagination.config.max_steps)
+    actions = np.stack([moves(way, end[6] - start[6], steps) for way in ways])
     now = view.tokens[0].float()
     cost = outcomes.cost(
         lambda tokens, states: disturbed(tokens.float(), now, goal.float()), view,
-        actions.to(view.state.device),
+        torch.from_numpy(actions).float().to(view.state.device),
     )
     found = to_host(cost)
-    return int((found <= WORTH * found.min()).int().argmax())
+    best = int((found <= WORTH * found.min()).int().argmax())
+    return [hand.new_tensor(place) for place in ways[best][1:-1]]
 
 
 def through(

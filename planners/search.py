@@ -50,22 +50,7 @@ class ImaginedOutcomes:
 
     def cost(self, cost: Cost, view: View, actions: Tensor) -> Tensor:
         """``cost(tokens [s, N, D], states [s, 7]) -> [s]`` of where actions [S, T, 7] lead from
-        ``view``, some samples at a time -> [S].  More steps than the predictor takes are imagined
-        in legs, each from the last frame of the one before, one sample at a time.  Raises
-        ``ValueError`` where not even one sample fits into the memory allowed."""
-        steps = self.imagination.config.max_steps
-        if actions.shape[1] <= steps:
-            return self._cost(cost, view, actions)
-        found = []
-        for way in actions:
-            *legs, last = way[None].split(steps, dim=1)
-            seen = view
-            for leg in legs:
-                seen = View(self.after(seen, leg), integrate(seen.state, leg)[0])
-            found.append(self._cost(cost, seen, last))
-        return torch.cat(found)
-
-    def _cost(self, cost: Cost, view: View, actions: Tensor) -> Tensor:
+        ``view``, some samples at a time -> [S]."""
         states = integrate(view.state, actions)  # [S, 7], robot base frame
         begin = 0
 

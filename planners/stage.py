@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from planners.config import HierarchyConfig
@@ -53,51 +52,33 @@ def event_stages(kind: str, pose: Tensor, config: HierarchyConfig) -> list[Stage
     ]
 
 
-class Push:
-    """The hand's way that pushes an object from ``place`` [3] to ``goal`` [3], which lie apart on
-    one table (m, robot base frame)."""
-
-    def __init__(self, place: Tensor, goal: Tensor) -> None:
-        self.place, way = place, goal[:2] - place[:2]
-        length = float(way.norm())
-        self.towards = way / length
-        self.behind, self.there = -CONTACT_M - BEHIND_M, length - CONTACT_M
-
-    def at(self, along: float, up_m: float = 0.0) -> Tensor:
-        """The hand's place [3] so far along the way from the object, so high over the push."""
-        low = self.place[2:] + PUSH_ABOVE_M + up_m
-        return torch.cat([self.place[:2] + along * self.towards, low])
-
-    def corners(self, up_m: float) -> list[Tensor]:
-        """Above, behind the object, at the end, back a little, up: places [3] of the hand."""
-        back = self.there - BEHIND_M
-        return [
-            self.at(self.behind, up_m), self.at(self.behind), self.at(self.there), self.at(back),
-            self.at(back, up_m),
-        ]
-
-
 def push_stages(
     hand: Tensor, place: Tensor, goal: Tensor, config: HierarchyConfig
 ) -> list[Stage]:
     """Down behind the object, through to the goal, up again: the fingers of ``hand`` [7] closed,
     an object at ``place`` [3] and wanted at ``goal`` [3], which lie apart on one table.  The
-    hand alone is aimed at."""
-    push = Push(place, goal)
-    above, down, there, back, up = push.corners(config.approach_m)
+    hand alone is aimed at: pushed objects are imagined to stay (docs/lab-book.md)."""
+    way = goal[:2] - place[:2]
+    length = float(way.norm())
+    towards = way / length
+    low = place[2] + PUSH_ABOVE_M
 
-    def stage(name: str, at: Tensor, steps: int, **about: bool) -> Stage:
-        state = torch.cat([at, hand[3:6], hand.new_ones(1)])
+    def stage(name: str, along: float, height: float, steps: int, **about: bool) -> Stage:
+        state = hand.clone()
+        state[:2] = place[:2] + along * towards
+        state[2] = low + height
+        state[6] = 1.0
         return Stage(f"push: {name}", state, None, steps, **about)
 
-    strides = math.ceil((push.there - push.behind) / STRIDE_M)
+    behind, there = -CONTACT_M - BEHIND_M, length - CONTACT_M
+    strides = math.ceil((there - behind) / STRIDE_M)
     return [
-        stage("above", above, MOVE_STEPS, revisable=True),
-        stage("down", down, MOVE_STEPS),
+        stage("above", behind, config.approach_m, MOVE_STEPS, revisable=True),
+        stage("down", behind, 0.0, MOVE_STEPS),
         *(
-            stage("along", down + (there - down) * i / strides, PUSH_STEPS)
+            stage("along", behind + (there - behind) * i / strides, 0.0, PUSH_STEPS)
             for i in range(1, strides + 1)
         ),
-        stage("back", back, PUSH_STEPS),
-        stage("up", up, MOVE_STEPS),
+        stage("back", there - BEHIND_M, 0.0, PUSH_STEPS),
+        stage("up", there - BEHIND_M, config.approach_m, MOVE_STEPS),
     ]

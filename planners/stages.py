@@ -29,7 +29,6 @@ AVERAGED = 3  # predictions averaged before the hand goes down
 # an event further than this from where it was predicted is elsewhere, and that is believed when it
 # was predicted ``AVERAGED`` times running: with a hand over one object the other one may be taken
 ELSEWHERE_M = 0.05
-MAX_ASIDE = 2  # pushes towards one goal image that bring the object beside its way
 MAX_EVENTS = 6  # gripper events towards one goal image; after them only the image is left
 PUSHED_M = 0.03  # an object further than this from its place in the goal image is pushed
 AT_OBJECT_M = 0.06  # a closed hand nearer than this to the object may hold it
@@ -57,11 +56,6 @@ class EventStages:
         self._events = 0
         self._handled = False  # whether an object was to be grasped or put down
         self.put_down = False  # whether the last event was to put an object down, or a push
-        # where the object is [3] that a push begins at, and where it is pushed first [3], if not
-        # straight to its place
-        self._place: Tensor | None = None
-        self._first: Tensor | None = None
-        self._aside = 0  # pushes to such places
         self._recent: list[Tensor] = []
         self._elsewhere: list[Tensor] = []
         self.steps = 0  # in the present stage
@@ -97,7 +91,6 @@ class EventStages:
             kind = "none"
         if not self._stages or kind != self._kind:
             self._recent, self._elsewhere, self.steps = [], [], 0
-            self._first = None
         self._kind = kind
         if kind == "none":
             self._stages = [Stage("goal image", None, None, self.last_steps, revisable=True)]
@@ -105,9 +98,7 @@ class EventStages:
         pose = self._averaged(pose)
         if kind == "push":
             assert self._pushed is not None
-            self._place = pose
-            there = self._pushed[1] if self._first is None else self._first
-            self._stages = push_stages(self._pushed[0], pose, there, self.config)
+            self._stages = push_stages(self._pushed[0], pose, self._pushed[1], self.config)
             return
         self._stages = event_stages(kind, pose, self.config)
 
@@ -118,7 +109,6 @@ class EventStages:
                 self._elsewhere = []
             self._elsewhere.append(pose)
             if len(self._elsewhere) == AVERAGED:
-                self._first = None
                 self._recent, self._elsewhere, self.steps = self._elsewhere, [], 0
         else:
             self._recent, self._elsewhere = [*self._recent, pose][-AVERAGED:], []
@@ -163,24 +153,6 @@ class EventStages:
         first = [Stage("around", torch.cat([p, hand[3:]]), None, MOVE_STEPS) for p in places]
         self._stages, self.steps = [*first, *self._stages], 0
 
-    def begun_push(self) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Where an object is [3] that is now to be pushed, where to [3], and the hand in the goal
-        image [7]; None in any other step, and where there were too many pushes already."""
-        if self._kind != "push" or self.steps or not self.stage.revisable:
-            return None
-        if self._aside == MAX_ASIDE or self._events == MAX_EVENTS:
-            return None
-        assert self._pushed is not None
-        assert self._place is not None
-        return self._place, self._pushed[1], self._pushed[0]
-
-    def push_first(self, place: Tensor) -> None:
-        """Push the object to ``place`` [3] first (m, robot base frame)."""
-        assert self._pushed is not None
-        assert self._place is not None
-        self._first = place
-        self._stages = push_stages(self._pushed[0], self._place, place, self.config)
-
     def go_on(self, view: View) -> None:
         """To the next stage; a grasp that closed on nothing goes up again with open fingers."""
         stage = self._stages.pop(0)
@@ -195,8 +167,7 @@ class EventStages:
             up[6] = 0.0
             self._stages[0] = replace(self.stage, state=up, place=None)
         if not self._stages:
-            self._aside += self._first is not None
-            self.put_down = self._kind in ("release", "push") and self._first is None
+            self.put_down = self._kind in ("release", "push")
             self._kind = ""
         self.decide(view)
 

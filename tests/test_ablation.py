@@ -18,7 +18,6 @@ from worldmodel.config import EncoderConfig, LeWMConfig, PredictorConfig
 from worldmodel.encoder import Encoder
 from worldmodel.lewm import LeWorldModel
 from worldmodel.predictor import Predictor
-from worldmodel.rollout import integrate
 
 L1 = AgentConfig(CEMConfig(samples=16, iterations=2, elites=4), ObjectiveConfig(distance="l1"))
 
@@ -85,33 +84,6 @@ def test_shuffled_costs_are_the_same_costs_of_other_samples(parts):
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], first[1])  # drawn anew for every batch of samples
     torch.testing.assert_close(other.cost(cost, view, actions[:1]), true[:1])  # there is no other
-
-
-def test_more_steps_than_the_predictor_takes_are_imagined_in_legs_and_shuffled_as_others(parts):
-    _, _, search = parts
-    outcomes = search.outcomes
-    steps = outcomes.imagination.config.max_steps
-    view = View(torch.randn(1, 16, 48), torch.randn(7))
-    actions = 0.02 * torch.randn(8, 2 * steps + 1, 7)
-
-    def cost(tokens, states):
-        return tokens.float().mean((1, 2)) + states[:, 0]
-
-    found = outcomes.cost(cost, view, actions)
-    for way, one in zip(actions, found, strict=True):
-        seen = view
-        for leg in (way[None, :steps], way[None, steps : 2 * steps]):
-            seen = View(outcomes.after(seen, leg), integrate(seen.state, leg)[0])
-        torch.testing.assert_close(outcomes.cost(cost, seen, way[None, 2 * steps :])[0], one)
-    torch.testing.assert_close(
-        outcomes.cost(lambda tokens, states: states[:, 1], view, actions),
-        integrate(view.state, actions)[:, 1],
-    )
-    other = shuffled(outcomes)
-    other.reset()
-    blind = other.cost(cost, view, actions)
-    assert not torch.equal(blind, found)
-    torch.testing.assert_close(blind.sort().values, found.sort().values)
 
 
 def test_of_two_samples_the_costs_are_exchanged_half_the_time(parts):

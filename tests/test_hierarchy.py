@@ -217,59 +217,6 @@ def test_when_the_object_is_in_its_place_the_event_that_is_likeliest_follows_the
     assert stages.stage.name == "grasp: above"
 
 
-def test_a_push_that_begins_may_go_through_another_place_and_the_next_one_is_asked_again():
-    stages = Seen([0.9, 0.1, 0.0])
-    view, first = stages.now(1.0, 0.5, 0.0, 0.03), torch.tensor([0.5, 0.1, 0.03])
-    stages.decide(view)
-    place, there, hand = stages.begun_push()
-    assert torch.equal(there, stages.goal)
-    assert torch.equal(hand, stages.hand)
-    stages.push_first(first)
-    stages.steps = 1
-    assert stages.begun_push() is None  # under way
-    stages.decide(view)  # the place is still refined on the way there
-    expected = push_stages(stages.hand, place, first, HierarchyConfig())
-    for stage in expected:
-        torch.testing.assert_close(stages.stage.state, stage.state)
-        stages.go_on(stages.now(1.0, *first.tolist()))
-    place, there, _ = stages.begun_push()  # it lies at the first place: another push
-    torch.testing.assert_close(place, first)
-    assert torch.equal(there, stages.goal)
-    straight = push_stages(stages.hand, first, stages.goal, HierarchyConfig())
-    torch.testing.assert_close(stages.stage.state, straight[0].state)
-    assert not stages.put_down  # it is not in its place yet
-    for _ in straight:
-        stages.go_on(stages.now(1.0, *stages.goal.tolist()))
-    assert stages.put_down
-
-
-def test_an_object_that_lies_elsewhere_than_was_thought_is_pushed_by_another_way():
-    stages, first = Seen([0.9, 0.1, 0.0]), torch.tensor([0.5, 0.1, 0.03])
-    stages.decide(stages.now(1.0, 0.5, 0.0, 0.03))
-    stages.push_first(first)
-    stages.steps = 1
-    for _ in range(3):
-        stages.decide(stages.now(1.0, 0.45, -0.1, 0.03))
-    place, there, _ = stages.begun_push()  # asked again
-    straight = push_stages(stages.hand, place, there, HierarchyConfig())
-    torch.testing.assert_close(stages.stage.state, straight[0].state)
-
-
-def test_an_object_is_pushed_aside_twice_at_most():
-    stages, aside = Seen([0.9, 0.1, 0.0]), (0.45, 0.1, 0.03)
-    view = stages.now(1.0, 0.45, -0.1, 0.03)
-    stages.decide(view)
-    for _ in range(2):
-        assert stages.begun_push() is not None
-        stages.push_first(torch.tensor(aside))
-        name = ""
-        while name != "push: up":
-            name = stages.stage.name
-            stages.go_on(view)
-    assert stages.stage.name == "push: above"
-    assert stages.begun_push() is None
-
-
 def test_an_object_that_was_handled_is_not_pushed_after_that():
     """With the hand out of the goal image, closed fingers are read in it for no reason."""
     stages = Seen([0.1, 0.9, 0.0])
