@@ -77,18 +77,21 @@ def test_random_planner_output_trips_no_reflex(strict):
 
 
 @alone
-def test_random_planner_output_through_our_driver_trips_no_reflex(machine):
+def test_random_planner_output_through_our_driver_trips_no_reflex_and_every_fault_is_told(machine):
     if not FRANKA.exists():
         pytest.skip("franka-sim is not installed: sh tools/hil/setup.sh")
     done = processes.run(
-        [sys.executable, str(ROOT / "tools/hil/strict_fci.py"), "--seconds", "10"],
+        [sys.executable, str(ROOT / "tools/hil/strict_fci.py"), "--seconds", "22",
+         "--fault-every", "3"],
         machine.seconds(120), env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
-    assert result["fault"] == "", done.stderr
-    assert result["steps"] == 50
+    assert result["fault"] == "", done.stderr  # none but those that were brought about
+    assert result["steps"] == 110
     assert result["moved_m"] > 0.1
+    assert all(len(told) == 1 for told in result["by_kind"].values()), result
+    assert result["slowest_s"] < 0.2, result
 
 
 @alone

@@ -22,6 +22,7 @@ from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from arm_worldmodel.hil import ROOT, Processes
+from robot_data.pose import diff
 from robots.fci import FrankyArm
 from robots.fr3 import Tool, check_tool
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
@@ -40,7 +41,7 @@ HOST = "127.0.0.1"
 CONTROL_HZ = 5.0
 RECOVERY_S = 10.0
 # nearer, a tilted hand folds joint 4 to its limit, and the arm is held
-WORKSPACE_LOW_M = (0.38, -0.30, 0.01)
+WORKSPACE_LOW_M = (0.42, -0.30, 0.01)
 
 
 def serve(out: Path) -> Processes:
@@ -90,17 +91,19 @@ def open_arm(limits: Limits) -> FrankyArm:
 class RandomPlanner:
     """Moves and turns up to the caps of a step, one in ten of them ten times as large."""
 
-    def __init__(self, seed: int, centre: np.ndarray) -> None:
-        self.rng, self.centre = np.random.default_rng(seed), centre
+    def __init__(self, seed: int, centre: np.ndarray, start: np.ndarray) -> None:
+        """centre: of the places [3]; start: the state [7] from which the hand turns."""
+        self.rng, self.centre, self.start = np.random.default_rng(seed), centre, start
 
     def __call__(self, state: np.ndarray) -> np.ndarray:
         """A random action [7] for the state [7]; one in ten is ten times too large."""
         wild = 10.0 if self.rng.random() < 0.1 else 1.0
         home = 0.3 * (self.centre - state[:3])  # or it would sit in the corners
+        back = 0.3 * diff(state, self.start)[3:6]  # or the wrist would come to its limit
         grip = self.rng.choice([0.0, 0.0, 0.0, -1.0, 1.0])
         return np.r_[
             wild * self.rng.uniform(-0.075, 0.075, 3) + home,
-            wild * self.rng.uniform(-0.1, 0.1, 3), grip,
+            wild * self.rng.uniform(-0.1, 0.1, 3) + back, grip,
         ]
 
 
@@ -123,7 +126,8 @@ def main() -> None:
         env = FrankaEnv(link, FrankaEnvConfig(control_hz=CONTROL_HZ, settle=False), limits)
         observation, _ = env.reset()
         low, high = np.array(limits.workspace_low_m), np.array(limits.workspace_high_m)
-        plan, start = RandomPlanner(options.seed, (low + high) / 2), observation["state"]
+        start = observation["state"]
+        plan = RandomPlanner(options.seed, (low + high) / 2, start)
         began = time.monotonic()
         kinds, every = list(KINDS), options.fault_every * CONTROL_HZ
         with tqdm(total=int(options.seconds * CONTROL_HZ), desc="random", unit="step") as bar:
