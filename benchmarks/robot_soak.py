@@ -54,8 +54,9 @@ SIDE, SEED = 128, 100_000  # of the picture that is rendered; of the episode
 class ArmAlone(SimulatedArm):
     """Its camera has a driver of its own, as most cameras."""
 
-    def image(self):
-        """None."""
+    def image(self) -> Any:
+        """None: the camera tells its pictures itself."""
+        return None
 
 
 def simulate(out: str) -> None:
