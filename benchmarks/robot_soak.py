@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from sensor_msgs.msg import Image
 from arm_worldmodel.hil import Processes
 from arm_worldmodel.simulated_arm import SIM_HZ, SimulatedArm
 from robot_data.random_moves import STEP_M, RandomMoves
+from robots.connect import LARGE_PICTURES
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits, SafetyError
 from robots.realtime import prefer_this_process
@@ -37,15 +37,6 @@ from sims.make import arm_for
 TICK_S = 0.02
 PICTURE = 720, 1280  # rows, columns
 PICTURE_HZ = 30.0
-# A picture is larger than the memory that Fast DDS shares by default.
-PROFILE = """<dds xmlns="http://www.eprosima.com"><profiles><transport_descriptors>
-<transport_descriptor><transport_id>shared</transport_id><type>SHM</type>
-<segment_size>134217728</segment_size></transport_descriptor>
-<transport_descriptor><transport_id>udp</transport_id><type>UDPv4</type></transport_descriptor>
-</transport_descriptors><participant profile_name="large" is_default_profile="true"><rtps>
-<userTransports><transport_id>shared</transport_id><transport_id>udp</transport_id></userTransports>
-<useBuiltinTransports>false</useBuiltinTransports></rtps></participant></profiles></dds>
-"""
 DELAY_S = 0.2  # of the simulated arm, as long as its stream may stall
 LOW_M = 0.38, -0.30, 0.05  # nearer the arm folds joint 4 to its limit and does not follow
 SIDE, SEED = 128, 100_000  # of the picture that is rendered; of the episode
@@ -70,15 +61,7 @@ def simulate(out: str) -> None:
 
 def photograph() -> None:
     """A camera's driver, until it is stopped: every picture differs from the last."""
-    with tempfile.NamedTemporaryFile("w", suffix=".xml") as profile:
-        profile.write(PROFILE)
-        profile.flush()
-        os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = profile.name
-        send_pictures()
-
-
-def send_pictures() -> None:
-    """Pictures at ``PICTURE_HZ``."""
+    os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(LARGE_PICTURES)
     rclpy.init(args=NO_LOG_FILE)
     node = rclpy.create_node("camera")
     publisher = node.create_publisher(Image, Topics().image, BEST_EFFORT)

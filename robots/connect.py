@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from robots.link import Link
 
 LOOPBACK = Path(__file__).parent / "ros/loopback.xml"
+LARGE_PICTURES = Path(__file__).parent / "ros/large_pictures.xml"  # for drivers of cameras
 FAST_DDS_2 = ("humble", "iron", "jazzy")  # which calls the variable otherwise than Fast DDS 3
 Discovery = Literal["localhost", "subnet"]
 

@@ -8,21 +8,11 @@ python streams.py camera WIDTH HEIGHT: raw pictures, 6 a second, each with other
 import json
 import os
 import sys
-import tempfile
 import time
 
 import numpy as np
 
 HERE = [0.45, 0.0, 0.3, np.pi, 0.0, 0.0]
-# Large pictures need a shared memory larger than Fast DDS's default.
-PROFILE = """<dds xmlns="http://www.eprosima.com"><profiles><transport_descriptors>
-<transport_descriptor><transport_id>shared</transport_id><type>SHM</type>
-<segment_size>134217728</segment_size></transport_descriptor>
-<transport_descriptor><transport_id>udp</transport_id><type>UDPv4</type></transport_descriptor>
-</transport_descriptors><participant profile_name="large" is_default_profile="true"><rtps>
-<userTransports><transport_id>shared</transport_id><transport_id>udp</transport_id></userTransports>
-<useBuiltinTransports>false</useBuiltinTransports></rtps></participant></profiles></dds>
-"""
 
 
 def bridge(count):
@@ -78,18 +68,17 @@ def arm():
 
 
 def camera(width, height):
-    with tempfile.NamedTemporaryFile("w", suffix=".xml") as file:
-        file.write(PROFILE)
-        file.flush()
-        os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = file.name
-        import rclpy
-        from sensor_msgs.msg import Image
+    from robots.connect import LARGE_PICTURES
 
-        from robots.ros.bridge import BEST_EFFORT
-        from robots.ros.node import image_message
+    os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(LARGE_PICTURES)
+    import rclpy
+    from sensor_msgs.msg import Image
 
-        rclpy.init()
-        node = rclpy.create_node("camera")
+    from robots.ros.bridge import BEST_EFFORT
+    from robots.ros.node import image_message
+
+    rclpy.init()
+    node = rclpy.create_node("camera")
     publisher = node.create_publisher(Image, "/camera/color/image_raw", BEST_EFFORT)
     picture = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
     stamp = node.get_clock().now().to_msg()

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from robots.limits import Limits
 from robots.local.link import LocalLink
+from robots.safety import LivePicture
 
-FROZEN_M = 0.03  # a hand that moved so far under the same picture shows that it is frozen
 JUMP_S = 1.0  # of the camera's clock
 
 KINDS = {  # what is done: by which code it is held
@@ -80,5 +80,5 @@ class InjectedLink(LocalLink):
         latest = self.inbox.latest
         if self.injected == "frozen camera" and self.due is None and latest is not None:
             assert self._place is not None
-            if np.linalg.norm(latest.state[:3] - self._place) > FROZEN_M:
+            if np.linalg.norm(latest.state[:3] - self._place) > LivePicture.moved_m:
                 self.due = now

@@ -140,7 +140,7 @@ def main() -> None:
                     if not expected(link, info["fault_code"]):
                         result["fault"] = f"{info['fault_code']}: {info['fault']}"
                         break
-                    held.append(recovered(link, kinds[len(held) % len(kinds)]))
+                    held.append(recovered(link))
                     observation, _ = env.reset()
                 elif not link.injected and bar.n >= (len(held) + 1) * every:
                     link.inject(kinds[len(held) % len(kinds)])
@@ -160,11 +160,11 @@ def expected(link: InjectedLink, code: str) -> bool:
     return bool(link.injected) and code == KINDS[link.injected]
 
 
-def recovered(link: InjectedLink, kind: str) -> dict[str, Any]:
+def recovered(link: InjectedLink) -> dict[str, Any]:
     """The fault's words and how long they took, once the arm goes on after it."""
     assert link.told is not None
     assert link.due is not None
-    code, words, when = link.told
+    kind, (code, words, when) = link.injected, link.told
     link.mend()
     for service in ("recover", "resume"):
         until = time.monotonic() + RECOVERY_S
