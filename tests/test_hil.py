@@ -123,13 +123,14 @@ def test_goal_images_are_reached_and_a_cube_is_grasped_through_rclpy_and_fci(mac
     from cell import domain
 
     machine.fault_logs.append(tmp_path / "faults.jsonl")
+    plain = {key: value for key, value in os.environ.items() if key != "MUJOCO_GL"}  # as users have
     with domain() as number:
         done = processes.run(
             [*processes.WORLDMODEL, "robot", "trials", f"out={tmp_path}",
              f"readout={ROOT / 'tests/data/fr3_sim'}", "reaches=1", "scripted=0", "planned=0",
              "places=1", "single_places=0", "long_steps=1",
              "policy=servo"],  # the shipped predictor has never seen this arm
-            machine.seconds(400), env={**os.environ, "ROS_DOMAIN_ID": str(number)},
+            machine.seconds(400), env={**plain, "ROS_DOMAIN_ID": str(number)},
         )
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "report.json").read_text())

@@ -11,6 +11,8 @@ import threading
 import time
 import xml.etree.ElementTree as ET
 
+os.environ.setdefault("MUJOCO_GL", "egl")  # before MuJoCo is imported: there is no screen
+
 import mujoco
 import numpy as np
 import rclpy
@@ -135,7 +137,7 @@ def main() -> None:
         q, v = int(joint.qposadr[0]), int(joint.dofadr[0])
         print(f"serving FCI on {sim.robots[0].hostname}", flush=True)
         ticks, due = 0, time.monotonic()
-        while rclpy.ok():
+        while rclpy.ok() and camera.is_alive():  # without pictures, nobody may take it for an arm
             server.run_once(realtime=False)
             if placed:
                 p = placed.pop(0).pose.position
