@@ -19,6 +19,7 @@ EventKind = Literal["grasp", "release", "drop", "lost"]
 HELD_GAP = 0.1  # commanded minus measured closedness of fingers stopped by an object
 STILL = 0.02  # change of measured closedness per step of fingers that do not move
 SHORTEST = 2  # frames
+TWICE = 3  # frames: fingers that stood still for fewer and then closed further held nothing
 PUT_DOWN_M = 0.02  # height over or under that of the grasp within which a release is no drop
 NEAR_M = 0.09  # a hand as near as this to an object may push it
 
@@ -50,20 +51,31 @@ def holding(
 def gripper_events(
     states: NDArray[np.float64], commanded_closedness: NDArray[np.float64]
 ) -> list[GripperEvent]:
-    """Events of one episode in order: states [T, 7], commanded closedness [T]."""
+    """Events of one episode in order: states [T, 7], commanded closedness [T].
+
+    A gripper that tells its width seldom tells some widths twice: fingers that seem to stand still
+    for two frames and then close further hold nothing.
+    """
     held = holding(states, commanded_closedness)
     edges = np.flatnonzero(np.diff(np.r_[False, held, False].astype(int)))
     events: list[GripperEvent] = []
     for begin, end in edges.reshape(-1, 2):
-        if end - begin < SHORTEST:
+        opened = end < len(states) and commanded_closedness[end] < states[end - 1, 6]
+        least = SHORTEST if opened or end == len(states) else TWICE
+        if _longest_still(states[begin:end, 6]) < least:
             continue
         events.append(GripperEvent(int(begin), "grasp", states[begin]))
         if end < len(states):
-            opened = commanded_closedness[end] < states[end - 1, 6]
             down = abs(states[end - 1, 2] - states[begin, 2]) < PUT_DOWN_M
             kind: EventKind = ("release" if down else "drop") if opened else "lost"
             events.append(GripperEvent(int(end), kind, states[end - 1]))
     return events
+
+
+def _longest_still(measured: NDArray[np.float64]) -> int:
+    """Frames of the longest stretch in which the fingers do not move: closedness [T]."""
+    moves = np.flatnonzero(np.abs(np.diff(measured)) >= STILL) + 1
+    return int(np.diff(np.r_[0, moves, len(measured)]).max())
 
 
 def object_places(

@@ -39,6 +39,19 @@ def test_closing_on_nothing_is_no_event_and_slipping_is_lost():
     assert [e.kind for e in gripper_events(*slipped)] == ["grasp", "lost"]
 
 
+@pytest.mark.parametrize(
+    "width",
+    [
+        [0.009, 0.134, 0.218, 0.395, 0.687, 0.687, 0.960, 0.974, 0.987, 0.987, 0.998],
+        [0.002, 0.002, 0.214, 0.233, 0.575, 0.575, 0.875, 0.974, 0.987, 0.987, 0.998],
+    ],
+)
+def test_a_width_that_was_told_twice_on_the_way_is_no_grasp(width):
+    # recorded: the hand of the simulated FR3 closes on nothing; its width comes every other frame
+    told = [0.0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 1]
+    assert gripper_events(*recording(width, told)) == []
+
+
 def test_an_object_let_go_above_where_it_was_grasped_is_dropped_not_put_down():
     states, told = recording([0, 0.4, 0.4, 0.4, 0.4, 0, 0], [0, 1, 1, 1, 1, 0, 0])
     for height, kind in ((0.0, "release"), (0.01, "release"), (0.1, "drop"), (-0.1, "drop")):
