@@ -118,7 +118,7 @@ class ArmLoop:
         self._recovered = None
         self._trip(SafetyError(code, message), now)
 
-    def arm_says(self, name: str, error: str, now: float, code: str = "reflex") -> None:
+    def arm_says(self, name: str, error: str, now: float, code: str = "arm_stopped") -> None:
         """The error of the arm, or of a part of it by that name; "" when it has none.  An error is
         remembered: nothing moves until the arm says that it is gone, or ``arm_recovered``."""
         if not error:
@@ -207,7 +207,7 @@ class ArmLoop:
             )
         self.recover(now)
         for name, error in self._arm_errors.items():
-            raise SafetyError("reflex", f"the arm still reports an error: {name}: {error}")
+            raise SafetyError("arm_stopped", f"the arm still reports an error: {name}: {error}")
         self._start(now)
         self.admission.forget(now - SEEN_S)
         self._recovered = None

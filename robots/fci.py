@@ -84,7 +84,7 @@ class FrankyArm:
         """Take a set point [6]; raises ``SafetyError`` if the arm refuses."""
         if self._tracker is None:
             if deaf := self._deaf():
-                raise SafetyError("reflex", deaf)
+                raise SafetyError("arm_stopped", deaf)
             self._check_tool()
             self._found, self._began = self.sense()[0], time.monotonic()
             self._tracker = franky.CartesianImpedanceTracker(
@@ -147,11 +147,11 @@ class FrankyArm:
         try:
             recovered = self.robot.recover_from_errors()
         except franky.Exception as error:  # its network, too
-            raise SafetyError("reflex", f"the arm does not recover: {error}") from error
+            raise SafetyError("arm_stopped", f"the arm does not recover: {error}") from error
         if not recovered:
             raise SafetyError(
-                "reflex", "the arm does not recover: look at it, open its brakes in Desk, then "
-                "recover again"
+                "arm_stopped",
+                "the arm does not recover: look at it, open its brakes in Desk, then recover again",
             )
 
     def close(self) -> None:

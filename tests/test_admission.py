@@ -160,7 +160,7 @@ def test_an_admission_names_what_it_refuses():
 def test_injection_recover_while_the_arm_is_still_in_reflex_is_refused():
     bench = moving()
     bench.loop.arm_says("fr3", "cartesian_reflex", bench.now)
-    bench.assert_held("reflex")
+    bench.assert_held("arm_stopped")
     with pytest.raises(SafetyError, match="cartesian_reflex"):
         bench.recover()
     bench.run(0.1)

@@ -276,7 +276,7 @@ def test_a_blocked_arm_is_not_pushed_on():
 
 
 def test_the_arms_own_reflex_and_a_refusing_gripper_hold_the_arm():
-    for code in ("reflex", "gripper_refused"):
+    for code in ("arm_stopped", "gripper_refused"):
         bench = moving()
         bench.loop.fault(code, "reported by the driver", bench.now)
         bench.assert_held(code)

@@ -264,7 +264,8 @@ def test_between_the_two_steps_of_a_recovery_nothing_is_commanded(bench):
 def test_an_arm_that_takes_seconds_to_recover_is_recovered_at_the_first_try(bench):
     bench.recovery_s = 2.0
     bench.run(
-        (1.0, bench.act), (2.0, lambda: bench.send(kind="fault", code="reflex", message="hit")),
+        (1.0, bench.act),
+        (2.0, lambda: bench.send(kind="fault", code="arm_stopped", message="hit")),
         (4.0, lambda: bench.send(kind="recover")), (7.0, bench.end),
     )
     (answer,) = [m for m in bench.told if m["kind"] == "answer"]

@@ -100,7 +100,7 @@ def test_injection_an_error_of_a_foreign_driver_is_a_fault_whatever_its_qos(benc
         return bridge.loop.latch
 
     bench.until("a fault", held)
-    assert bridge.loop.latch.code == "reflex"
+    assert bridge.loop.latch.code == "arm_stopped"
     assert "franka: cartesian_reflex" in bridge.loop.latch.message
     bench.until("a line on the disk", log.exists)
     assert not (tmp_path / "ros").exists()  # ROS's own would be written by the loop

@@ -286,8 +286,8 @@ def test_a_measured_hand_below_the_floor_is_held():
 
 def test_after_recovery_nothing_is_commanded_before_the_bridge_sends_again():
     bench = Bench().moving()
-    bench.guard.fail(SafetyError("reflex", "collision"), bench.now)
-    bench.assert_held("reflex")
+    bench.guard.fail(SafetyError("arm_stopped", "collision"), bench.now)
+    bench.assert_held("arm_stopped")
     bench.sending = False
     bench.guard.recover()
     told = len(bench.told)

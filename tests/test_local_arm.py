@@ -156,11 +156,11 @@ def test_a_reflex_is_held_and_recovered_in_the_driver_too(start, machine, tmp_pa
     env = start(kind=Trips)
     *_, truncated, info = env.step(STEP)
     assert truncated
-    assert info["fault_code"] == "reflex"
+    assert info["fault_code"] == "arm_stopped"
     recover(env, machine)
     env.reset()
     assert not env.step(STEP)[3]
-    assert faults(tmp_path) == ["reflex"]
+    assert faults(tmp_path) == ["arm_stopped"]
 
 
 def test_a_gripper_that_refuses_holds_the_arm_until_recovered(start, machine, tmp_path):

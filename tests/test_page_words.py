@@ -31,11 +31,11 @@ def test_each_state_has_its_sentence():
 
 def test_what_is_worst_is_said_first():
     box = inbox(age=60.0)
-    box.status("reflex", "fault: arm: collision", True)
+    box.status("arm_stopped", "fault: arm: collision", True)
     told = state_of(box, NOW)
-    assert (told.kind, told.code) == ("fault", "reflex")
+    assert (told.kind, told.code) == ("fault", "arm_stopped")
     assert told.text == "The arm holds: arm: collision"
-    assert told.do == DO["reflex"]
+    assert told.do == DO["arm_stopped"]
     box.lose("the arm's process ended")
     assert state_of(box, NOW).kind == "lost"
     assert "process ended" in state_of(box, NOW).text

@@ -253,8 +253,8 @@ def test_a_stop_holds_the_arm_while_the_planner_hangs(operator, machine, link, h
 
 
 def test_a_run_does_not_go_on_after_a_fault_was_recovered(operator, machine, link, hung):
-    link._send(kind="fault", code="reflex", message="collision")  # as a driver tells
-    machine.until("a fault", lambda: operator.state()["code"] == "reflex")
+    link._send(kind="fault", code="arm_stopped", message="collision")  # as a driver tells
+    machine.until("a fault", lambda: operator.state()["code"] == "arm_stopped")
     operator.recover(machine)
     assert_nothing_comes_of(hung, operator, machine, link)
 

@@ -214,9 +214,9 @@ def test_a_reflex_of_the_arm_during_motion_is_held(cell):
     )
     status = DiagnosticStatus(level=DiagnosticStatus.ERROR, name="arm", message="collision")
     driver.publish(DiagnosticArray(status=[status]))
-    assert "collision" in cell.fault("reflex")[1]
+    assert "collision" in cell.fault("arm_stopped")[1]
     cell.link.destroy(driver)
-    cell.assert_held("reflex")
+    cell.assert_held("arm_stopped")
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.04])  # no sense; open
@@ -248,7 +248,7 @@ def test_a_bridge_cut_off_is_held_by_the_driver_and_by_itself(cell):
         cell.until("the driver's own hold", lambda: cell.arm_told[0] == "held")
         assert "no set point" in cell.arm_told[1]
         cell.assert_stays()
-    cell.assert_held(cell.fault("loop_stalled", "reflex")[0])
+    cell.assert_held(cell.fault("loop_stalled", "stalled")[0])
 
 
 def test_a_planner_without_ros_moves_the_arm_over_rosbridge(cell):

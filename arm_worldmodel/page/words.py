@@ -21,10 +21,11 @@ DO = {  # by the code of a fault; docs/robot.md, "When it fails"
     "outside_workspace": "Guide the hand inside, or set the workspace; then Recover and Resume.",
     "keep_out": "Guide the hand out of the keep-out box; then Recover and Resume.",
     "not_following": "Is the hand blocked, the controller off, or its stiffness too low?",
-    "reflex": "Look at the arm: what did it touch?  Recover clears the reflex, too.",
+    "arm_stopped": "Look at the arm: what did it touch?  Recover clears its reflex, too.",
     "turned_too_far": "Guide the hand upright, or set limits.pointing.",
     "gripper_refused": "Home the gripper in Desk; Recover asks it again.",
     "wrong_tool": "Set the end effector in Desk, or tool.*.",
+    "stalled": "Set points came late: give bridge and arm's driver real-time priority.",
     "loop_stalled": "The loop's machine is overloaded: give it real-time priority.",
     "planner_gone": "Start the page again.",
 }

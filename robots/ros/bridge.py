@@ -66,10 +66,10 @@ ANY = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-# Faults that the arm's driver may find before the bridge does, and that keep their name
+# Faults of the guard in the arm's driver, which keep their name; others are that the arm stopped
 SHARED = {
     "second_publisher", "clock_jump", "wrong_frame", "not_following", "outside_workspace",
-    "keep_out", "turned_too_far",
+    "keep_out", "turned_too_far", "stale_pose", "stalled", "jump", "wrong_tool",
 }
 # ROS's own log file would be written on the loop's thread, which a slow disk must not hold up.
 NO_LOG_FILE = ["--ros-args", "--disable-external-lib-logs"]
@@ -190,7 +190,7 @@ class Bridge(Node):
             ill = ord(status.level) >= ord(DiagnosticStatus.ERROR)
             text = (status.message or "an error without words") if ill else ""
             codes = [value.value for value in status.values if value.key == "code"]
-            code = next((code for code in codes if code in SHARED), "reflex")
+            code = next((code for code in codes if code in SHARED), "arm_stopped")
             self.loop.arm_says(status.name, text, self.now(), code)
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -217,9 +217,9 @@ class Bridge(Node):
     def _resume(self, now: float) -> None:
         if self._asked is not None:
             if not self._asked.done():
-                raise SafetyError("reflex", "the arm's driver has not answered recover yet")
+                raise SafetyError("arm_stopped", "the arm's driver has not answered recover yet")
             if not self._asked.result().success:
-                raise SafetyError("reflex", f"the arm: {self._asked.result().message}")
+                raise SafetyError("arm_stopped", f"the arm: {self._asked.result().message}")
         self.loop.resume(now)
         self._asked = None
         self._gripper.try_again()

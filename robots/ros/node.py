@@ -122,7 +122,7 @@ class ArmNode(Node):
             self._fail(SafetyError("stale_pose", f"the arm reports no new state for {old:.2f} s"))
         reflex = self.driver.reflex()
         if reflex:
-            self._fail(SafetyError("reflex", reflex))
+            self._fail(SafetyError("arm_stopped", reflex))
         command = self._guard.tick(pose, now)
         if command is not None and not reflex:
             self.driver.follow(command)

@@ -89,7 +89,7 @@ def produce(wire: socket.socket, seed: int) -> None:
         loop.gripper(0.0, now, now)
         loop.image(now, now)
         if stamp < 0 and not loop.latch:
-            loop.fault("reflex", "the driver holds", now)
+            loop.fault("arm_stopped", "the driver holds", now)
         if stamp > 0 and loop.latch and loop.interpolator.at_rest:
             loop.recover(now)
             loop.resume(now)
