@@ -22,6 +22,7 @@ SHORTEST = 2  # frames
 TWICE = 3  # frames: fingers that stood still for fewer and then closed further held nothing
 PUT_DOWN_M = 0.02  # height over or under that of the grasp within which a release is no drop
 NEAR_M = 0.09  # a hand as near as this to an object may push it
+SAME_M = 0.015  # an object put down and picked up as near as this lay there all the time
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,23 @@ def gripper_events(
     for two frames and then close further hold nothing.
     """
     held = holding(states, commanded_closedness)
-    edges = np.flatnonzero(np.diff(np.r_[False, held, False].astype(int)))
-    events: list[GripperEvent] = []
-    for begin, end in edges.reshape(-1, 2):
+    edges = np.flatnonzero(np.diff(np.r_[False, held, False].astype(int))).reshape(-1, 2)
+    holds = []
+    for begin, end in edges:
         opened = end < len(states) and commanded_closedness[end] < states[end - 1, 6]
         least = SHORTEST if opened or end == len(states) else TWICE
-        if _longest_still(states[begin:end, 6]) < least:
-            continue
-        events.append(GripperEvent(int(begin), "grasp", states[begin]))
+        if _longest_still(states[begin:end, 6]) >= least:
+            holds.append((int(begin), int(end), bool(opened)))
+    # What was grasped before the recording began was grasped as high as what is grasped later
+    later = [states[begin, 2] for begin, _, _ in holds if begin > 0]
+    events: list[GripperEvent] = []
+    for begin, end, opened in holds:
+        events.append(GripperEvent(begin, "grasp", states[begin]))
         if end < len(states):
-            down = abs(states[end - 1, 2] - states[begin, 2]) < PUT_DOWN_M
+            grasped = later if begin == 0 and later else [states[begin, 2]]
+            down = min(abs(states[end - 1, 2] - z) for z in grasped) < PUT_DOWN_M
             kind: EventKind = ("release" if down else "drop") if opened else "lost"
-            events.append(GripperEvent(int(end), kind, states[end - 1]))
+            events.append(GripperEvent(end, kind, states[end - 1]))
     return events
 
 
@@ -101,7 +107,9 @@ def object_places(
             first = event.frame - _left_alone(states[event.frame - 1 :: -1, :3], place)
             still = slice(max(begin, first), event.frame)
             places[still][np.isnan(places[still, 0])] = place
-            if put is not None and put[0] < first:
+            if put is not None and np.linalg.norm((place - put[1])[:2]) < SAME_M:
+                places[begin : event.frame][np.isnan(places[begin : event.frame, 0])] = place
+            elif put is not None and put[0] < first:
                 between = slice(put[0], first)
                 places[between] = pushed_places(states[between], put[1], place)
             elif put is not None and np.linalg.norm(place - put[1]) > LEAST_M:

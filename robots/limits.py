@@ -61,7 +61,7 @@ class Limits:
     keep_out: tuple[Box, ...] = ()  # boxes that the hand stays out of
     step_m: float = 0.075  # largest translation of one action [m]; DROID's cap
     step_rad: float = 0.15  # largest rotation of one action [rad]; DROID's cap
-    step_grip: float = 0.25  # largest change of closedness of one action; DROID's cap
+    step_grip: float = 0.75  # largest change of closedness of one action; the planner's own
     speed_m_s: float = 0.25  # largest speed of the hand [m/s]
     acceleration_m_s2: float = 0.5  # largest acceleration of the hand [m/s^2]
     jerk_m_s3: float = 5.0  # largest jerk of the hand [m/s^3]

@@ -24,9 +24,12 @@ AROUND = 3  # open poses about the object, before it is gripped and after it is 
 AROUND_M, AROUND_HIGH_M = 0.008, 0.03  # sideways: the fingers leave 15 mm on either side
 AROUND_RAD = 0.08
 YAW_RAD = 0.3
+TILT_RAD = 0.06  # standard deviation, of a hand that handles nothing
 CLEAR_M, ASIDE_M = 0.10, 0.12  # above what stands there, or beside it: nothing is touched
 FREE_HIGH_M = 0.235
-BESIDE_M = (0.055, 0.10)  # from the object's middle, across the way the fingers close
+BESIDE = 2  # times, each time it was put down
+BESIDE_M = (0.042, 0.10)  # from the object's middle, across the way the fingers close
+ASKEW_M, ASKEW_HIGH_M = 0.06, (0.05, 0.10)  # sideways, and above the grasp: it is not touched
 BESIDE_X_M = (0.36, 0.64)  # where there is room for the hand
 LOW_SHARE = 0.4  # of the places aside of the object are at the table
 EMPTY = 0.9  # closedness of fingers that met nothing
@@ -110,11 +113,15 @@ class Handling:
         """Poses anywhere, with the fingers open or closed, by ways above the object."""
         rng, (x, y, _) = self.rng, self.place
         yield self._over("clear", CLEAR_M, 0.0, 6)
-        yield from self._beside_it()
+        for _ in range(BESIDE):
+            yield from self._beside_it()
+            dx, dy = rng.uniform(-ASKEW_M, ASKEW_M, 2)
+            up, closed = rng.uniform(*ASKEW_HIGH_M), float(rng.random() < 0.25)
+            yield Waypoint("askew", self._tilted((x + dx, y + dy, self._draw()[2]), up, closed), 6)
         for _ in range(self.free):
             there, closed = self._draw(), float(rng.random() < 0.25)
             up = rng.uniform(CLEAR_M, FREE_HIGH_M)
-            yield Waypoint("free", self._pose(there, up, closed), 10)
+            yield Waypoint("free", self._tilted(there, up, closed), 10)
             if np.hypot(there[0] - x, there[1] - y) > ASIDE_M and rng.random() < LOW_SHARE:
                 low = rng.uniform(0.0, CLEAR_M)
                 yield Waypoint("free", self._pose(there, low, closed), 6)
@@ -142,6 +149,13 @@ class Handling:
         x, y, yaw = place
         upright = np.r_[x, y, self.height_m + above_m, self.down_rpy, closedness]
         return pose_math.compose(upright, np.array([0, 0, 0, 0, 0, yaw, 0]))
+
+    def _tilted(
+        self, place: tuple[float, float, float], above_m: float, closedness: float
+    ) -> Array:
+        roll, pitch = self.rng.normal(0.0, TILT_RAD, 2)
+        tilt = np.array([0, 0, 0, roll, pitch, 0, 0])
+        return pose_math.compose(self._pose(place, above_m, closedness), tilt)
 
     def _draw(self) -> tuple[float, float, float]:
         x, y = self.rng.uniform(PLACE_LOW_M, PLACE_HIGH_M)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_data import pose as pose_math
+from robot_data.grip_rule import holds
 
 Array = NDArray[np.float64]
 
@@ -44,7 +45,7 @@ def waypoint_reached(
     ``state`` and ``commanded`` pose and closedness, each [7] (m, rad, closedness)."""
     near = np.linalg.norm(state[:3] - waypoint.pose[:3]) < tolerance_m
     turned = pose_math.angle_between(state, waypoint.pose) < 6 * tolerance_m
-    gripper = abs(commanded[6] - waypoint.pose[6]) < 0.02 and (
+    gripper = holds(commanded[6] - waypoint.pose[6]) and (
         waypoint.pose[6] > 0.5 or state[6] < waypoint.pose[6] + 0.05
     )
     return bool(near and turned and gripper)

@@ -59,6 +59,17 @@ def test_an_object_let_go_above_where_it_was_grasped_is_dropped_not_put_down():
         assert [e.kind for e in gripper_events(states, told)] == ["grasp", kind]
 
 
+def test_what_was_in_the_hand_before_is_put_down_as_low_as_the_next_is_grasped():
+    states, told = recording(
+        [0.4, 0.4, 0.4, 0.4, 0, 0, 0, 0.4, 0.4, 0.4],
+        [1.0, 1.0, 1.0, 1.0, 0, 0, 0, 1.0, 1.0, 1.0],
+    )
+    states[:3, 2] = 0.2  # carried
+    assert [e.kind for e in gripper_events(states, told)] == ["grasp", "release", "grasp"]
+    states[7:, 2] = 0.1  # grasped elsewhere: then nobody knows how it came down
+    assert [e.kind for e in gripper_events(states, told)] == ["grasp", "drop", "grasp"]
+
+
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=40))
 def test_events_alternate_whatever_the_gripper_did(pairs):
     measured, told = zip(*pairs, strict=True)

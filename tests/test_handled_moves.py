@@ -55,10 +55,10 @@ def test_one_recording_begins_where_the_last_one_left_the_object(table, tmp_path
     store, moves = EpisodeStore(tmp_path), begin(table)
     assert last_place(store) is None
     for name in "ab":
-        record(table, moves, store, name, 70)
+        record(table, moves, store, name, 121)
     arm = table.unwrapped
     episode = store.read("b")
-    assert len(episode) == 70
+    assert len(episode) == 121
     assert last_place(store) == tuple(episode.meta[PLACE]) == moves.place
     if not holds(arm.state, arm.commanded):
         assert np.linalg.norm(arm.object_pose[:2] - moves.place[:2]) < 0.02

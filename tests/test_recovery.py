@@ -221,6 +221,19 @@ def test_an_object_moved_by_a_hand_that_stayed_near_is_not_known_in_between():
     assert not np.isnan(object_places(states, told)[8:20]).any()
 
 
+def test_an_object_picked_up_where_it_was_put_down_lay_there_though_a_hand_was_beside_it():
+    states, told = episode(grasp=3, release=8, frames=40)
+    states[8:, :3] = states[7, :3] + [0.3, 0.0, 0.2]
+    states[14:18, :3] = states[7, :3] + [0.05, 0.0, 0.0]  # low beside it
+    states[27:, :3] = states[7, :3]
+    states[30:36, 6], told[30:36] = 0.4, 1.0
+    states[26:, 0] += 0.01
+    places = object_places(states, told)
+    assert np.allclose(places[8:30], states[7, :3], atol=0.015)
+    states[26:, 0] += 0.02  # elsewhere: it was moved, and nobody saw when
+    assert np.isnan(object_places(states, told)[14:18]).all()
+
+
 def test_without_a_grasp_no_place_is_known():
     states = np.zeros((10, 7))
     assert np.isnan(object_places(states, np.zeros(10))).all()
