@@ -116,18 +116,19 @@ def train_predictor(
 def train_state_readout(
     caches: list[LatentCache], held_out: LatentCache | None, encoder: Encoder,
     config: ReadoutConfig, train: TrainConfig, out: str, start_from: str | None,
-    device: str, *, imagined_share: float, imagined_steps: int, predictor_source: str,
+    device: str, *, imagined_share: float, imagined_steps: int, strides: tuple[int, ...],
+    predictor_source: str,
 ) -> dict[str, float] | None:
     """Train and save the readout of the robot state; its errors where latents are held out.
     ``imagined_share`` of its frames are imagined by the predictor of ``predictor_source``, up to
-    ``imagined_steps`` ahead.  Raises ``MissingPart`` where there is none."""
+    ``imagined_steps`` of ``strides`` frames ahead.  Raises ``MissingPart`` where there is none."""
     torch.manual_seed(train.seed)
     feed = LatentBatches(caches, train.batch_size, 1, train.seed, (1,))
     frames = feed.frames
     if imagined_share:
         predictor = Models.load(predictor_source, ["predictor"], device).predictor
         count = math.ceil(imagined_share * train.batch_size / imagined_steps)
-        windows = LatentBatches(caches, count, imagined_steps + 1, train.seed + 1, (1,))
+        windows = LatentBatches(caches, count, imagined_steps + 1, train.seed + 1, strides)
         frames = ImaginedFrames(feed, windows, predictor, imagined_share)
     sized = replace(
         config, embed_dim=encoder.config.embed_dim, tokens=encoder.config.tokens_per_frame

@@ -14,8 +14,10 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 
+from robot_data.episodes import EpisodeStore
 from robot_data.events import HELD_GAP
 from robot_data.loop import Agent, Decision, Start, Step, run_episode
+from robot_data.recording import EpisodeWriter
 from robots.franka_env import FrankaEnv
 from robots.limits import SafetyError
 from robots.ros.bridge import BEST_EFFORT
@@ -86,9 +88,10 @@ def hand(xyz: Array, like: Array, closed: float) -> Any:
 
 
 class Trials:
-    """Trials of several tasks, one after the other; each is written to ``trials.jsonl`` in ``out``
-    as soon as it is over.  Scenes and the planner's samples are drawn from ``seed``, task and
-    number: the same for every agent."""
+    """Trials of several tasks, one after the other.  Each is written to ``trials.jsonl`` in ``out``
+    as soon as it is over, and what an agent saw and did to the store ``out/episodes``.  Scenes and
+    the planner's samples are drawn from ``seed``, task and number: the same for every agent.
+    """
 
     def __init__(
         self, env: FrankaEnv, table: Tabletop, seed: int, reach_steps: int, long_steps: int,
@@ -97,7 +100,7 @@ class Trials:
         """reach_steps: most control steps of a reach; long_steps: of every other trial."""
         self.env, self.table, self.seed = env, table, seed
         self.reach_steps, self.long_steps = reach_steps, long_steps
-        self.log = out / "trials.jsonl"
+        self.log, self.store = out / "trials.jsonl", EpisodeStore(out / "episodes")
         self._home: Array | None = None  # a state that shows how the hand is turned
 
     def run(self, task: str, count: int, agent: Agent | None) -> list[Trial]:
@@ -110,11 +113,13 @@ class Trials:
                 scene = self._scene(task, np.random.default_rng(drawn))
                 if agent is not None:
                     self.env.goals, self.env.goal_names = scene.goals, scene.names
-                    watch = _Watch(trial, self.table)
+                    name = f"{task}-{number}-{time.strftime('%Y%m%d-%H%M%S')}"
+                    meta = {"task": task, "source": self.env.source}
+                    watchers = [_Watch(trial, self.table), EpisodeWriter(self.store, name, meta)]
                     steps = self.reach_steps if task == "reached" else self.long_steps
                     planner_seed = int(drawn.generate_state(1)[0])
                     run_episode(
-                        self.env, agent, number, steps, "subgoals", [watch], planner_seed
+                        self.env, agent, number, steps, "subgoals", watchers, planner_seed
                     )
                 if not trial.fault:
                     trial.success, trial.measured_m = scene.judge()
@@ -157,14 +162,14 @@ class Trials:
         return self._lift(rng.uniform(CUBE_LOW_M, CUBE_HIGH_M))
 
     def grasp(self, rng: np.random.Generator) -> Scene | None:
-        """The same, and all back to where it was."""
+        """The same, and all back to where it was: two images, grasped and lifted."""
         at = rng.uniform(CUBE_LOW_M, CUBE_HIGH_M)
         scene = self._lift(at)
         if not scene.judge()[0]:
             return None
         self._rise()
         self.table.put(*at)
-        return scene
+        return Scene(scene.goals[1:], scene.names[1:], scene.judge)
 
     def place(self, rng: np.random.Generator) -> Scene | None:
         """The cube somewhere else: the paper's three images, taken while the script does it."""
@@ -183,9 +188,9 @@ class Trials:
 
         def judge() -> tuple[bool, float]:
             time.sleep(REST_S)
-            _, info = self.env.reset()
+            seen, info = self.env.reset()
             away = float(np.linalg.norm(self.table.cube - there))
-            return away <= PLACE_M and info["commanded"][6] < HELD_GAP, away
+            return away <= PLACE_M and info["commanded"][6] - seen["state"][6] < HELD_GAP, away
 
         names = ["grasped", "above goal", "placed"]
         return Scene([o["image"] for o in [*seen, last]], names, judge)

@@ -59,6 +59,7 @@ class FrankaEnv(gymnasium.Env[Any, Any]):
         super().reset(seed=seed)
         self._outcome, self._faults = {}, self.link.inbox.faults
         self._observe(after=float("-inf"))
+        self._due = time.monotonic()
         wanted = (options or {}).get("state")
         if wanted is not None:
             self.go_to(wanted)

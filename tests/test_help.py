@@ -282,7 +282,7 @@ def test_places_are_refused_to_an_agent_without_subgoals_of_its_own(words, capsy
     assert main(["robot", "trials", *words]) == 2
     told = capsys.readouterr().err
     assert f"{words[0]} sets no sub-goals of its own" in told
-    assert "add places=0" in told
+    assert "add planned=0 places=0" in told
 
 
 def test_every_setting_is_read_somewhere():

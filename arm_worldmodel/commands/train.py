@@ -50,7 +50,8 @@ class Settings:
     # 2-AC, its centre up to 1.35 times as wide as high, squeezed into a square
     crop: PictureCrop = "square"
     window: int = 5  # frames of a training window of the predictor
-    # frames from one frame of a window to the next, drawn from these
+    # frames from one frame of a window, or of what a readout reads of imagined ones, to the next,
+    # drawn from these
     strides: tuple[int, ...] = (1,)
     losses: LossConfig = field(default_factory=LossConfig)
     # sources whose readouts must read the predictor's imagined frames too, beside the readout of
@@ -111,6 +112,8 @@ class Settings:
         }.items():
             if part not in self.parts:
                 found.update(dict.fromkeys(names, f"parts= leaves {part} out"))
+        if "readout" in self.parts and self.imagined_share:
+            found.pop("strides", None)
         if not self.losses.recovery_weight:
             found["recover_with"] = "losses.recovery_weight=0"
         if not goals & set(self.parts):
@@ -177,11 +180,12 @@ def run(settings: Settings) -> dict[str, Any]:
         once(save_part, settings.out, encoder, encoder)
     if "readout" in settings.parts:
         require_same("readout", settings.readout_train, "readout", "variants", "imagined_share",
-                     "imagined_steps")
+                     "imagined_steps", "strides")
         figures = train_state_readout(
             caches, held_out, encoder, settings.readout, settings.readout_train, settings.out,
             settings.start_from, settings.device, imagined_share=settings.imagined_share,
-            imagined_steps=settings.imagined_steps, predictor_source=settings.checkpoint,
+            imagined_steps=settings.imagined_steps, strides=settings.strides,
+            predictor_source=settings.checkpoint,
         )
         if figures is not None:
             report["readout"] = figures

@@ -23,7 +23,7 @@ class Settings(PolicyConfig):
     out: str = "outputs/robot/trials"  # folder of the logs, of trials.jsonl and of the report
     reaches: int = 10  # goal-image reaches
     scripted: int = 3  # scripted grasps
-    planned: int = 3  # planned grasps, towards three images: at the object, closed, lifted
+    planned: int = 3  # planned grasps, towards two images: grasped, lifted
     places: int = 3  # pick-and-place towards three images: grasped, above its place, placed
     single_places: int = 3  # pick-and-place towards the last of these images alone
     max_steps: int = 15  # most control steps of a reach
@@ -34,13 +34,13 @@ class Settings(PolicyConfig):
     def idle(self) -> dict[str, str]:
         """Settings without effect beside the others, and why (``configs.settings``)."""
         found = super().idle()
-        if self.places:
+        if self.places or self.planned:
             found.pop("hierarchy", None)  # they have sub-goals
         found["goal"] = "each kind of trial has its own"
         return found
 
 
-# Which agent with sub-goals of its own places: as that of the other trials moves.
+# Which agent with sub-goals of its own grasps and places: as that of the reaches moves.
 OWN: dict[str, Policy] = {
     "planner": "hierarchical", "hierarchical": "hierarchical",
     "servo": "hierarchical_servo", "hierarchical_servo": "hierarchical_servo",
@@ -48,14 +48,14 @@ OWN: dict[str, Policy] = {
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Returns successes and distances of every trial; raises ``ValueError`` for places with an
-    agent that sets no sub-goals of its own."""
+    """Returns successes and distances of every trial; raises ``ValueError`` for grasps and places
+    with an agent that sets no sub-goals of its own."""
     own = None if settings.lewm else OWN.get(settings.policy)
-    if settings.places and own is None:
+    if (settings.places or settings.planned) and own is None:
         agent = "world_model=lewm" if settings.lewm else f"policy={settings.policy}"
         raise ValueError(
-            f"{agent} sets no sub-goals of its own, and places have them: add places=0, or choose "
-            f"one of policy={', '.join(OWN)}"
+            f"{agent} sets no sub-goals of its own, and planned grasps and places have them: add "
+            f"planned=0 places=0, or choose one of policy={', '.join(OWN)}"
         )
     open_ros("localhost")
 
@@ -70,7 +70,7 @@ def run(settings: Settings) -> dict[str, Any]:
     kinds = {
         "reached": (settings.reaches, policy),
         "scripted": (settings.scripted, None),
-        "planned": (settings.planned, policy),
+        "planned": (settings.planned, own and replace(policy, policy=own)),
         "placed": (settings.places, own and replace(policy, policy=own)),
         "placed_by_one_image": (settings.single_places, replace(policy, goal="single")),
     }
