@@ -236,13 +236,12 @@ class Trials:
         why = ""
         for _ in range(10):
             time.sleep(1.0)
-            for service in ("recover", "resume"):
-                done, why = self.env.link.call(service)
-                if not done:
-                    break
-            else:
+            done, why = self.env.link.call("recover")
+            for _ in range(10 if done else 0):  # the arm's driver needs a while
                 time.sleep(1.0)
-                return
+                done, why = self.env.link.call("resume")
+                if done:
+                    return
         raise OSError(f"the arm does not recover: {why}")
 
 
