@@ -17,7 +17,7 @@ from robots.realtime import prefer_this_process
 ROOT = Path(__file__).parents[1]
 SCENE = ROOT / "tools/hil/franky_scene.py"
 INTERPRETER = ROOT / ".hil/franky/bin/python"
-# Limits of the bridge: fingers stay off the table; the camera gives way to the physics
+# Limits of driver and bridge: fingers stay off the table; the camera gives way to the physics
 CELL = ("limits.workspace_low_m=[0.38,-0.3,0.018]", "limits.stale_s=1.0")
 START_S = 120.0  # most a process may take to start, on a busy machine
 
@@ -89,10 +89,9 @@ def start_hil(out: Path) -> Processes:
     try:
         processes.start("scene", [str(INTERPRETER), str(SCENE)], first=True)
         processes.wait_for("scene", "serving FCI")
-        processes.start("arm", [*worldmodel, "arm", "host=127.0.0.1", "realtime=false"])
+        processes.start("arm", [*worldmodel, "arm", "host=127.0.0.1", "realtime=false", *CELL])
         processes.start(
-            "serve",
-            [*worldmodel, "serve", f"fault_log={out / 'faults.jsonl'}", *CELL],
+            "serve", [*worldmodel, "serve", f"fault_log={out / 'faults.jsonl'}", *CELL]
         )
     except BaseException:
         processes.stop()

@@ -241,6 +241,7 @@ class Trials:
                 time.sleep(1.0)
                 done, why = self.env.link.call("resume")
                 if done:
+                    time.sleep(1.0)  # until the link has heard that there is no fault any more
                     return
         raise OSError(f"the arm does not recover: {why}")
 

@@ -12,14 +12,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_data.pushed import LEAST_M, pushed_places
+from robot_data.pushed import CLOSED, LEAST_M, LOW_M, pushed_places
 
 EventKind = Literal["grasp", "release", "drop", "lost"]
 
 HELD_GAP = 0.1  # commanded minus measured closedness of fingers stopped by an object
 STILL = 0.02  # change of measured closedness per step of fingers that do not move
-SHORTEST = 2  # frames
-TWICE = 3  # frames: fingers that stood still for fewer and then closed further held nothing
+SHORTEST = 3  # frames that fingers on something stand still: a seldom told width comes twice
 PUT_DOWN_M = 0.02  # height over or under that of the grasp within which a release is no drop
 NEAR_M = 0.09  # a hand as near as this to an object may push it
 SAME_M = 0.015  # an object put down and picked up as near as this lay there all the time
@@ -54,25 +53,23 @@ def gripper_events(
 ) -> list[GripperEvent]:
     """Events of one episode in order: states [T, 7], commanded closedness [T].
 
-    A gripper that tells its width seldom tells some widths twice: fingers that seem to stand still
-    for two frames and then close further hold nothing.
+    A gripper that tells its width seldom tells some widths twice: fingers that stand still for two
+    frames alone hold nothing.
     """
     held = holding(states, commanded_closedness)
     edges = np.flatnonzero(np.diff(np.r_[False, held, False].astype(int))).reshape(-1, 2)
     holds = []
     for begin, end in edges:
-        opened = end < len(states) and commanded_closedness[end] < states[end - 1, 6]
-        least = SHORTEST if opened or end == len(states) else TWICE
-        if _longest_still(states[begin:end, 6]) >= least:
-            holds.append((int(begin), int(end), bool(opened)))
-    # What was grasped before the recording began was grasped as high as what is grasped later
-    later = [states[begin, 2] for begin, _, _ in holds if begin > 0]
+        if _longest_still(states[begin:end, 6]) >= SHORTEST:
+            holds.append((int(begin), int(end)))
     events: list[GripperEvent] = []
-    for begin, end, opened in holds:
+    for number, (begin, end) in enumerate(holds):
         events.append(GripperEvent(begin, "grasp", states[begin]))
         if end < len(states):
-            grasped = later if begin == 0 and later else [states[begin, 2]]
-            down = min(abs(states[end - 1, 2] - z) for z in grasped) < PUT_DOWN_M
+            opened = commanded_closedness[end] < states[end - 1, 6]
+            # what was in the hand at first was grasped as high as it is grasped next
+            grasped = holds[number + (begin == 0 and len(holds) > 1)][0]
+            down = abs(states[end - 1, 2] - states[grasped, 2]) < PUT_DOWN_M
             kind: EventKind = ("release" if down else "drop") if opened else "lost"
             events.append(GripperEvent(end, kind, states[end - 1]))
     return events
@@ -107,7 +104,7 @@ def object_places(
             first = event.frame - _left_alone(states[event.frame - 1 :: -1, :3], place)
             still = slice(max(begin, first), event.frame)
             places[still][np.isnan(places[still, 0])] = place
-            if put is not None and np.linalg.norm((place - put[1])[:2]) < SAME_M:
+            if put is not None and _lay_there(states[begin : event.frame], put[1], place):
                 places[begin : event.frame][np.isnan(places[begin : event.frame, 0])] = place
             elif put is not None and put[0] < first:
                 between = slice(put[0], first)
@@ -128,6 +125,16 @@ def object_places(
         kept = np.logical_and.accumulate(held[begin:])
         places[begin:][kept] = states[begin:, :3][kept]
     return places
+
+
+def _lay_there(states: NDArray[np.float64], put: NDArray[np.float64],
+               grasped: NDArray[np.float64]) -> bool:
+    """Whether an object put down at ``put`` [3] and picked up at ``grasped`` [3] was not moved by a
+    hand that went by ``states`` [T, 7]: no low, closed fingers were near it."""
+    apart = np.abs(grasped - put)
+    near = np.linalg.norm(states[:, :3] - put, axis=1) < NEAR_M
+    pushing = near & (states[:, 6] > CLOSED) & (states[:, 2] < put[2] + LOW_M)
+    return bool(np.hypot(*apart[:2]) < SAME_M and apart[2] < PUT_DOWN_M and not pushing.any())
 
 
 def _left_alone(hands: NDArray[np.float64], place: NDArray[np.float64]) -> int:

@@ -25,6 +25,12 @@ UNKNOWN = "_NODE_NAME_UNKNOWN_"  # of a node that is only half discovered
 PARTICIPANT = 12  # the first bytes of a publisher's id name its process
 SLACK_M, MEASURED_SLACK_M, TILT_SLACK_RAD = 0.025, 0.05, 0.12  # a little beyond the bridge's own
 AHEAD_S = 0.1  # a stamp may be so far ahead of those before it
+CODES = {  # of the faults that it finds
+    "second_publisher", "clock_jump", "wrong_frame", "bad_pose", "bad_quaternion", "not_finite",
+    "not_following", "outside_workspace", "keep_out", "turned_too_far", "speed_limit",
+    "acceleration_limit", "jerk_limit", "stale_pose", "stalled", "jump", "bad_gripper",
+    "wrong_tool",
+}
 DRIFT = 1e-3  # seconds a second that two machines' clocks may drift apart
 
 

@@ -28,12 +28,13 @@ TILT_RAD = 0.06  # standard deviation, of a hand that handles nothing
 CLEAR_M, ASIDE_M = 0.10, 0.12  # above what stands there, or beside it: nothing is touched
 FREE_HIGH_M = 0.235
 BESIDE = 2  # times, each time it was put down
-BESIDE_M = (0.042, 0.10)  # from the object's middle, across the way the fingers close
-ASKEW_M, ASKEW_HIGH_M = 0.06, (0.05, 0.10)  # sideways, and above the grasp: it is not touched
-BESIDE_X_M = (0.36, 0.64)  # where there is room for the hand
+BESIDE_M = (0.055, 0.10)  # from the object's middle, across the way the fingers close
+ASKEW_M, ASKEW_HIGH_M = 0.06, (0.06, 0.10)  # sideways, and above the grasp: it is not touched
+ROOM_LOW_M, ROOM_HIGH_M = (0.39, -0.20), (0.63, 0.20)  # where there is room for the hand, x, y
 LOW_SHARE = 0.4  # of the places aside of the object are at the table
 EMPTY = 0.9  # closedness of fingers that met nothing
 TOLERANCE_M = 0.012
+STILL, AT_REST = 0.02, 2  # closedness a step, and steps in a row, of fingers that do not move
 
 
 class Handling:
@@ -61,20 +62,33 @@ class Handling:
         self._waypoints = self._script(held)
         self._goal: Waypoint | None = None
         self._used = 0
+        self._still, self._closing = 0, False  # steps of fingers at rest; whether they have moved
 
     def __call__(self, state: Array, commanded: Array) -> Array | None:
         """From the measured state and the commanded one, both [7]; None once the hand closed on
         nothing, and nobody knows where the object is."""
+        step = abs(state[6] - self._state[6])
+        self._still = 0 if step >= STILL else self._still + 1
+        self._closing |= step >= STILL
         self._state = state
         if (
             self._goal is None or self._used >= self.patience * self._goal.max_steps
-            or waypoint_reached(self._goal, state, commanded, TOLERANCE_M)
+            or self._reached(self._goal, commanded)
         ):
             self._goal, self._used = next(self._waypoints, None), 0
+            self._still, self._closing = 0, False
         if self._goal is None:
             return None
         self._used += 1
         return waypoint_action(self._goal, state, commanded)
+
+    def _reached(self, goal: Waypoint, commanded: Array) -> bool:
+        """Where the next step begins before the last one has ended, fingers that were told to close
+        have not done so yet: they must have moved and come to rest."""
+        at_rest = self._closing and self._still >= AT_REST
+        if goal.name == "closed" and self.patience > 1 and not at_rest:
+            return False
+        return waypoint_reached(goal, self._state, commanded, TOLERANCE_M)
 
     def _script(self, held: bool) -> Iterator[Waypoint]:
         rng = self.rng
@@ -115,9 +129,10 @@ class Handling:
         yield self._over("clear", CLEAR_M, 0.0, 6)
         for _ in range(BESIDE):
             yield from self._beside_it()
-            dx, dy = rng.uniform(-ASKEW_M, ASKEW_M, 2)
+            aside = np.array([x, y]) + rng.uniform(-ASKEW_M, ASKEW_M, 2)
+            near_x, near_y = np.clip(aside, ROOM_LOW_M, ROOM_HIGH_M)
             up, closed = rng.uniform(*ASKEW_HIGH_M), float(rng.random() < 0.25)
-            yield Waypoint("askew", self._tilted((x + dx, y + dy, self._draw()[2]), up, closed), 6)
+            yield Waypoint("askew", self._tilted((near_x, near_y, self._draw()[2]), up, closed), 6)
         for _ in range(self.free):
             there, closed = self._draw(), float(rng.random() < 0.25)
             up = rng.uniform(CLEAR_M, FREE_HIGH_M)
@@ -132,7 +147,7 @@ class Handling:
         is would be read there whenever it is low."""
         rng, (x, y, yaw) = self.rng, self.place
         away, along = rng.uniform(*BESIDE_M), rng.uniform(-0.02, 0.02)
-        if not BESIDE_X_M[0] < x - away or (x + away < BESIDE_X_M[1] and rng.random() < 0.5):
+        if not ROOM_LOW_M[0] < x - away or (x + away < ROOM_HIGH_M[0] and rng.random() < 0.5):
             away = -away
         there = (x - away * np.cos(yaw) - along * np.sin(yaw),
                  y - away * np.sin(yaw) + along * np.cos(yaw), yaw)

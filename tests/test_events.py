@@ -40,6 +40,17 @@ def test_closing_on_nothing_is_no_event_and_slipping_is_lost():
 
 
 @pytest.mark.parametrize(
+    ("width", "told"),
+    [  # opened again on the way, and the recording's end
+        ([0, 0, 0.3, 0.3, 0.6, 0.6, 0.3, 0], [0, 0.75, 1, 1, 0, 0, 0, 0]),
+        ([0, 0, 0, 0, 0.3, 0.6, 0.6], [0, 0, 0, 0.75, 1, 1, 1]),
+    ],
+)
+def test_a_width_that_was_told_twice_is_no_grasp_whatever_comes_after_it(width, told):
+    assert gripper_events(*recording(width, told)) == []
+
+
+@pytest.mark.parametrize(
     "width",
     [
         [0.009, 0.134, 0.218, 0.395, 0.687, 0.687, 0.960, 0.974, 0.987, 0.987, 0.998],
@@ -68,6 +79,9 @@ def test_what_was_in_the_hand_before_is_put_down_as_low_as_the_next_is_grasped()
     assert [e.kind for e in gripper_events(states, told)] == ["grasp", "release", "grasp"]
     states[7:, 2] = 0.1  # grasped elsewhere: then nobody knows how it came down
     assert [e.kind for e in gripper_events(states, told)] == ["grasp", "drop", "grasp"]
+    again = np.r_[states, np.zeros((1, 7)), states[7:]]
+    again[-3:, 2] = 0.0  # a third grasp as high as the drop says nothing of it
+    assert gripper_events(again, np.r_[told, 0, told[7:]])[1].kind == "drop"
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=40))

@@ -15,11 +15,15 @@ from arm_worldmodel.handled_moves import (
     holds,
     last_place,
 )
+from robot_data import grip_rule
 from robot_data.episodes import EpisodeStore
 from robot_data.events import object_places
 from robot_data.loop import run_episode
+from robot_data.pose import compose
+from sims.handling import Handling
 from sims.mujoco_arm import MujocoArm
-from sims.tasks import grasp_height_m
+from sims.tasks import DOWN_RPY, grasp_height_m
+from sims.waypoints import Waypoint, waypoint_reached
 
 
 class RealTable(gymnasium.Wrapper):
@@ -74,7 +78,7 @@ def test_free_moves_leave_the_object_where_it_was_put(table, tmp_path):
         observation, info = table.reset()
         moves._commanded = info["commanded"]
         action = moves.act(observation).action
-        if moves._handle._goal.name in ("clear", "beside", "free"):
+        if moves._handle._goal.name in ("clear", "beside", "askew", "free"):
             placed.setdefault(moves._handle.placed, []).append(arm.object_pose[:2].copy())
             if arm.state[2] < grasp_height_m(arm) + 0.04:
                 low.append(np.linalg.norm(arm.state[:2] - arm.object_pose[:2]))
@@ -113,3 +117,52 @@ def test_after_a_restart_nobody_guesses_whether_the_fingers_hold_the_object(
         return
     with pytest.raises(ValueError, match=r"fingers stand at closedness 0\.45.*place="):
         collect._handling(settings, EpisodeStore(tmp_path), table)
+
+
+def test_an_arm_on_its_way_lifts_only_what_its_fingers_have_closed_on():
+    handle = Handling((0.5, 0.0, 0.0), 0.022, 0, patience=3.0)
+    state, told = np.array([0.5, 0.0, 0.2, *DOWN_RPY, 0.0]), 0.0
+    names, closedness = [], []
+    for _ in range(200):
+        action = handle(state, np.r_[state[:6], told])
+        assert action is not None
+        names.append(handle._goal.name)
+        closedness.append(state[6])
+        if names[-1] == "lifted":
+            break
+        if not grip_rule.holds(action[6]):
+            told = grip_rule.told_after(action[6], told, state[6])
+        state = np.r_[compose(state, np.r_[action[:6], 0.0])[:6], state[6]]
+        # fingers of 0.1 m/s close on an object of 4 cm, and open at once
+        state[6] = min(0.5, state[6] + 0.25) if told > 0.5 else 0.0
+    assert names[-1] == "lifted"
+    assert closedness[-3:] == [0.5, 0.5, 0.5]
+
+
+def test_poses_about_the_object_keep_clear_of_it_and_in_the_box():
+    for seed in range(20):
+        handle = Handling((0.42, 0.14, 0.2), 0.022, seed, free=2)
+        state, seen = np.array([0.5, 0.0, 0.2, *DOWN_RPY, 0.0]), 0
+        for _ in range(300):
+            commanded = state if handle._goal is None else np.r_[state[:6], handle._goal.pose[6]]
+            assert handle(state, commanded) is not None
+            goal = handle._goal
+            if goal.name in ("beside", "askew"):
+                seen += 1
+                away = np.linalg.norm(goal.pose[:2] - handle.place[:2])
+                assert away > 0.05 or goal.pose[2] > 0.08  # of an object of 6 cm
+                assert 0.36 <= goal.pose[0] <= 0.64
+                assert abs(goal.pose[1]) <= 0.2
+            state = goal.pose.copy()
+            if goal.name in ("closed", "lifted", "carried", "lowered"):
+                state[6] = 0.5  # the object is between the fingers
+        assert seen > 10
+
+
+def test_fingers_as_good_as_open_have_been_opened():
+    opened = Waypoint("released", np.array([0.5, 0.0, 0.02, *DOWN_RPY, 0.0]), 4)
+    state = opened.pose.copy()
+    state[6] = 0.032  # where an action too small to be one would have to take them on
+    assert waypoint_reached(opened, state, state)
+    state[6] = 0.06
+    assert not waypoint_reached(opened, state, state)

@@ -26,6 +26,7 @@ DO = {  # by the code of a fault; docs/robot.md, "When it fails"
     "gripper_refused": "Home the gripper in Desk; Recover asks it again.",
     "wrong_tool": "Set the end effector in Desk, or tool.*.",
     "stalled": "Set points came late: give bridge and arm's driver real-time priority.",
+    "jump": "Set points jumped away from the hand; then Recover and Resume.",
     "loop_stalled": "The loop's machine is overloaded: give it real-time priority.",
     "planner_gone": "Start the page again.",
 }

@@ -38,7 +38,7 @@ from visualization_msgs.msg import MarkerArray
 from robot_data.schema import STATE_FIELDS
 from robots.arm_loop import ArmLoop
 from robots.fault_log import FaultLog
-from robots.guard import PARTICIPANT
+from robots.guard import CODES, PARTICIPANT
 from robots.limits import Limits, SafetyError, loosened
 from robots.realtime import prefer_this_process
 from robots.ros.gripper import make_gripper
@@ -66,11 +66,6 @@ ANY = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-# Faults of the guard in the arm's driver, which keep their name; others are that the arm stopped
-SHARED = {
-    "second_publisher", "clock_jump", "wrong_frame", "not_following", "outside_workspace",
-    "keep_out", "turned_too_far", "stale_pose", "stalled", "jump", "wrong_tool",
-}
 # ROS's own log file would be written on the loop's thread, which a slow disk must not hold up.
 NO_LOG_FILE = ["--ros-args", "--disable-external-lib-logs"]
 RECOVERED = "recovered: look at the arm, then call resume"
@@ -190,7 +185,7 @@ class Bridge(Node):
             ill = ord(status.level) >= ord(DiagnosticStatus.ERROR)
             text = (status.message or "an error without words") if ill else ""
             codes = [value.value for value in status.values if value.key == "code"]
-            code = next((code for code in codes if code in SHARED), "arm_stopped")
+            code = next((code for code in codes if code in CODES), "arm_stopped")
             self.loop.arm_says(status.name, text, self.now(), code)
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -67,11 +67,12 @@ def run(settings: Settings) -> dict[str, Any]:
     from worldmodel.progress import Progress
 
     policy = replace(policy_of(settings), goal="subgoals")
+    subgoals = own and replace(policy, policy=own)
     kinds = {
         "reached": (settings.reaches, policy),
         "scripted": (settings.scripted, None),
-        "planned": (settings.planned, own and replace(policy, policy=own)),
-        "placed": (settings.places, own and replace(policy, policy=own)),
+        "planned": (settings.planned, subgoals),
+        "placed": (settings.places, subgoals),
         "placed_by_one_image": (settings.single_places, replace(policy, goal="single")),
     }
     agents = {
