@@ -21,6 +21,7 @@ from worldmodel.device import to_host
 from worldmodel.readout import Readout, encode, error_scales, hand_place, object_place
 
 HAND, OBJECT = slice(0, 10), slice(10, 13)  # the hand: its place, rotation and closedness
+POSE = slice(0, 9)  # place and rotation of the hand
 OUT_M = 0.1  # a hand that is expected to be read further off than this is not in the picture
 NOTICE = (
     "the readout does not read the object, so the cost is of the hand alone; "
@@ -95,6 +96,13 @@ class Embedding:
         if not self.readout.config.object:
             place = torch.zeros_like(place)
         return torch.cat([state[:3], columns * c.turn_m, state[6:] * c.grip_m, place])
+
+    def misread(self, point: Tensor, state: Tensor) -> Tensor:
+        """How far off a ``point`` [K] is that is to show the hand in ``state`` [7]: [K], zeros for
+        what is not its pose."""
+        error = torch.zeros_like(point)
+        error[POSE] = (point - self.of_state(state, state[:3]))[POSE]
+        return error
 
     def _point(self, output: Tensor) -> Tensor:
         c = self.config

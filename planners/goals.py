@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +30,12 @@ class Goal:
     tokens: Tensor
     state: Tensor | None = None
     target: Target | None = None
+
+    def displaced(self, by: Tensor | None) -> Goal:
+        """The same with its place in the embedding moved by ``by`` [K]; None: as it is."""
+        if by is None or self.target is None:
+            return self
+        return replace(self, target=replace(self.target, point=self.target.point + by))
 
 
 class Goals(Protocol):

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from planners import routes
 from planners.config import HierarchyConfig
 from planners.embedding import HAND, OBJECT, Target
 from planners.goals import Goal, GoalImages, partly, present_cost, unknown_picture
+from planners.hand_offset import HandOffset
 from planners.objective import Cost
 from planners.perception import Perception, View
 from planners.search import Search, candidates
@@ -30,6 +32,7 @@ from robot_data.loop import Decision
 from worldmodel.device import to_host
 from worldmodel.goal_conditioned import SubgoalPredictor
 
+BEYOND_M = 0.005  # a move may lead so much further than to where a stage has the hand
 SURE = 0.5  # a hand of less weight in the goal image is none to go to
 
 
@@ -56,6 +59,7 @@ class HierarchicalAgent:
         self.stages = EventStages(
             perception, subgoals, hierarchy, self.config.subgoals.last_steps
         )
+        self._offset = HandOffset(search.outcomes, goals.embedding)
         self._index, self._routed = 0, False
         self._stall = Stall(1 - self.config.subgoals.stall_gain)
 
@@ -68,6 +72,7 @@ class HierarchicalAgent:
         self._index, self._routed = 0, False
         self.stages.reset(self.goals[0].tokens)
         self._stall.start()
+        self._offset.start()
 
     @torch.inference_mode()
     def act(self, observation: dict[str, NDArray[Any]]) -> Decision:
@@ -81,6 +86,7 @@ class HierarchicalAgent:
         if unknown is not None:
             return unknown
         view = self.perception.view(observation)
+        self._offset.see(view)
         self.stages.decide(view)
         if not self.stages.steps:  # another stage than in the last step
             self._stall.start()
@@ -104,9 +110,9 @@ class HierarchicalAgent:
             goal, cost, present = self._aim(view)
         self.stages.steps += 1
         plan = self.search.plan(cost, view, began)
-        share = self.goals.near_share(present) if self._at_last_image() else 1.0
+        action = self._first(plan.actions[0], present, view)
         return Decision(
-            action=partly(plan.actions[0], share).double().numpy(),
+            action=action.double().numpy(),
             seconds=time.monotonic() - began,
             goal_index=self._index,
             cost=plan.cost,
@@ -120,10 +126,14 @@ class HierarchicalAgent:
         )
 
     def _aim(self, view: View) -> tuple[Goal, Cost, float]:
-        """What the stage in force brings about, the cost of being elsewhere, and what it is now."""
-        goal = self._goal()
-        cost = self.goals.towards(goal)
-        return goal, cost, present_cost(cost, view)
+        """What the stage in force brings about, the cost of being elsewhere, and what it is now:
+        where the stage says where a hand is measured, the pose of the hand by what is measured."""
+        goal, stage = self._goal(), self.stages.stage
+        if stage.state is None or stage.read:
+            cost = self.goals.towards(goal)
+            return goal, cost, present_cost(cost, view)
+        present = present_cost(self.goals.towards(goal.displaced(self._offset.read)), view)
+        return goal, self.goals.towards(goal.displaced(self._offset.imagined)), present
 
     def _nothing_left(self) -> bool:
         """Whether an object was put down, no event is predicted any more, and the last goal image
@@ -158,6 +168,17 @@ class HierarchicalAgent:
         if stage.place is None:
             weights[OBJECT] = 0.0
         return Goal(image.tokens, stage.state, Target(point, weights))
+
+    def _first(self, action: Tensor, present: float, view: View) -> Tensor:
+        """What is carried out of a planned ``action`` [7]: near the last goal image a share of its
+        move; where it is measured how far the stage is, no move beyond it."""
+        stage = self.stages.stage
+        if stage.state is None or stage.read:
+            share = self.goals.near_share(present) if self._at_last_image() else 1.0
+            return partly(action, share)
+        left = to_host(stage.state - view.state)[:3].norm().item() + BEYOND_M
+        share = min(1.0, left / max(action[:3].norm().item(), left))
+        return torch.cat([share * action[:3], action[3:]])
 
     def _at_last_image(self) -> bool:
         """Whether the last goal image itself is brought about, not a stage on the way to it."""

@@ -21,7 +21,8 @@ STRIDE_M = 0.03  # of the hand, from one stage of a push to the next
 class Stage:
     """A hand state [7] and a place of the object [3] to bring about (robot base frame); no state:
     the goal image itself; no place: the hand alone.  ``revisable``: the next event is predicted
-    anew in every step; ``closes``: fingers close on something."""
+    anew in every step; ``closes``: fingers close on something; ``read``: its state is where
+    something is read to be in a picture, not where a hand was measured to be."""
 
     name: str
     state: Tensor | None
@@ -29,6 +30,7 @@ class Stage:
     max_steps: int
     revisable: bool = False
     closes: bool = False
+    read: bool = False
 
 
 def event_stages(kind: str, pose: Tensor, config: HierarchyConfig) -> list[Stage]:
@@ -68,7 +70,7 @@ def push_stages(
         state[:2] = place[:2] + along * towards
         state[2] = low + height
         state[6] = 1.0
-        return Stage(f"push: {name}", state, None, steps, **about)
+        return Stage(f"push: {name}", state, None, steps, read=True, **about)
 
     behind, there = -CONTACT_M - BEHIND_M, length - CONTACT_M
     strides = math.ceil((there - behind) / STRIDE_M)

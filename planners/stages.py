@@ -150,7 +150,9 @@ class EventStages:
     def go_through(self, places: Sequence[Tensor], hand: Tensor) -> None:
         """Bring the hand to each of ``places`` [3] first (m, robot base frame), turned and closed
         as ``hand`` [7]."""
-        first = [Stage("around", torch.cat([p, hand[3:]]), None, MOVE_STEPS) for p in places]
+        first = [
+            Stage("around", torch.cat([p, hand[3:]]), None, MOVE_STEPS, read=True) for p in places
+        ]
         self._stages, self.steps = [*first, *self._stages], 0
 
     def go_on(self, view: View) -> None:

@@ -12,7 +12,16 @@ import torch
 import arm_worldmodel as awm
 from arm_worldmodel import batches as feeds
 from planners import agent as planning_agent
-from planners import baselines, embedding, goals, hierarchy, perception, search, stages
+from planners import (
+    baselines,
+    embedding,
+    goals,
+    hand_offset,
+    hierarchy,
+    perception,
+    search,
+    stages,
+)
 from planners import released as released_planner
 from planners import servo as servoing
 from planners.agent import PlanningAgent
@@ -90,7 +99,8 @@ def read_back(monkeypatch):
 
     for module in (
         device, run, train, diagnostics, probes, planning_agent, baselines, goals,
-        embedding, hierarchy, lewm_training, perception, search, stages, released_planner, servoing,
+        embedding, hand_offset, hierarchy, lewm_training, perception, search, stages,
+        released_planner, servoing,
     ):
         monkeypatch.setattr(module, "to_host", zeros)
     return reads

@@ -18,6 +18,7 @@ from sims.mujoco_arm import MujocoArm
 from worldmodel.config import GoalConditionedConfig
 from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
 from worldmodel.models import Models
+from worldmodel.readout import POSITION_SCALE_M
 
 
 class TrueEvents(SubgoalPredictor):
@@ -50,9 +51,11 @@ def arm():
     env.close()
 
 
-def agent_with(env, offset=(0.0, 0.0, 0.0), search=CEMConfig()):  # noqa: B008
+def agent_with(env, offset=(0.0, 0.0, 0.0), search=CEMConfig(), misread_m=0.0):  # noqa: B008
     models = Models.load(parts=["predictor", "readout"], device="cpu")
     encoder, readout, predictor = models.encoder, models.readout, models.predictor
+    with torch.no_grad():
+        readout.head.bias[1] += misread_m / POSITION_SCALE_M
     events = TrueEvents(GoalConditionedConfig(image=readout.config), env, offset)
     parts = planning_parts(encoder, predictor, readout, AgentConfig(cem=search))
     return HierarchicalAgent(*parts, events, HierarchyConfig()), events
@@ -88,6 +91,14 @@ def test_one_goal_image_picks_and_places_through_its_own_stages(arm):
     np.testing.assert_allclose(above[:2], close[:2], atol=1e-6)  # as the stages say
     assert close[6] > above[6]
     assert stages.goals["goal image"].shape == (7,)
+
+
+def test_the_hand_goes_where_its_stages_say_also_if_pictures_show_it_4_cm_beside(arm):
+    agent, _ = agent_with(arm, misread_m=0.04)
+    stages = Stages()
+    result = run_episode(arm, agent, 2_000_001, 60, "single", [stages])
+    assert result.success
+    assert stages.names.count("grasp: close") == 1
 
 
 def test_once_an_object_is_put_down_a_goal_image_without_a_hand_asks_for_no_more():

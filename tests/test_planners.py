@@ -255,6 +255,16 @@ def test_the_embedding_of_a_state_is_where_the_readout_would_read_it():
     assert (moved - point).norm().item() == pytest.approx(0.05, abs=1e-6)
 
 
+def test_a_hand_is_misread_by_its_pose_alone():
+    made, tokens = embedding(), torch.randn(1, 16, 48)
+    state = torch.tensor([0.5, 0.1, 0.2, 3.1, 0.1, -1.5, 0.7])
+    point = made(tokens)[0]
+    error = made.misread(point, state)
+    torch.testing.assert_close(made.of_state(state, torch.zeros(3))[:9] + error[:9], point[:9])
+    assert error[:9].abs().min() > 0
+    assert error[9:].abs().max() == 0
+
+
 def test_what_the_readout_is_unsure_of_counts_less():
     made, tokens = embedding(), torch.randn(2, 16, 48)
     with torch.no_grad():

@@ -64,3 +64,11 @@ def test_torch_twin_agrees(start, action):
     theirs = torch_pose.compose(torch.from_numpy(start), torch.from_numpy(action)).numpy()
     np.testing.assert_allclose(theirs[[0, 1, 2, 6]], ours[[0, 1, 2, 6]], atol=1e-12)
     assert same_rotation(theirs, ours)
+
+
+@given(poses, poses)
+def test_the_torch_twin_of_diff_agrees(start, end):
+    action = torch_pose.between(torch.from_numpy(start), torch.from_numpy(end)).numpy()
+    reached = pose.compose(start, action)
+    np.testing.assert_allclose(reached[[0, 1, 2, 6]], end[[0, 1, 2, 6]], atol=1e-12)
+    assert same_rotation(reached, end)

@@ -39,3 +39,10 @@ def compose(pose: Tensor, action: Tensor) -> Tensor:
     closedness = (pose[..., 6:] + action[..., 6:]).clamp(0.0, 1.0)
     xyz = pose[..., :3] + action[..., :3]
     return torch.cat([xyz, matrix_to_euler(turned), closedness], dim=-1)
+
+
+def between(start: Tensor, end: Tensor) -> Tensor:
+    """The action that leads from one pose to another, all [..., 7], as ``robot_data.pose.diff``."""
+    turned = euler_to_matrix(end[..., 3:6]) @ euler_to_matrix(start[..., 3:6]).mT
+    moved = end - start
+    return torch.cat([moved[..., :3], matrix_to_euler(turned), moved[..., 6:]], dim=-1)

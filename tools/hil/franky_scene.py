@@ -28,6 +28,9 @@ from sensor_msgs.msg import Image
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 HOME_Q = (0.0, 0.1, 0.0, -2.2, 0.0, 2.3, 0.785)  # [rad], hand over the table, pointing down
 HALF_M = 0.02  # half edge of the cube
+# milliseconds between two messages of the arm's state, the others as lost on the network: all of
+# them take a core and a half, server and client together, and the planner needs one of two
+STATE_EVERY = 2
 EVERY = 80  # milliseconds of simulated time between pictures
 # The view of the training scene: MuJoCo's free-camera angles around a point of the workspace.
 LOOKAT_M, DISTANCE_M, AZIMUTH_DEG, ELEVATION_DEG, FOVY_DEG = (0.5, 0.0, 0.14), 0.84, 145, -28, 35
@@ -138,7 +141,14 @@ def main() -> None:
         print(f"serving FCI on {sim.robots[0].hostname}", flush=True)
         ticks, due = 0, time.monotonic()
         while rclpy.ok() and camera.is_alive():  # without pictures, nobody may take it for an arm
-            server.run_once(realtime=False)
+            for robot in server.robot_servers:
+                robot.process_commands()
+            sim.step()
+            if ticks % STATE_EVERY == 0:
+                for robot in server.robot_servers:
+                    robot.send_state()
+                    # its number tells the client the time [ms]; of franky-sim there is no other way
+                    robot._FrankaServer__message_id += STATE_EVERY - 1
             if placed:
                 p = placed.pop(0).pose.position
                 sim.data.qpos[q : q + 7] = [p.x, p.y, max(p.z, HALF_M + 0.001), 1, 0, 0, 0]
