@@ -42,6 +42,8 @@ ROWS = {
         "three images": "mujoco/box/paper/planner",
         "one image": "mujoco/box/single/planner",
         "one image without the hand in it": "tasks/hand_out-planner",
+        "one image, the object is moved once meanwhile": "tasks/disturbance-planner",
+        "one image, taken after a person placed the object": "tasks/placed_by_hand-planner",
         "cup, goal sequence": "mujoco/cup/dense/planner",
         "PyBullet, goal sequence": "pybullet/box/dense/planner",
     },
