@@ -53,4 +53,3 @@ class HandOffset:
     def _error(self, point: Tensor, view: View) -> Tensor | None:
         error = self.embedding.misread(point, view.state)
         return None if to_host(error[:3].norm()).item() > MOST_M else error
-

@@ -81,4 +81,3 @@ def test_a_goal_is_displaced_by_as_much_as_the_hand_is_read_elsewhere(embedding)
     imagined_there = outcomes.cost(None, SimpleNamespace(state=STATE), torch.zeros(1, 1, 7))[0]
     torch.testing.assert_close(there[HAND], imagined_there[HAND])
     assert goal.displaced(None) is goal
-

@@ -147,7 +147,7 @@ def main() -> None:
             if ticks % STATE_EVERY == 0:
                 for robot in server.robot_servers:
                     robot.send_state()
-                    # its number tells the client the time [ms]; of franky-sim there is no other way
+                    # a message's number is the time [ms] to the client; nothing public sets it
                     robot._FrankaServer__message_id += STATE_EVERY - 1
             if placed:
                 p = placed.pop(0).pose.position
