@@ -17,9 +17,10 @@ from robot_data.loop import Decision, Start, Step
 from robot_data.recording import EpisodeWriter
 from sims.handling import Handling
 
-FREE = 2  # hand poses elsewhere between putting the object down and picking it up
+FREE = 2  # hand poses elsewhere between putting the object down and picking it up, if any
 PATIENCE = 3.0  # at a fixed rate the arm is on its way for about so many steps
 PLACE = "object_at"  # of an episode's meta: x, y [m] and yaw [rad]
+DOWN = "down_rpy"  # of an episode's meta: attitude of the hand that points down [rad]
 
 Place = tuple[float, float, float]
 
@@ -31,17 +32,18 @@ class LostObject(OSError):
 class HandledMoves:
     """Agent and watcher: one script from episode to episode, for as long as the object is found.
 
-    state, commanded [7]: where the arm begins, and what it was told; the hand's attitude there is
-    taken as pointing down.  place: x, y [m] and yaw [rad] of the object, unless it is in the hand.
+    state, commanded [7]: where the arm begins, and what it was told.  place: x, y [m] and yaw [rad]
+    of the object, unless it is in the hand.  down_rpy: of the hand that points down [rad]; None:
+    as it is in ``state``.
     """
 
     def __init__(
         self, place: Place, height_m: float, seed: int, state: NDArray[np.float64],
-        commanded: NDArray[np.float64], settles: bool,
+        commanded: NDArray[np.float64], settles: bool, down_rpy: Place | None = None,
     ) -> None:
         self._handle = Handling(
             place, height_m, seed, held=holds(state, commanded),
-            down_rpy=(float(state[3]), float(state[4]), float(state[5])), free=FREE,
+            down_rpy=down_rpy or (float(state[3]), float(state[4]), float(state[5])), free=FREE,
             patience=1.0 if settles else PATIENCE,
         )
         self._commanded = commanded
@@ -50,6 +52,11 @@ class HandledMoves:
     def place(self) -> Place:
         """Where the object is, or where it is being brought."""
         return self._handle.place
+
+    @property
+    def down_rpy(self) -> Place:
+        """Of the hand that points down [rad]."""
+        return self._handle.down_rpy
 
     def reset(self, goals: Sequence[NDArray[np.uint8]], seed: int) -> None:
         """An episode begins; the script goes on."""
@@ -87,7 +94,9 @@ class HandlingWriter(EpisodeWriter):
 
     def on_end(self) -> None:
         """Commit the episode, whole."""
-        self.meta = {**self.meta, PLACE: list(self._moves.place)}
+        self.meta = {
+            **self.meta, PLACE: list(self._moves.place), DOWN: list(self._moves.down_rpy)
+        }
         super().on_end()
 
 
@@ -103,8 +112,18 @@ def may_hold(state: NDArray[np.float64]) -> bool:
 
 def last_place(store: EpisodeStore) -> Place | None:
     """Where the last recording that handled an object left it; None if there is none."""
+    return _last(store, PLACE)
+
+
+def last_down(store: EpisodeStore) -> Place | None:
+    """The attitude of a hand that points down, of earlier recordings; None if there is none.  A
+    recording ends with the hand turned and tilted: the next one does not begin as it did."""
+    return _last(store, DOWN)
+
+
+def _last(store: EpisodeStore, key: str) -> Place | None:
     for name in reversed(store.names()):
-        found = store.attributes(name)["meta"].get(PLACE)
+        found = store.attributes(name)["meta"].get(key)
         if found is not None:
             return float(found[0]), float(found[1]), float(found[2])
     return None

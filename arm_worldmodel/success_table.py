@@ -78,16 +78,16 @@ def run_rows(
                     bar.update()
                     bar.set_postfix_str(outcome.cell)
             except KeyboardInterrupt:
-                if not any(log.outcomes for log in logs.values()):
+                if not any(log.results for log in logs.values()):
                     raise
                 note = told_end(bar.n, total)
-    return shown, {name: log.outcomes for name, log in logs.items()}, note
+    return shown, {name: log.results for name, log in logs.items()}, note
 
 
 def _require_seeds(log: OutcomeLog, cell: Cell, first_seed: int) -> None:
     """Raises ``ValueError`` where a log has episodes of seeds before ``first_seed`` or far beyond:
     a table of two sets of seeds, development and test, say, would be of neither."""
-    others = [o.seed for o in log.outcomes if not 0 <= o.seed - first_seed < MOST_SEEDS]
+    others = [o.seed for o in log.results if not 0 <= o.seed - first_seed < MOST_SEEDS]
     if others:
         raise ValueError(
             f"{log.path} has episodes of other seeds ({min(others)} to {max(others)}) than "

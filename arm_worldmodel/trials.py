@@ -3,17 +3,17 @@ place, judged by where hand and cube are."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 
+from arm_worldmodel.report import code_version
+from arm_worldmodel.result_log import ResultLog
 from robot_data.episodes import EpisodeStore
 from robot_data.events import HELD_GAP
 from robot_data.loop import Agent, Decision, Start, Step, run_episode
@@ -55,6 +55,7 @@ class Trial:
     measured_m: float | None = None
     fault: str = ""
     steps: list[dict[str, Any]] = field(default_factory=list)
+    code: str = ""  # version of the code that ran it
 
 
 class Tabletop:
@@ -88,26 +89,27 @@ def hand(xyz: Array, like: Array, closed: float) -> Any:
 
 
 class Trials:
-    """Trials of several tasks, one after the other.  Each is written to ``trials.jsonl`` in ``out``
-    as soon as it is over, and what an agent saw and did to the store ``out/episodes``.  Scenes and
-    the planner's samples are drawn from ``seed``, task and number: the same for every agent.
+    """Trials of several tasks, one after the other.  Each is written to ``log`` as soon as it is
+    over, and what an agent saw and did to ``store``; those that ``log`` has are not run again.
+    Scenes and the planner's samples are drawn from ``seed``, task and number: the same for every
+    agent.
     """
 
     def __init__(
         self, env: FrankaEnv, table: Tabletop, seed: int, reach_steps: int, long_steps: int,
-        out: Path,
+        log: ResultLog[Trial], store: EpisodeStore,
     ) -> None:
         """reach_steps: most control steps of a reach; long_steps: of every other trial."""
         self.env, self.table, self.seed = env, table, seed
         self.reach_steps, self.long_steps = reach_steps, long_steps
-        self.log, self.store = out / "trials.jsonl", EpisodeStore(out / "episodes")
+        self.log, self.store = log, store
         self._home: Array | None = None  # a state that shows how the hand is turned
 
     def run(self, task: str, count: int, agent: Agent | None) -> list[Trial]:
         """``count`` trials of a task of ``TASKS``; without an agent the script does it."""
-        done = []
-        for number in range(count):
-            trial = Trial(task, number)
+        done = {t.number: t for t in self.log.results if t.task == task and t.number < count}
+        for number in sorted(set(range(count)) - set(done)):
+            trial = Trial(task, number, code=code_version())
             drawn = np.random.SeedSequence([self.seed, list(TASKS).index(task), number])
             try:
                 scene = self._scene(task, np.random.default_rng(drawn))
@@ -125,20 +127,23 @@ class Trials:
                     trial.success, trial.measured_m = scene.judge()
             except SafetyError as error:
                 trial.fault = str(error)
-            done.append(trial)
-            with self.log.open("a") as log:
-                log.write(json.dumps(asdict(trial), default=_plain) + "\n")
+            done[number] = trial
+            self.log.append(trial)
             if trial.fault:
                 self._recover()
-        return done
+        return [done[number] for number in sorted(done)]
 
     # -- scenes ------------------------------------------------------------------------------
 
     def _scene(self, task: str, rng: np.random.Generator) -> Scene:
-        """The first one drawn that the script brings about."""
+        """The first one drawn that the script brings about; its own faults are nobody's trial."""
         for _ in range(TRIES):
-            self._rise()
-            scene = TASKS[task](self, rng)
+            try:
+                self._rise()
+                scene = TASKS[task](self, rng)
+            except SafetyError:
+                self._recover()
+                continue
             if scene is not None:
                 return scene
         raise OSError(f"the script failed {TRIES} times; the cube is at {self.table.cube}")
@@ -190,7 +195,8 @@ class Trials:
             time.sleep(REST_S)
             seen, info = self.env.reset()
             away = float(np.linalg.norm(self.table.cube - there))
-            return away <= PLACE_M and info["commanded"][6] - seen["state"][6] < HELD_GAP, away
+            let_go = info["commanded"][6] - seen["state"][6] < HELD_GAP
+            return bool(away <= PLACE_M and let_go), away
 
         names = ["grasped", "above goal", "placed"]
         return Scene([o["image"] for o in [*seen, last]], names, judge)
@@ -284,10 +290,6 @@ def _apart(rng: np.random.Generator, low: Array, high: Array, other: Array) -> A
         drawn = rng.uniform(low, high)
         if np.linalg.norm(drawn - other) >= APART_M:
             return drawn
-
-
-def _plain(value: Any) -> Any:
-    return np.round(np.asarray(value, float), 4).tolist()
 
 
 def told(trials: Sequence[Trial]) -> str:

@@ -70,6 +70,7 @@ class HierarchicalAgent:
         self.goals.reset(goals[-1:] if self.last_only else goals)
         self.search.reset(seed)
         self._index, self._routed = 0, False
+        self.stages.start()
         self.stages.reset(self.goals[0].tokens)
         self._stall.start()
         self._offset.start()

@@ -80,6 +80,7 @@ class ServoAgent:
         states[:, 6] = likeliest_grip(to_host(states)).to(states.device)
         self._begin(list(tokens), list(states))
         if self.stages:
+            self.stages.start()
             self.stages.reset(tokens[0])
 
     @torch.inference_mode()

@@ -6,6 +6,10 @@ that are closed on nothing, now and in the goal image, away from the object ther
 that is elsewhere only one way: it is pushed.  What was grasped or put down is not: where the hand
 is out of the goal image, what is read of it there says nothing.  Once nothing is left, the last
 stage is the goal image itself.
+
+The gripper limits what may come next: towards a goal image in which the hand holds the object,
+the object is not put down, a hand that is open grasps it first, and one that has grasped it does
+not do so again.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from planners.perception import Perception, View
 from planners.stage import MOVE_STEPS, Stage, event_stages, push_stages
 from worldmodel.device import to_host
 from worldmodel.goal_conditioned import EVENTS, SubgoalPredictor
-from worldmodel.readout import decode, object_place
+from worldmodel.readout import decode, error_scales, object_place
 
 MIN_PROBABILITY = 0.7  # switch to another predicted event only at this or more (hysteresis)
 EMPTY_CLOSEDNESS = 0.9  # measured closedness of fingers that closed on nothing
@@ -32,11 +36,15 @@ ELSEWHERE_M = 0.05
 MAX_EVENTS = 6  # gripper events towards one goal image; after them only the image is left
 PUSHED_M = 0.03  # an object further than this from its place in the goal image is pushed
 AT_OBJECT_M = 0.06  # a closed hand nearer than this to the object may hold it
+HELD_M = 0.03  # and nearer than this does
+SURE_M = 0.03  # a hand that is expected to be read further off than this is not surely read
+OPEN_CLOSEDNESS = 0.1  # measured closedness of fingers that hold nothing
 RESTS_M = 0.03  # heights that differ by less are of an object on the same table
 
 
 class EventStages:
-    """The stage in force; call ``decide`` once per control step and ``go_on`` when it is done."""
+    """The stage in force; call ``start`` once an episode, ``reset`` for each goal image, ``decide``
+    once per control step and ``go_on`` when the stage is done."""
 
     def __init__(
         self, perception: Perception, subgoals: SubgoalPredictor, config: HierarchyConfig,
@@ -48,6 +56,8 @@ class EventStages:
         self._goal: Tensor | None = None
         # hand state [7] and place of the object [3] in the goal image, if it can only be pushed
         self._pushed: tuple[Tensor, Tensor] | None = None
+        self._held = False  # whether the hand holds the object in the goal image
+        self._holding = False  # whether it does now: the fingers closed on something
         self._begin()
 
     def _begin(self) -> None:
@@ -61,15 +71,23 @@ class EventStages:
         self.steps = 0  # in the present stage
         self.finished = False
 
+    def start(self) -> None:
+        """A new episode: what was grasped in the last one is forgotten.  Then call ``reset``."""
+        self._holding = False
+
     def reset(self, goal_tokens: Tensor) -> None:
         """Start towards a goal image's tokens [N, D]."""
         self._begin()
         self._goal = self.subgoals.features(goal_tokens[None].float())
-        self._pushed = self._seen(goal_tokens)
-        if self._pushed is not None:
-            hand, place = to_host(self._pushed[0]), to_host(self._pushed[1])
-            if hand[6].item() < 0.5 or (hand[:3] - place).norm().item() < AT_OBJECT_M:
-                self._pushed = None
+        self._pushed, self._held = None, False
+        seen = self._seen(goal_tokens)
+        if seen is None:
+            return
+        hand, place = to_host(seen[0]), to_host(seen[1])
+        apart, closed = (hand[:3] - place).norm().item(), hand[6].item() >= 0.5
+        if closed and apart >= AT_OBJECT_M:
+            self._pushed = seen
+        self._held = closed and apart < HELD_M and self._surely_read(goal_tokens)
 
     @property
     def stage(self) -> Stage:
@@ -135,17 +153,37 @@ class EventStages:
         output = readout(tokens[None].float())
         return decode(output)[0], object_place(output)[0]
 
+    def _surely_read(self, tokens: Tensor) -> bool:
+        """Whether the readout is sure of where the hand is in tokens [N, D]."""
+        assert self.perception.readout is not None
+        _, unsure_hand = error_scales(self.perception.readout(tokens[None].float()))
+        return to_host(unsure_hand).item() < SURE_M
+
     def _next_event(self, view: View, goal: Tensor) -> tuple[str, Tensor]:
         """Kind and hand pose [7] of the next event; the kind changes only where it is likely."""
         features = self.subgoals.features(view.tokens.float())
         odds, poses = self.subgoals.predict(features, goal, view.state[None])
-        likely = to_host(odds[0])
+        self._holding &= OPEN_CLOSEDNESS < view.closedness <= EMPTY_CLOSEDNESS
+        likely = self._possible(to_host(odds[0]), view.closedness)
         best = int(likely.argmax())
         kind = EVENTS[best]
         kept = self._stages and self._kind in EVENTS  # a push that is over is no event to keep
         if kept and kind != self._kind and likely[best] < MIN_PROBABILITY:
             kind = self._kind
         return kind, poses[0]
+
+    def _possible(self, likely: Tensor, closedness: float) -> Tensor:
+        """Probabilities of ``EVENTS`` [3] given what the gripper may do next."""
+        if not self._held:
+            return likely
+        possible = torch.ones_like(likely)
+        possible[EVENTS.index("release")] = 0.0
+        if self._holding:
+            possible[EVENTS.index("grasp")] = 0.0
+        elif closedness < OPEN_CLOSEDNESS:
+            possible[EVENTS.index("none")] = 0.0
+        possible *= likely.clamp(min=1e-6)
+        return possible / possible.sum()
 
     def go_through(self, places: Sequence[Tensor], hand: Tensor) -> None:
         """Bring the hand to each of ``places`` [3] first (m, robot base frame), turned and closed
@@ -163,7 +201,9 @@ class EventStages:
         if stage.state is None:
             self.finished = True
             self._stages.insert(0, stage)
-        elif stage.closes and view.closedness > EMPTY_CLOSEDNESS:
+        elif stage.closes and view.closedness <= EMPTY_CLOSEDNESS:
+            self._holding = True
+        elif stage.closes:
             assert self.stage.state is not None
             up = self.stage.state.clone()
             up[6] = 0.0

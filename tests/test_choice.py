@@ -87,3 +87,69 @@ def test_an_object_is_put_down_once_the_hand_is_up_again_and_until_the_next_gras
         **{f"grasp: {part}": True for part in ("above", "down", "close", "up")},
     }
     assert (stages.stage.name, stages.put_down) == ("goal image", False)
+
+
+@pytest.mark.parametrize(
+    ("held", "holding", "closedness", "odds", "kind"),
+    [
+        (True, True, 0.5, (0.1, 0.2, 0.7), "none"),  # it has what the picture shows
+        (True, False, 0.5, (0.35, 0.2, 0.45), "none"),
+        (True, False, 0.02, (0.9, 0.05, 0.05), "grasp"),  # an open hand holds nothing
+        (True, False, 0.4, (0.3, 0.6, 0.1), "grasp"),  # fingers half closed on nothing
+        (False, True, 0.5, (0.1, 0.2, 0.7), "release"),
+        (False, False, 0.02, (0.9, 0.05, 0.05), "none"),
+    ],
+)
+def test_what_the_goal_image_shows_in_the_hand_is_grasped_once_and_not_put_down(
+    stages, monkeypatch, held, holding, closedness, odds, kind
+):
+    apart = 0.01 if held else 0.2
+    hand = torch.cat([HERE, torch.tensor([3.14, 0.0, 0.0, 1.0])])
+    place = HERE + torch.tensor([apart, 0.0, 0.0])
+    monkeypatch.setattr(stages, "_seen", lambda tokens: (hand, place))
+    monkeypatch.setattr(stages, "_surely_read", lambda tokens: True)
+    stages.subgoals.predict = lambda *_: (torch.tensor([odds]), hand[None])
+    stages.reset(torch.zeros(4, 8))
+    stages._holding = holding
+    view = SimpleNamespace(closedness=closedness, tokens=torch.zeros(1, 4, 8), state=hand)
+    assert stages._next_event(view, stages._goal)[0] == kind
+
+
+def test_a_hand_that_is_not_in_the_picture_holds_nothing_there(stages, monkeypatch):
+    hand = torch.cat([HERE, torch.tensor([3.14, 0.0, 0.0, 1.0])])
+    monkeypatch.setattr(stages, "_seen", lambda tokens: (hand, HERE))
+    for shown in (True, False):
+        monkeypatch.setattr(stages, "_surely_read", lambda tokens, shown=shown: shown)
+        stages.reset(torch.zeros(4, 8))
+        assert stages._held is shown
+
+
+def test_fingers_that_closed_on_something_hold_it_until_they_are_open_or_empty(
+    stages
+):
+    pose = torch.cat([HERE, torch.tensor([3.14, 0.0, 0.0, 0.0])])
+    stages.subgoals.predict = lambda *_: (torch.tensor([[0.0, 1.0, 0.0]]), pose[None])
+
+    def seen(closedness):
+        return SimpleNamespace(closedness=closedness, tokens=torch.zeros(1, 4, 8), state=pose)
+
+    def grasp(closed_to):
+        stages.reset(torch.zeros(4, 8))
+        stages.decide(seen(0.0))
+        for _ in range(2):
+            stages.go_on(seen(0.0))
+        assert stages.stage.name == "grasp: close"
+        stages.go_on(seen(closed_to))
+        return stages._holding
+
+    assert not grasp(1.0)
+    assert grasp(0.5)
+    stages._next_event(seen(0.5), stages._goal)
+    assert stages._holding
+    for gone in (0.02, 0.99):
+        assert grasp(0.5)
+        stages._next_event(seen(gone), stages._goal)
+        assert not stages._holding
+    assert grasp(0.5)
+    stages.start()
+    assert not stages._holding

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import av
@@ -46,9 +47,9 @@ def test_a_log_goes_on_where_it_stopped_and_drops_a_torn_line(tmp_path):
     with open(path, "a") as handle:
         handle.write('{"cell": "quick", "se')  # killed while writing
     again = OutcomeLog(path, {"x": 1})
-    assert [o.seed for o in again.outcomes] == [0, 1]
+    assert [o.seed for o in again.results] == [0, 1]
     again.append(outcome(2))
-    assert len(OutcomeLog(path, {"x": 1}).outcomes) == 3
+    assert len(OutcomeLog(path, {"x": 1}).results) == 3
     jobs = [replace(job, planner_seed=0) for job in jobs_of(replace(QUICK, episodes=5), 0)]
     assert [j.seed for j in again.missing(jobs)] == [3, 4]
     with pytest.raises(ValueError, match="other settings"):
@@ -70,7 +71,7 @@ def test_a_log_of_before_a_setting_existed_goes_on_only_at_its_default(tmp_path)
     OutcomeLog(path, {"task": "reach", "policy": {"samples": 5}}).append(outcome(0))
     defaults = {"task": "", "policy": {"samples": 1, "keep": 0}}
     now = {"task": "reach", "policy": {"samples": 5, "keep": 0}}
-    assert len(OutcomeLog(path, now, defaults).outcomes) == 1
+    assert len(OutcomeLog(path, now, defaults).results) == 1
     for other in (
         {"task": "reach", "policy": {"samples": 5, "keep": 4}},  # not as it was then
         {"task": "reach", "policy": {"samples": 6, "keep": 0}},
@@ -85,13 +86,20 @@ def test_a_log_of_before_a_setting_existed_goes_on_only_at_its_default(tmp_path)
 def test_a_log_of_other_planner_seeds_is_refused(tmp_path):
     same = identity(QUICK, 0)
     OutcomeLog(tmp_path / "a.jsonl", same, DEFAULTS)
-    OutcomeLog(tmp_path / "a.jsonl", identity(QUICK, 0), DEFAULTS)
+    OutcomeLog(tmp_path / "a.jsonl", identity(QUICK, 0), DEFAULTS).append(outcome(0))
     with pytest.raises(ValueError, match="other settings"):
         OutcomeLog(tmp_path / "a.jsonl", identity(QUICK, 1), DEFAULTS)
     before = {key: value for key, value in same.items() if key != "planner_seed"}
-    OutcomeLog(tmp_path / "old.jsonl", before, DEFAULTS)  # three seeds took turns then
+    # three seeds took turns then
+    OutcomeLog(tmp_path / "old.jsonl", before, DEFAULTS).append(outcome(0))
     with pytest.raises(ValueError, match="other settings"):
         OutcomeLog(tmp_path / "old.jsonl", same, DEFAULTS)
+
+
+def test_episodes_of_another_readout_are_not_added_up():
+    readout = str(Path(__file__).parent / "data/fr3_sim")  # it has no encoder beside it
+    other = replace(QUICK, policy=replace(QUICK.policy, readout=readout))
+    assert identity(other, 0)["readout_weights"] != identity(QUICK, 0).get("readout_weights")
 
 
 def test_every_episode_has_a_planner_seed_of_its_own_that_is_always_the_same():

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import gymnasium
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from arm_worldmodel.commands.robot import collect
 from arm_worldmodel.handled_moves import (
@@ -13,6 +14,7 @@ from arm_worldmodel.handled_moves import (
     HandlingWriter,
     LostObject,
     holds,
+    last_down,
     last_place,
 )
 from robot_data import grip_rule
@@ -137,6 +139,74 @@ def test_an_arm_on_its_way_lifts_only_what_its_fingers_have_closed_on():
         state[6] = min(0.5, state[6] + 0.25) if told > 0.5 else 0.0
     assert names[-1] == "lifted"
     assert closedness[-3:] == [0.5, 0.5, 0.5]
+
+
+def test_an_object_gripped_beside_the_middle_is_known_where_it_was_put_down():
+    rng, down = np.random.default_rng(0), Rotation.from_euler("xyz", DOWN_RPY)
+    thing = np.array([0.503, 0.002])  # where it is; the script believes 0.5, 0
+    handle = Handling((0.5, 0.0, 0.0), 0.022, 0)
+    state, in_hand, told = np.array([0.5, 0.0, 0.2, *DOWN_RPY, 0.0]), None, []
+    while handle.placed < 12:
+        commanded = state if handle._goal is None else np.r_[state[:6], handle._goal.pose[6]]
+        assert handle(state, commanded) is not None
+        goal = handle._goal
+        if goal.name == "around" and len(told) < handle.placed:
+            told.append(np.array(handle.place[:2]) - thing)
+        state = goal.pose.copy()
+        state[:2] += rng.uniform(-0.003, 0.003, 2)  # as near as an arm comes
+        turn = Rotation.from_euler("xyz", state[3:6]) * down.inv()
+        across = turn.apply([1.0, 0.0, 0.0])[:2]  # fingers close along y of a hand that points down
+        if goal.name == "closed":
+            in_hand = (thing - state[:2]) @ across
+        if goal.name in ("closed", "lifted", "carried", "lowered"):
+            state[6] = 0.5
+            thing = state[:2] + in_hand * across
+        if goal.name == "released":
+            thing = state[:2] + in_hand * across
+    # what it was wrong by at first stays, and does not grow
+    assert np.linalg.norm(told, axis=1).max() < 0.004
+    assert len(told) == 12
+
+
+@pytest.mark.parametrize("first", ["at", "lowered"])
+def test_an_arm_on_its_way_moves_its_fingers_only_at_rest(first):
+    """The hand follows with half of the way a step, as an arm does that is asked too early."""
+    handle = Handling((0.5, 0.0, 0.0), 0.022, 0, patience=3.0)
+    state, target, told, moved = np.array([0.5, 0.0, 0.2, *DOWN_RPY, 0.0]), None, 0.0, []
+    before, step_m = "", 0.0
+    for _ in range(400):
+        was = state.copy()
+        commanded = np.r_[(state if target is None else target)[:6], told]
+        action = handle(state, commanded)
+        if before == first and handle._goal.name in ("closed", "released"):
+            moved.append(step_m)
+        before = handle._goal.name
+        if not grip_rule.holds(action[6]):
+            told = grip_rule.told_after(action[6], told, state[6])
+        target = compose(commanded, np.r_[action[:6], 0.0])
+        state = np.r_[(state[:3] + target[:3]) / 2, target[3:6], state[6]]
+        state[6] = min(0.5, state[6] + 0.25) if told > 0.5 else 0.0
+        step_m = np.linalg.norm(state[:3] - was[:3])
+        if len(moved) == 3:
+            break
+    assert len(moved) == 3
+    assert max(moved) < 0.001
+
+
+def test_a_recording_begins_with_the_hand_as_it_first_pointed_down(tmp_path):
+    store = EpisodeStore(tmp_path)
+    assert last_down(store) is None
+    state = np.array([0.5, 0.0, 0.2, 3.14, 0.01, 0.02, 0.0])
+    table = SimpleNamespace(reset=lambda: ({"state": state}, {"commanded": state}))
+    settings = collect.Settings(data=str(tmp_path), execute=True, objects=True, place=(0.5, 0.1))
+    moves = collect._handling(settings, store, table)
+    assert moves.down_rpy == (3.14, 0.01, 0.02)
+    arm = MujocoArm(task="grasp")
+    run_episode(
+        arm, moves, 0, 3, "none", [moves, HandlingWriter(store, "a", {}, moves)]
+    )
+    state[3:6] = (2.9, 0.2, 0.4)  # as a recording may end
+    assert collect._handling(settings, store, table).down_rpy == (3.14, 0.01, 0.02)
 
 
 def test_poses_about_the_object_keep_clear_of_it_and_in_the_box():

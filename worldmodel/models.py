@@ -202,10 +202,14 @@ def parts_in(source: str | Path) -> list[str]:
 
 
 def weights_hash(source: str | Path, parts: Iterable[str]) -> str:
-    """Names the weights that ``parts`` of a source consist of, by the content of their files."""
+    """Names the weights that ``parts`` of a source consist of, by the content of their files.  A
+    folder of ours needs no encoder for that."""
+    ours = {part: checkpoint.part_file(_place(source), part) for part in parts}
+    if ours and all(file.is_file() for file in ours.values()):
+        return checkpoint.files_hash(ours)
     kind, where = find(source)
     if kind == "ours":
-        return checkpoint.files_hash({p: checkpoint.part_file(where, p) for p in parts})
+        return checkpoint.files_hash(ours)
     files = sorted(where.glob("*.safetensors")) if kind == "huggingface" else [where]
     return checkpoint.files_hash({path.name: path for path in files})
 

@@ -26,7 +26,8 @@ class Settings:
     that pick an object up, carry it and put it down, again and again.
 
     They stay in a box in front of the arm (0.36 to 0.64 m ahead, 0.2 m to each side, 2.5 to 28 cm
-    high): keep it clear.  A fault ends the recording; what was recorded is kept.
+    high): keep it clear.  A fault ends the recording; what was recorded is kept.  With objects=true
+    the hand has to point down at the first recording of a store, fingers closing along y.
     """
 
     data: str = "data/robot"  # store to record into
@@ -103,7 +104,13 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def _handling(settings: Settings, store: EpisodeStore, env: FrankaEnv) -> HandledMoves:
     """Raises ``ValueError`` where nobody says where the object is."""
-    from arm_worldmodel.handled_moves import HandledMoves, holds, last_place, may_hold
+    from arm_worldmodel.handled_moves import (
+        HandledMoves,
+        holds,
+        last_down,
+        last_place,
+        may_hold,
+    )
 
     observation, info = env.reset()
     state, told = observation["state"], info["commanded"]
@@ -122,7 +129,8 @@ def _handling(settings: Settings, store: EpisodeStore, env: FrankaEnv) -> Handle
             )
         place = (float(state[0]), float(state[1]), 0.0)
     return HandledMoves(
-        place, settings.grasp_height_m, settings.seed, state, told, settings.env.settle
+        place, settings.grasp_height_m, settings.seed, state, told, settings.env.settle,
+        last_down(store),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import hashlib
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ class Settings(PolicyConfig):
     """Goal-image reaches, grasps, pick-and-place on the simulated FR3 of `worldmodel robot hil`,
     which is started and stopped; through rclpy, the bridge and the Franka control interface.
 
-    Each trial has a cube, goal images and planner samples of its own, drawn from seed.
+    Each trial has a cube, goal images and planner samples of its own, drawn from seed.  A run that
+    was ended goes on where it was with the same command, also with larger counts.
     """
 
     out: str = "outputs/robot/trials"  # folder of the logs, of trials.jsonl and of the report
@@ -47,6 +49,29 @@ OWN: dict[str, Policy] = {
 }
 
 
+# How many trials there are of each kind, and where they go, may differ from run to run.
+FREE = {"out": "", "reaches": 0, "scripted": 0, "planned": 0, "places": 0, "single_places": 0}
+
+
+def identity(settings: Settings) -> dict[str, Any]:
+    """What must be equal for the trials of two runs to be added up: the settings, the weights and
+    the simulated scene."""
+    from arm_worldmodel.hil import SCENE
+    from planners.load import parts_of, policy_of
+    from worldmodel.models import weights_hash
+
+    policy = policy_of(settings)
+    same = asdict(replace(settings, **FREE))
+    if settings.policy in OWN and not settings.lewm:
+        policy = replace(policy, policy=OWN[settings.policy])
+    same["weights"] = weights_hash(settings.checkpoint, parts_of(policy))
+    if settings.readout is not None:
+        same["readout_weights"] = weights_hash(settings.readout, ["readout"])
+    files = [SCENE] + ([Path(settings.calibration)] if settings.calibration else [])
+    same["files"] = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return same
+
+
 def run(settings: Settings) -> dict[str, Any]:
     """Returns successes and distances of every trial; raises ``ValueError`` for grasps and places
     with an agent that sets no sub-goals of its own."""
@@ -61,11 +86,15 @@ def run(settings: Settings) -> dict[str, Any]:
 
     from arm_worldmodel.hil import START_S, start_hil
     from arm_worldmodel.report import wilson_95, write_report
-    from arm_worldmodel.trials import Tabletop, Trials, told
+    from arm_worldmodel.result_log import ResultLog
+    from arm_worldmodel.trials import Tabletop, Trial, Trials, told
     from planners.load import image_size, make_agent, policy_of
+    from robot_data.episodes import EpisodeStore
     from robots.ros.link import RosLink
     from worldmodel.progress import Progress
 
+    out = Path(settings.out)
+    log = ResultLog(out / "trials.jsonl", Trial, identity(settings), asdict(Settings()))
     policy = replace(policy_of(settings), goal="subgoals")
     subgoals = own and replace(policy, policy=own)
     kinds = {
@@ -81,13 +110,13 @@ def run(settings: Settings) -> dict[str, Any]:
     }
     look = settings.env
     look = replace(look, image_size=look.image_size or image_size(settings))
-    out = Path(settings.out)
     processes = start_hil(out)
     try:
         link = RosLink(Topics())
         env = FrankaEnv(link, look)
         steps = settings.max_steps, settings.long_steps
-        trials = Trials(env, Tabletop(link), settings.seed, *steps, out)
+        store = EpisodeStore(out / "episodes")
+        trials = Trials(env, Tabletop(link), settings.seed, *steps, log, store)
         link.inbox.wait("the arm", lambda: link.inbox.latest is not None, START_S)
         done = {}
         bar = Progress(kinds.items(), desc="trials", unit="task")
@@ -101,6 +130,7 @@ def run(settings: Settings) -> dict[str, Any]:
     for name, of in done.items():
         report[name] = sum(t.success for t in of)
         report[f"{name}_m"] = [t.measured_m for t in of]
+        report[f"{name}_code"] = sorted({t.code for t in of})
         report[f"{name}_faults"] = [t.fault for t in of if t.fault]
         report[f"{name}_wilson_95"] = wilson_95(report[name], len(of))
     write_report(out, report)
