@@ -112,7 +112,8 @@ class Handling:
                 yield from self._around()
                 yield self._over("at", 0.0, 0.0, 5)
                 yield self._over("closed", 0.0, 1.0, 4)
-                beside = self._beside_middle()
+                if self.patience > 1:  # an arm that settles stands where it was sent
+                    beside = self._beside_middle()
                 yield self._over("lifted", rng.uniform(*LIFT_M), 1.0, 4)
             held = False
             if self._state[6] > EMPTY:

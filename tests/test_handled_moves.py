@@ -144,7 +144,7 @@ def test_an_arm_on_its_way_lifts_only_what_its_fingers_have_closed_on():
 def test_an_object_gripped_beside_the_middle_is_known_where_it_was_put_down():
     rng, down = np.random.default_rng(0), Rotation.from_euler("xyz", DOWN_RPY)
     thing = np.array([0.503, 0.002])  # where it is; the script believes 0.5, 0
-    handle = Handling((0.5, 0.0, 0.0), 0.022, 0)
+    handle = Handling((0.5, 0.0, 0.0), 0.022, 0, patience=2.0)
     state, in_hand, told = np.array([0.5, 0.0, 0.2, *DOWN_RPY, 0.0]), None, []
     while handle.placed < 12:
         commanded = state if handle._goal is None else np.r_[state[:6], handle._goal.pose[6]]
