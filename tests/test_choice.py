@@ -124,9 +124,7 @@ def test_a_hand_that_is_not_in_the_picture_holds_nothing_there(stages, monkeypat
         assert stages._held is shown
 
 
-def test_fingers_that_closed_on_something_hold_it_until_they_are_open_or_empty(
-    stages
-):
+def test_fingers_that_closed_on_something_hold_it_until_they_are_open_or_empty(stages):
     pose = torch.cat([HERE, torch.tensor([3.14, 0.0, 0.0, 0.0])])
     stages.subgoals.predict = lambda *_: (torch.tensor([[0.0, 1.0, 0.0]]), pose[None])
 

@@ -1,7 +1,6 @@
 """Trials on an arm: what counts as success, and that an ended run goes on.  The arm here goes where
 it is told; the real protocol is driven in tests/test_hil.py."""
 
-
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,8 @@ DOWN = (3.14159, 0.0, 0.0)
 class Bench:
     """An arm, and a cube that follows closed fingers which are near it."""
 
+    goals, goal_names, source = (), (), "bench"
+
     def __init__(self, fingers_hold: bool = True) -> None:
         self.state = np.array([0.4, 0.0, 0.3, *DOWN, 0.0])
         self.commanded = self.state.copy()
@@ -31,8 +32,6 @@ class Bench:
     def put(self, x: float, y: float) -> None:
         self.cube = np.array([x, y, CUBE_M / 2])
         self.held = False
-
-    goals, goal_names, source = (), (), "bench"
 
     def reset(self, seed=None, options=None):
         if options is not None:

@@ -50,7 +50,7 @@ OWN: dict[str, Policy] = {
 
 
 # How many trials there are of each kind, and where they go, may differ from run to run.
-FREE = {"out": "", "reaches": 0, "scripted": 0, "planned": 0, "places": 0, "single_places": 0}
+MAY_DIFFER = {"out": "", "reaches": 0, "scripted": 0, "planned": 0, "places": 0, "single_places": 0}
 
 
 def identity(settings: Settings) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def identity(settings: Settings) -> dict[str, Any]:
     from worldmodel.models import weights_hash
 
     policy = policy_of(settings)
-    same = asdict(replace(settings, **FREE))
+    same = asdict(replace(settings, **MAY_DIFFER))
     if settings.policy in OWN and not settings.lewm:
         policy = replace(policy, policy=OWN[settings.policy])
     same["weights"] = weights_hash(settings.checkpoint, parts_of(policy))
