@@ -45,9 +45,11 @@ def run_recorded(
     more: Sequence[Subscriber] = (),
 ) -> tuple[dict[str, Any], Journal]:
     """One episode towards the goals of ``env``, watched by ``more``; returns the report, which is
-    written, too, with all of the command's ``settings``, and what was decided."""
+    written, too, with all of the command's ``settings``, and what was decided.  The arm is
+    stopped, by a fault, where the model does not see the hand where it is."""
     from arm_worldmodel.journal import Journal
     from arm_worldmodel.report import write_report
+    from arm_worldmodel.seen_hand import watched
     from robot_data.episodes import EpisodeStore
     from robot_data.exporters.rosbag import export_rosbag
     from robot_data.recording import EpisodeWriter, RerunRecorder
@@ -62,8 +64,9 @@ def run_recorded(
         meta = {"task": "goal image", "policy": settings.policy, "source": env.source,
                 "control_hz": env.config.control_hz, "goals": env.goal_names}
         watchers.append(EpisodeWriter(store, name, meta))
+    arm = watched(env, agent, lambda: env.link.call("stop")) if moves else env
     result = run_episode(
-        env, agent, episode.seed, episode.steps, settings.goal, watchers, episode.seed
+        arm, agent, episode.seed, episode.steps, settings.goal, watchers, episode.seed
     )
     if store is not None:
         list(export_rosbag(store, episode.out / "mcap"))

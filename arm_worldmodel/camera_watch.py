@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from robot_data.images import fit_picture
-from robots.camera_motion import AS_IT_COMES
+from robots.checkup import AS_IT_COMES
 from robots.franka_env import FrankaEnv
 from robots.limits import SafetyError
 from robots.link import Link

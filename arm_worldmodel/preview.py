@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 
+from arm_worldmodel.camera_watch import read_hands
 from robot_data.images import fit_picture, fit_square
 from robots.checkup import Check, judge_view
 from robots.safety import check_pose
-from worldmodel.device import device_of, to_host
 from worldmodel.models import Models
 
 
@@ -32,13 +31,8 @@ def draw_preview(path: Path, image: np.ndarray, side: int) -> None:
     both.save(path)
 
 
-def find_hand(
-    image: np.ndarray, pose: Any, closedness: float, models: Models
-) -> Check:
-    """Judge the state [7] that the readout reads from ``image`` against the arm's own."""
-    frame = torch.from_numpy(fit_picture(image, models.image_size)[None])
-    frame = frame.to(device_of(models.encoder))
-    with torch.inference_mode():
-        tokens = models.encoder.encode_frames(frame).float()
-        read = to_host(models.readout.state(tokens)[0]).double().numpy()
-    return judge_view(read, np.r_[check_pose(*pose), closedness])
+def find_hand(image: np.ndarray, pose: Any, models: Models) -> Check:
+    """Judge where the readout reads the hand in ``image``, as it is and as it would be mirrored,
+    turned or of other colours, against the arm's own ``pose`` (position, quaternion)."""
+    reads = read_hands(models, fit_picture(image, models.image_size)[None])
+    return judge_view({view: read[0] for view, read in reads.items()}, check_pose(*pose)[:3])

@@ -31,6 +31,7 @@ CUBE_LOW_M, CUBE_HIGH_M, CUBE_M = np.array([0.44, -0.10]), np.array([0.58, 0.10]
 APART_M = 0.10  # least way of a hand that reaches, and of a cube that is placed
 ABOVE_M, GRASP_M, HOLD_M = 0.12, 0.022, 0.14  # heights of the hand over the table
 RISEN_M = np.array([0.45, 0.0, 0.25])
+AWAY_M = np.array([0.33, -0.27, 0.33])  # where the camera does not see the hand
 REST_S = 0.3  # until the cube is judged
 TRIES = 4  # to bring a scene about
 
@@ -176,8 +177,9 @@ class Trials:
         self.table.put(*at)
         return Scene(scene.goals[1:], scene.names[1:], scene.judge)
 
-    def place(self, rng: np.random.Generator) -> Scene | None:
-        """The cube somewhere else: the paper's three images, taken while the script does it."""
+    def place(self, rng: np.random.Generator, away: bool = False) -> Scene | None:
+        """The cube somewhere else: the paper's three images, taken while the script does it.  away:
+        the last one is taken after the hand has left the picture."""
         goal = rng.uniform(CUBE_LOW_M, CUBE_HIGH_M)
         start = _apart(rng, CUBE_LOW_M, CUBE_HIGH_M, goal)
         seen = self._pick(start)[1:2]  # closed on it
@@ -188,6 +190,8 @@ class Trials:
         there = self.table.cube.copy()
         if np.linalg.norm(there[:2] - goal) > PLACE_M / 2:
             return None
+        if away:
+            last = self._go(AWAY_M, 0.0)
         self._rise()
         self.table.put(*start)
 
@@ -204,6 +208,11 @@ class Trials:
     def place_by_one(self, rng: np.random.Generator) -> Scene | None:
         """The same, of which the last image alone is shown."""
         scene = self.place(rng)
+        return scene and Scene(scene.goals[-1:], scene.names[-1:], scene.judge)
+
+    def place_hand_out(self, rng: np.random.Generator) -> Scene | None:
+        """The same, and there is no hand in that image."""
+        scene = self.place(rng, away=True)
         return scene and Scene(scene.goals[-1:], scene.names[-1:], scene.judge)
 
     # -- the script --------------------------------------------------------------------------
@@ -256,6 +265,7 @@ Make = Callable[[Trials, np.random.Generator], Scene | None]
 TASKS: dict[str, Make] = {
     "reached": Trials.reach, "scripted": Trials.scripted, "planned": Trials.grasp,
     "placed": Trials.place, "placed_by_one_image": Trials.place_by_one,
+    "placed_hand_out": Trials.place_hand_out,
 }
 
 

@@ -29,7 +29,8 @@ from robots.limits import Limits, SafetyError
 from robots.realtime import prefer_this_process
 from robots.ros.bridge import BEST_EFFORT, NO_LOG_FILE, RELIABLE, spin
 from robots.ros.link import RosLink
-from robots.ros.node import image_message, run_arm
+from robots.ros.messages import image_message
+from robots.ros.node import run_arm
 from robots.ros.topics import GripperConfig, Topics
 from sims.config import ArmConfig
 from sims.make import arm_for

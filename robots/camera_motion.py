@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robots.checkup import Check
+from robots.checkup import AS_IT_COMES, Check
 from robots.franka_config import MOST_DELAY_S
 
 Array = NDArray[np.float64]
@@ -24,7 +24,6 @@ BLOCKS = 6  # of pictures, one left out at a time for the error of the delay
 FOLLOWS = 0.4  # least share of the hand's motion that the pictures must show
 CLEARLY = 0.7  # share of the miss at which pictures changed in some way are read better
 NOTABLE_S = 0.02  # of a delay that is worth a setting
-AS_IT_COMES = "as it comes"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,4 +47,13 @@ class ArmDriver(Protocol):
 
     def close(self) -> None:
         """Let go of the arm."""
+        ...
+
+
+@runtime_checkable
+class JointedDriver(Protocol):
+    """A driver that also tells the arm's joints, for whoever draws the arm."""
+
+    def joints(self) -> Mapping[str, float]:
+        """Angles [rad] by the names in the arm's URDF."""
         ...

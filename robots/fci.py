@@ -76,6 +76,10 @@ class FrankyArm:
         turn = Rotation.from_quat(np.ravel(pose.quaternion)).as_euler("xyz")
         return np.r_[np.ravel(pose.translation), turn], self._gripper.closedness
 
+    def joints(self) -> dict[str, float]:
+        """Angles [rad] of the seven joints, by their names in franka_description."""
+        return {f"fr3_joint{i}": float(q) for i, q in enumerate(self.robot.state.q, 1)}
+
     def measured_at(self) -> float:
         """Time of the last state, of the arm's control unit [s]."""
         return self.robot.state.time.to_sec()

@@ -42,7 +42,7 @@ def check_tool(
 
     off = float(np.linalg.norm(flange_to_tip - tool.tip_m))
     turned = float((turn * Rotation.from_euler("z", tool.turn_rad).inv()).magnitude())
-    if off > TIP_M or turned > TURN_RAD:
+    if not (off <= TIP_M and turned <= TURN_RAD):  # or not a number
         raise SafetyError(
             "wrong_tool",
             f"the arm's control has its tool centre point at {np.round(flange_to_tip, 4)} m from "
@@ -53,7 +53,7 @@ def check_tool(
     for name, found, wanted in (
         ("tool", mass_kg, tool.mass_kg), ("load", load_kg, tool.load_kg)
     ):
-        if abs(found - wanted) > MASS_KG:
+        if not abs(found - wanted) <= MASS_KG:
             raise SafetyError(
                 "wrong_tool",
                 f"the arm's control believes in a {name} of {found:.2f} kg; expected {wanted:.2f} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
@@ -126,6 +127,12 @@ FOLLOWED = (
     "jerk_m_s3", "turn_speed_rad_s", "turn_acceleration_rad_s2", "turn_jerk_rad_s3", "pointing",
     "tilt_rad", "lead_m", "lead_rad", "stale_s", "clock_jump_s",
 )
+
+
+def tell_looser(limits: Limits) -> None:
+    """Say on stderr, line by line, what is looser than the defaults."""
+    for line in loosened(limits):
+        print(f"LOOSER THAN DEFAULT: {line}", file=sys.stderr, flush=True)
 
 
 def loosened(

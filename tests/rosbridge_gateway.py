@@ -18,6 +18,8 @@ import rclpy
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from websockets.sync.server import serve
 
+LOCK = threading.Lock()  # of the publishers that clients share
+
 
 def to_json(value):
     if hasattr(value, "get_fields_and_field_types"):
@@ -46,9 +48,34 @@ def kind_of(name, folder):
     return getattr(import_module(f"{package}.{folder}"), kind)
 
 
+class Shared:
+    """The publishers of all clients: as in rosbridge, one for a topic, until nobody advertises it
+    any more."""
+
+    def __init__(self, node):
+        self.node, self.publishers, self.users = node, {}, {}
+
+    def take(self, topic, kind):
+        if topic not in self.publishers:
+            self.publishers[topic] = self.node.create_publisher(kind, topic, 1)
+        self.users[topic] = self.users.get(topic, 0) + 1
+        return self.publishers[topic]
+
+    def give(self, topic):
+        self.users[topic] -= 1
+        if not self.users[topic]:
+            spinning(self.node.destroy_publisher, self.publishers.pop(topic))
+
+
+def spinning(destroy, entity):
+    """In the thread that spins: in another it may end that one (ros2/rclpy issue 1355)."""
+    rclpy.get_global_executor().create_task(destroy, entity)
+
+
 class Client:
-    def __init__(self, node, socket):
-        self.node, self.socket, self.lock = node, socket, threading.Lock()
+    def __init__(self, node, shared, socket):
+        self.node, self.shared = node, shared
+        self.socket, self.lock = socket, threading.Lock()
         self.publishers, self.subscriptions = {}, {}
 
     def tell(self, **values):
@@ -56,14 +83,13 @@ class Client:
             self.socket.send(json.dumps(values))
 
     def advertise(self, topic, type, **_):
-        self.publishers[topic] = self.node.create_publisher(kind_of(type, "msg"), topic, 1)
+        with LOCK:
+            self.publishers[topic] = self.shared.take(topic, kind_of(type, "msg"))
 
     def unadvertise(self, topic, **_):
-        self.spinning(self.node.destroy_publisher, self.publishers.pop(topic))
-
-    def spinning(self, destroy, entity):
-        """In the thread that spins: in another it may end that one (ros2/rclpy issue 1355)."""
-        rclpy.get_global_executor().create_task(destroy, entity)
+        with LOCK:
+            del self.publishers[topic]
+            self.shared.give(topic)
 
     def publish(self, topic, msg, **_):
         publisher = self.publishers[topic]
@@ -84,7 +110,7 @@ class Client:
         )
 
     def unsubscribe(self, topic, **_):
-        self.spinning(self.node.destroy_subscription, self.subscriptions.pop(topic))
+        spinning(self.node.destroy_subscription, self.subscriptions.pop(topic))
 
     def call_service(self, service, id="", **_):
         kind = kind_of(dict(self.node.get_service_names_and_types())[service][0], "srv")
@@ -109,9 +135,10 @@ def main():
     rclpy.init()
     node = rclpy.create_node("gateway")
     threading.Thread(target=rclpy.spin, args=(node,), daemon=True).start()
+    shared = Shared(node)
 
     def handle(socket):
-        client = Client(node, socket)
+        client = Client(node, shared, socket)
         try:
             for text in socket:
                 order = json.loads(text)

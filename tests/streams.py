@@ -48,7 +48,8 @@ def arm():
     from sensor_msgs.msg import JointState
 
     from robots.realtime import prefer_this_process
-    from robots.ros.bridge import BEST_EFFORT, pose_message
+    from robots.ros.bridge import BEST_EFFORT
+    from robots.ros.messages import pose_message
 
     prefer_this_process()
     rclpy.init()
@@ -75,7 +76,7 @@ def camera(width, height):
     from sensor_msgs.msg import Image
 
     from robots.ros.bridge import BEST_EFFORT
-    from robots.ros.node import image_message
+    from robots.ros.messages import image_message
 
     rclpy.init()
     node = rclpy.create_node("camera")

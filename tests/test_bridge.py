@@ -20,9 +20,10 @@ from cell import domain
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
-from robots.limits import Limits
+from robots.limits import Limits, SafetyError
 from robots.ros.bridge import (
     ANY,
     BEST_EFFORT,
@@ -31,9 +32,10 @@ from robots.ros.bridge import (
     RELIABLE,
     Bridge,
     BridgeConfig,
-    pose_message,
 )
-from robots.ros.node import ArmNode, image_message
+from robots.ros.closed import ClosedNode
+from robots.ros.messages import image_message, pose_message
+from robots.ros.node import ArmNode, run_arm
 from robots.ros.topics import GripperConfig, Topics
 
 HERE = np.array([0.45, 0.0, 0.3, np.pi, 0.0, 0.0])
@@ -139,7 +141,7 @@ class StillArm:
     """Its control unit may stand still: the same state, however often it is read."""
 
     def __init__(self) -> None:
-        self.time, self.frozen, self.refusal = 0.0, False, None
+        self.time, self.frozen, self.refusal, self.reflexes = 0.0, False, None, ""
 
     def sense(self):
         return HERE, 0.0
@@ -159,7 +161,7 @@ class StillArm:
         return None
 
     def reflex(self):
-        return ""
+        return self.reflexes
 
     def recover(self):
         if self.refusal is not None:
@@ -188,6 +190,113 @@ def test_injection_a_control_unit_that_stands_still_holds_the_driver(bench):
     bench.until("an answer", future.done)
     assert (future.result().success, future.result().message) == (False, "UDP receive: timeout")
     assert node.context.ok()
+
+
+def test_injection_an_arm_that_does_not_recover_keeps_the_bridge_held(bench, tmp_path):
+    """Neither in its driver nor in the bridge; with the cause gone, in two steps."""
+    arm = StillArm()
+    bench.add(ArmNode(arm, Topics(), GripperConfig(), Limits()))
+    bridge = bench.add(Bridge(BridgeConfig(fault_log=str(tmp_path / "faults.jsonl"))))
+    pictures = bench.tester.create_publisher(Image, Topics().image, BEST_EFFORT)
+    began = time.monotonic()
+
+    def seen():
+        """A living picture: the same under new stamps would be a frozen camera."""
+        count = int(1e3 * (time.monotonic() - began)) % 256
+        picture = np.full((4, 4, 3), count, np.uint8)
+        pictures.publish(image_message(picture, bench.tester.get_clock().now().to_msg()))
+
+    def ready():
+        seen()
+        return bridge.loop.state is not None and not bridge.loop.latch
+
+    def call(name):
+        client = bench.tester.create_client(Trigger, f"/worldmodel_bridge/{name}")
+        bench.until("the service", client.service_is_ready)
+        future = client.call_async(Trigger.Request())
+
+        def answered():
+            seen()
+            return future.done()
+
+        bench.until("an answer", answered)
+        return future.result().success, future.result().message
+
+    bench.until("an arm that is well", ready)
+    arm.reflexes = "cartesian_reflex"
+
+    def held():
+        seen()
+        return bridge.loop.latch
+
+    bench.until("a fault", held)
+    assert bridge.loop.latch.code == "arm_stopped"
+    arm.refusal = SafetyError("arm_stopped", "open its brakes first")
+    answers = []
+
+    def refused():
+        """As an impatient operator asks."""
+        call("recover")
+        answers.append(call("resume"))
+        assert bridge.loop.latch.code == "arm_stopped"
+        return "open its brakes first" in answers[-1][1]
+
+    bench.until("the driver's refusal", refused)
+    assert not any(done for done, _ in answers)
+    arm.reflexes, arm.refusal = "", None
+
+    def recovered():
+        return call("recover")[0] and call("resume")[0]
+
+    bench.until("a recovery", recovered)
+    assert not bridge.loop.latch
+
+
+class DrawnArm(StillArm):
+    """Tells its joints, too."""
+
+    def joints(self):
+        return {f"fr3_joint{i}": 0.1 * i for i in range(1, 8)}
+
+
+def test_an_arm_that_tells_its_joints_can_be_drawn(bench, tmp_path):
+    bench.add(ArmNode(DrawnArm(), Topics(), GripperConfig(), Limits()))
+    bridge = bench.add(Bridge(BridgeConfig(fault_log=str(tmp_path / "faults.jsonl"))))
+    told = []
+    bench.tester.create_subscription(
+        JointState, Topics().joints, lambda m: told.append(m), BEST_EFFORT
+    )
+    bench.until("joints", lambda: told and bridge.loop.fingers.measured is not None)
+    angles = dict(zip(told[-1].name, told[-1].position, strict=True))
+    assert angles.pop("fr3_finger_joint1") == pytest.approx(0.04)  # open
+    assert list(angles) == [f"fr3_joint{i}" for i in range(1, 8)]
+    assert angles["fr3_joint7"] == pytest.approx(0.7)
+    assert bridge.loop.fingers.measured == pytest.approx(0.0)
+
+
+def test_nodes_answer_nothing_but_what_they_say(bench, tmp_path):
+    """No parameters to set, no type descriptions: nothing that SROS2 would have to allow."""
+    bridge = bench.add(Bridge(BridgeConfig(fault_log=str(tmp_path / "faults.jsonl"))))
+    arm = bench.add(ArmNode(StillArm(), Topics(), GripperConfig(), Limits()))
+    planner = bench.add(ClosedNode("worldmodel_planner"))
+
+    def answers(node):
+        found = bench.tester.get_service_names_and_types_by_node(node.get_name(), "/")
+        return {name for name, _ in found}
+
+    bench.until("the nodes", lambda: answers(bridge) and answers(arm))
+    assert answers(bridge) == {
+        f"/worldmodel_bridge/{name}" for name in ("stop", "recover", "resume")
+    }
+    assert answers(arm) == {"/worldmodel_arm/recover"}
+    assert answers(planner) == set()
+
+
+def test_a_driver_says_which_of_its_limits_are_looser(monkeypatch, capsys):
+    for name in ("rclpy.init", "spin", "ArmNode"):
+        monkeypatch.setattr(f"robots.ros.node.{name}", lambda *_, **__: None)
+    run_arm(StillArm(), Topics(), GripperConfig(), Limits(force_n=50.0, keep_out=()))
+    assert capsys.readouterr().err == "LOOSER THAN DEFAULT: force_n = 50.0 (default 40.0)\n"
 
 
 def copying_s() -> float:

@@ -40,7 +40,7 @@ def test_the_documented_cell_is_the_same_for_every_command(documented):
     assert {settings.limits for settings in given.values()} == {limits}
     assert given[arm].host == given[run].transport.host == "172.16.0.2"
     assert given[arm].tool == given[collect].transport.tool
-    assert given[arm].tool.mass_kg == 0.8
+    assert given[arm].tool.mass_kg == given[serve].tool.mass_kg == 0.8
     assert given[serve].control_hz == given[run].env.control_hz == 4.0
     assert given[check].readout == given[run].readout == "outputs/lab"
     assert given[goal].topics.image == "/camera/color/image_raw"

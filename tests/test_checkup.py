@@ -67,9 +67,13 @@ def test_pictures_that_show_nothing_or_too_little_are_refused():
 
 
 def test_the_model_must_find_the_hand():
-    there = np.array([0.5, 0.0, 0.3, np.pi, 0, 0, 0])
-    assert checkup.judge_view(there + 0.01, there).ok
-    assert not checkup.judge_view(there + 0.2, there).ok
+    there = np.array([0.5, 0.0, 0.3])
+    plain = checkup.AS_IT_COMES
+    assert checkup.judge_view({plain: there + 0.01, "mirrored": there}, there).ok
+    assert not checkup.judge_view({plain: there + 0.2, "mirrored": there + 0.2}, there).ok
+    turned = checkup.judge_view({plain: there + 0.04, "mirrored": there + 0.01}, there)
+    assert not turned.ok
+    assert "were the picture mirrored, 1.7 cm" in turned.text
 
 
 def test_gripper_values_and_closedness_are_inverse():

@@ -1,6 +1,7 @@
 """Many episodes: resumable logs, the same outcomes in every pool, the table."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -96,9 +97,9 @@ def test_a_log_of_other_planner_seeds_is_refused(tmp_path):
         OutcomeLog(tmp_path / "old.jsonl", same, DEFAULTS)
 
 
-def test_episodes_of_another_readout_are_not_added_up():
-    readout = str(Path(__file__).parent / "data/fr3_sim")  # it has no encoder beside it
-    other = replace(QUICK, policy=replace(QUICK.policy, readout=readout))
+def test_episodes_of_another_readout_are_not_added_up(tmp_path):
+    shutil.copy(Path(__file__).parent / "data/fr3_sim/readout.safetensors", tmp_path)  # no encoder
+    other = replace(QUICK, policy=replace(QUICK.policy, readout=str(tmp_path)))
     assert identity(other, 0)["readout_weights"] != identity(QUICK, 0).get("readout_weights")
 
 

@@ -180,10 +180,67 @@ def test_injection_another_tool_than_the_configured_is_refused():
         ([0, 0, 0.1034], Rotation.identity(), 0.73, 0.0, "turned"),
         ([0, 0, 0.1034], HAND, 1.5, 0.0, "1.50 kg"),
         ([0, 0, 0.1034], HAND, 0.73, 0.9, "load of 0.90 kg"),
+        ([0, 0, np.nan], HAND, 0.73, 0.0, "tool centre point"),
+        ([0, 0, 0.1034], HAND, np.nan, 0.0, "tool of nan kg"),
     ):
         with pytest.raises(SafetyError, match=told) as error:
             check_tool(np.array(tip, float), turn, mass, load, Tool())
         assert error.value.code == "wrong_tool"
+
+
+class Forces:
+    """A tracker that must not be made."""
+
+    def __init__(self, *_, **__):
+        raise AssertionError("the arm is commanded")
+
+
+def test_injection_an_arm_with_another_tool_is_never_commanded(monkeypatch):
+    monkeypatch.setattr(fci.franky, "CartesianImpedanceTracker", Forces)
+    tip = SimpleNamespace(translation=np.zeros(3), quaternion=np.array([0, 0, 0, 1.0]))  # "none"
+    state = SimpleNamespace(
+        q=np.zeros(7), robot_mode=fci.OBEYS[0], F_T_EE=tip, m_ee=0.0, m_load=0.0
+    )
+    arm = fci.FrankyArm.__new__(fci.FrankyArm)
+    arm._tracker, arm.robot, arm.tool = None, SimpleNamespace(state=state), Tool()
+    for _ in range(2):  # nor at a second try
+        with pytest.raises(SafetyError, match="tool centre point") as error:
+            arm.follow(np.array([0.5, 0, 0.2, 3.1, 0, 0]))
+        assert error.value.code == "wrong_tool"
+    tip.translation, tip.quaternion = np.array([0, 0, 0.1034]), HAND.as_quat()
+    state.m_ee = 0.73
+    monkeypatch.setattr(arm, "sense", lambda: (np.zeros(6), 0.0))
+    with pytest.raises(AssertionError, match="is commanded"):  # the Franka hand is
+        arm.follow(np.array([0.5, 0, 0.2, 3.1, 0, 0]))
+
+
+def test_injection_a_posture_near_a_joints_limit_stops_the_arm(gripper):
+    arm = fci.FrankyArm.__new__(fci.FrankyArm)
+    q = np.array([0, 0.1, 0, -2.2, 0, 2.3, 0.785])
+    state = SimpleNamespace(q=q, robot_mode=fci.OBEYS[0])
+    arm._gripper, arm._tracker, arm.tool, arm.limits = gripper, None, Tool(), Limits()
+    arm.robot = SimpleNamespace(state=state, has_errors=False)
+    assert arm.reflex() == ""
+    q[6] = JOINT_HIGH_RAD[6] - 0.02
+    assert "joint 7" in arm.reflex()
+
+
+class Unit:
+    """A control unit that keeps what it is set to."""
+
+    def __init__(self, host, realtime_config):
+        self.thresholds = None
+
+    def set_collision_behavior(self, torque, force):
+        self.thresholds = torque, force
+
+
+def test_the_arm_is_told_the_thresholds_of_the_limits(monkeypatch):
+    monkeypatch.setattr(fci.franky, "Robot", Unit)
+    monkeypatch.setattr(fci, "_Gripper", lambda host: None)
+    limits = Limits()
+    arm = fci.FrankyArm("nowhere", limits)
+    assert arm.robot.thresholds == (list(limits.torque_nm), limits.force_n)
 
 
 def test_a_hand_is_drawn_from_where_it_is_found_to_the_set_point():

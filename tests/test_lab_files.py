@@ -9,6 +9,7 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -77,7 +78,7 @@ def rights(enclave):
 def test_only_the_bridge_commands_the_arm_and_only_the_operator_recovers():
     topics = Topics()
     assert {topics.target_pose, topics.gripper_command} <= rights("bridge")["topics", "publish"]
-    for other in ("arm", "planner", "operator", "camera"):
+    for other in ("arm", "planner", "operator", "camera", "description"):
         assert topics.target_pose not in rights(other)["topics", "publish"]
         assert topics.gripper_command not in rights(other)["topics", "publish"]
     assert rights("planner")["services", "request"] == {f"/{NODE}/stop"}
@@ -96,7 +97,7 @@ def test_the_bridge_may_say_all_that_it_says():
 
 
 def test_whatever_one_hears_another_may_say():
-    everybody = ("bridge", "arm", "planner", "operator", "camera")
+    everybody = ("bridge", "arm", "planner", "operator", "camera", "description")
     said = set().union(*(rights(one)["topics", "publish"] for one in everybody))
     for one in everybody:
         assert rights(one).get(("topics", "subscribe"), set()) <= said
@@ -106,9 +107,30 @@ def test_rviz_shows_topics_that_there_are():
     displays = yaml.safe_load((LAB / "cell.rviz").read_text())["Visualization Manager"]["Displays"]
     topics = Topics()
     shown = {display["Topic"]["Value"] for display in displays if "Topic" in display}
+    plan = "/worldmodel_planner/plan"
     assert shown == {
-        topics.target_pose, topics.current_pose, topics.image, f"/{NODE}/markers"
+        topics.target_pose, topics.current_pose, topics.image, f"/{NODE}/markers", plan
     }
+    assert shown | {"/robot_description", "/tf"} <= rights("operator")["topics", "subscribe"]
+
+
+def test_a_plan_is_drawn_from_the_hand_along_its_moves():
+    pytest.importorskip("visualization_msgs", reason="ROS 2 is not installed")
+    from robot_data.loop import Candidates
+    from robots.ros.plan_markers import TOPIC, plan_markers
+
+    actions = np.zeros((3, 2, 7))
+    actions[0, :, 0], actions[0, 1, 2] = 0.05, -0.02
+    state = np.array([0.4, 0.1, 0.3, np.pi, 0, 0, 0])
+    line, dots = plan_markers(
+        Candidates(actions, np.arange(3.0), np.arange(9.0).reshape(3, 3)), state, "base"
+    ).markers
+    assert [(p.x, p.y, p.z) for p in line.points] == [
+        pytest.approx(place) for place in [(0.4, 0.1, 0.3), (0.45, 0.1, 0.3), (0.5, 0.1, 0.28)]
+    ]
+    assert [(p.x, p.y, p.z) for p in dots.points] == [(3, 4, 5), (6, 7, 8)]  # the others
+    assert {m.header.frame_id for m in (line, dots)} == {"base"}
+    assert TOPIC in rights("planner")["topics", "publish"]
 
 
 def test_the_image_is_made_of_files_that_there_are_and_extras_that_there_are():

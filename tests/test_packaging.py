@@ -72,6 +72,27 @@ def test_the_wheel_holds_every_module_the_weights_and_the_recipes(wheel):
 
 
 @pytest.mark.slow
+def test_the_install_line_of_the_docker_image_gives_a_program_that_runs(tmp_path):
+    """In an environment of its own that sees what is installed here, as layers below would be."""
+    run("git", "clone", "-q", ROOT, tmp_path / "source", cwd=tmp_path)
+    run(sys.executable, "-m", "venv", tmp_path / "env", cwd=tmp_path)
+    site = next((tmp_path / "env/lib").glob("python*/site-packages"))
+    (site / "layers.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    path = f"{tmp_path / 'env/bin'}{os.pathsep}{os.environ['PATH']}"
+    image = (tmp_path / "source/tools/lab/Dockerfile").read_text()
+    (line,) = re.findall(r"^RUN (pip install .*)$", image, re.M)
+    run("sh", "-c", line, cwd=tmp_path / "source", PATH=path, PIP_NO_BUILD_ISOLATION="0")
+    (entry,) = re.findall(r'^ENTRYPOINT \["(\w+)"\]$', image, re.M)
+    shown = run(tmp_path / "env/bin" / entry, "robot", "serve", "--help", cwd=tmp_path, PATH=path)
+    assert "tick_hz" in shown
+    found = run(
+        tmp_path / "env/bin/python", "-c", "import arm_worldmodel as a; print(a.__file__)",
+        cwd=tmp_path, PATH=path,
+    )
+    assert str(site) in found
+
+
+@pytest.mark.slow
 def test_the_long_description_has_no_link_that_the_index_cannot_follow(wheel):
     with zipfile.ZipFile(wheel) as archive:
         name = next(n for n in archive.namelist() if n.endswith("METADATA"))

@@ -31,7 +31,8 @@ from this_machine import STALLED
 from robot_data.episodes import EpisodeStore
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import SafetyError
-from robots.ros.bridge import BEST_EFFORT, LATCHED, RELIABLE, pose_message
+from robots.ros.bridge import BEST_EFFORT, LATCHED, RELIABLE
+from robots.ros.messages import pose_message
 from robots.ros.topics import Topics
 
 pytestmark = [pytest.mark.slow, pytest.mark.realtime]
@@ -251,18 +252,27 @@ def test_a_bridge_cut_off_is_held_by_the_driver_and_by_itself(cell):
     cell.assert_held(cell.fault("loop_stalled", "stalled")[0])
 
 
+@contextlib.contextmanager
+def gateway():
+    """The port of a rosbridge."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, str(Path(__file__).with_name("rosbridge_gateway.py")), str(port)]
+    with processes.started(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"listening\n"
+        yield port
+        process.send_signal(signal.SIGINT)
+        process.wait(processes.END_S)
+
+
 def test_a_planner_without_ros_moves_the_arm_over_rosbridge(cell):
     pytest.importorskip("roslibpy")
     from robots.ros.rosbridge import RosbridgeLink
 
     cell.alone()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    gateway = [sys.executable, str(Path(__file__).with_name("rosbridge_gateway.py")), str(port)]
-    with processes.started(gateway, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"listening\n"
+    with gateway() as port:
         env = FrankaEnv(RosbridgeLink(Topics(), port=port), patient(cell.machine))
         with contextlib.closing(env):
             before, _ = env.reset()
@@ -277,8 +287,43 @@ def test_a_planner_without_ros_moves_the_arm_over_rosbridge(cell):
             assert info["fault_code"] == "stopped"
             cell.until("recovery", lambda: env.link.call("recover")[0])
             cell.until("the second step", lambda: env.link.call("resume")[0])
-        process.send_signal(signal.SIGINT)
-        process.wait(processes.END_S)
+
+
+def test_injection_a_second_planner_of_the_same_rosbridge_is_refused_until_the_first_is_silent(
+    cell,
+):
+    pytest.importorskip("roslibpy")
+    from robots.ros.rosbridge import RosbridgeLink
+
+    cell.alone()
+    up = np.array([0, 0, 0.01, 0, 0, 0, 0])
+    with gateway() as port:
+        first, second = (RosbridgeLink(Topics(), port=port) for _ in range(2))
+        with contextlib.closing(first), contextlib.closing(second):
+            for link in (first, second):
+                cell.until("the arm", lambda link=link: link.inbox.latest is not None)
+                cell.until("its clock", lambda link=link: abs(link.now() - cell.link.now()) < 1)
+            accepted = cell.latest.accepted
+
+            def first_is_in():
+                first.send(up, first.now())
+                return cell.latest.accepted > accepted
+
+            def second_is_refused():
+                first.alive()
+                second.send(up, second.now())
+                return "another planner is in" in cell.link.inbox.refusal
+
+            def second_is_in():
+                second.send(up, second.now())
+                return cell.latest.accepted > accepted
+
+            cell.until("an action that is taken", first_is_in)
+            cell.until("a refusal", second_is_refused)
+            assert cell.link.inbox.fault is None
+            accepted = cell.latest.accepted
+            cell.until("the second's action", second_is_in)  # the first says nothing any more
+            assert cell.link.inbox.fault is None
 
 
 PLANNER = """

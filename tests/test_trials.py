@@ -106,6 +106,17 @@ def test_a_cube_is_placed_when_it_lies_there_and_the_hand_has_let_go(make):
     assert away < 0.01
 
 
+def test_a_goal_without_the_hand_is_the_same_place_seen_from_where_the_hand_is_away(make):
+    bench = Bench()
+    scene = make(bench)._scene("placed_hand_out", np.random.default_rng(1))
+    (goal,) = scene.goals
+    assert scene.names == ["placed"]
+    assert (goal == int(1000 * of.AWAY_M[2]) % 256).all()
+    ok, away = scene.judge()
+    assert not ok  # it was put back
+    assert away > of.APART_M - 0.02
+
+
 def test_an_ended_run_goes_on_and_nothing_is_run_twice(make):
     first = make(Bench()).run("scripted", 2, None)
     again = make(Bench(fingers_hold=False)).run("scripted", 3, None)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_data.pictures import MOST_PIXELS
 from robots.checksum import checksum
 
 MOST_DAMAGED = 10  # packets in a row that are no picture
@@ -59,6 +60,8 @@ class Camera:
                 timeout=5.0,
             )
             self._video = self._container.streams.video[0]
+            # a larger picture is refused before memory is taken for it
+            self._video.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         except (OSError, IndexError, ValueError) as error:
             raise ConnectionError(
                 f"camera {config.source} ({config.format or 'format guessed'}) does not open: "

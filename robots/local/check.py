@@ -46,4 +46,4 @@ def listen_locally(link: Link, limits: Limits, seconds_s: float) -> CellReport:
         judge_stream(arm, POSE_HZ, limits), judge_stream(camera, IMAGE_HZ, limits),
         judge_pose(*pose, limits.frame, limits), judge_gripper(float(reading.state[6])),
     ]
-    return CellReport(findings, pictures, pose, float(reading.state[6]))
+    return CellReport(findings, pictures, pose)

@@ -10,7 +10,6 @@ import contextlib
 import json
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from scipy.spatial.transform import Rotation
 from robots.arm_loop import ArmLoop
 from robots.driver import ArmDriver
 from robots.fault_log import FaultLog
-from robots.limits import Limits, SafetyError, loosened
+from robots.limits import Limits, SafetyError, tell_looser
 from robots.realtime import prefer_this_process
 from robots.safety import Heartbeat
 from robots.status import Setpoint, Status
@@ -239,8 +238,7 @@ def run_arm_process(
 ) -> None:
     """The process: opens the arm, says "opened" or why not, and runs the loop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the planner, which then closes
-    for line in loosened(config.limits):
-        print(f"LOOSER THAN DEFAULT: {line}", file=sys.stderr, flush=True)
+    tell_looser(config.limits)
     prefer_this_process()
     try:
         driver = open_driver()

@@ -13,14 +13,12 @@ the workspace (latched); services ``stop``, and ``recover`` and then ``resume``.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
@@ -29,26 +27,30 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
-from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CompressedImage, Image, JointState
-from std_msgs.msg import Empty
+from std_msgs.msg import Int64
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 from robot_data.schema import STATE_FIELDS
 from robots.arm_loop import ArmLoop
 from robots.fault_log import FaultLog
+from robots.fr3 import Tool
 from robots.guard import CODES, PARTICIPANT
-from robots.limits import Limits, SafetyError, loosened
+from robots.limits import Limits, SafetyError, tell_looser
 from robots.realtime import prefer_this_process
+from robots.ros.closed import ClosedNode
+from robots.ros.franka_state import FrankaState
 from robots.ros.gripper import make_gripper
 from robots.ros.markers import workspace_markers
+from robots.ros.messages import pose_message, status_message
 from robots.ros.raw_image import content_of, stamp_of
 from robots.ros.topics import (
     ACTION_FIELDS,
     COMMANDED_FIELDS,
     LOOP_FIELDS,
     NODE,
+    PLANNER,
     SEQUENCE,
     TAKEN_FIELDS,
     GripperConfig,
@@ -76,7 +78,7 @@ WATCH_HZ = 2.0  # how often publishers are counted and diagnostics repeated
 @dataclass(frozen=True)
 class BridgeConfig:
     """control_hz: rate at which a planner is expected to act.  fault_log: JSON lines, one a
-    fault."""
+    fault.  tool: what ``topics.robot_state`` has to tell of."""
 
     control_hz: float = 5.0
     tick_hz: float = 50.0
@@ -84,14 +86,14 @@ class BridgeConfig:
     topics: Topics = field(default_factory=Topics)
     gripper: GripperConfig = field(default_factory=GripperConfig)
     fault_log: str = "outputs/robot/faults.jsonl"
+    tool: Tool = field(default_factory=Tool)
 
 
-class Bridge(Node):
+class Bridge(ClosedNode):
     """The node between planner and arm: messages in, ``ArmLoop`` decides, messages out."""
 
     def __init__(self, config: BridgeConfig) -> None:
-        # Without parameter services nobody sets use_sim_time, or anything else, from outside.
-        super().__init__(NODE, start_parameter_services=False)
+        super().__init__(NODE)
         self.config = config
         self._system = Clock()  # the system's, whatever the node's parameters say
         self.loop = ArmLoop(config.limits, config.control_hz, config.tick_hz)
@@ -116,7 +118,7 @@ class Bridge(Node):
         on_image: Any = self._on_image  # takes the serialised bytes, as raw=True gives them
         self.create_subscription(image, topics.camera, on_image, BEST_EFFORT, raw=True)
         self.create_subscription(JointState, f"/{NODE}/action", self._on_action, RELIABLE)
-        self.create_subscription(Empty, f"/{NODE}/alive", self._on_alive, RELIABLE)
+        self.create_subscription(Int64, f"/{NODE}/alive", self._on_alive, RELIABLE)
         # one of the two may not fit
         quiet = SubscriptionEventCallbacks(use_default_callbacks=False)
         for qos in (LATCHED, ANY):
@@ -124,6 +126,9 @@ class Bridge(Node):
                 DiagnosticArray, topics.driver_diagnostics, self._on_driver, qos,
                 event_callbacks=quiet,
             )
+        self._franka = FrankaState(
+            self, topics, config.tool, self.loop, self.now, BEST_EFFORT
+        ) if topics.robot_state else None
         self._driver_recover = self.create_client(Trigger, topics.driver_recover)
         self.create_service(Trigger, f"/{NODE}/stop", self._on_stop)
         self.create_service(Trigger, f"/{NODE}/recover", self._on_recover)
@@ -167,18 +172,19 @@ class Bridge(Node):
     def _on_action(self, message: JointState, info: Any) -> None:
         now = self.now()
         try:
-            values = named(message, (*ACTION_FIELDS, SEQUENCE))
-            if not 0 <= values[-1] < 2**53:
-                raise SafetyError("not_finite", f"an action has the sequence number {values[-1]}")
+            values = named(message, (*ACTION_FIELDS, SEQUENCE, PLANNER))
+            if not all(0 <= number < 2**53 for number in values[7:]):
+                raise SafetyError("not_finite", f"an action's {SEQUENCE}, {PLANNER}: {values[7:]}")
         except SafetyError as error:
             self.loop.fault(error.code, str(error), now)
             return
         stamp = seconds(message.header.stamp)
-        process = publisher_of(info)[:PARTICIPANT]
-        self.loop.action(values[:7], stamp, now, int(values[-1]), process)
+        # a process, which may be rosbridge's with many planners, and its number
+        planner = publisher_of(info)[:PARTICIPANT], int(values[8])
+        self.loop.action(values[:7], stamp, now, int(values[7]), planner)
 
-    def _on_alive(self, _: Empty, info: Any) -> None:
-        self.loop.alive(self.now(), publisher_of(info)[:PARTICIPANT])
+    def _on_alive(self, message: Int64, info: Any) -> None:
+        self.loop.alive(self.now(), (publisher_of(info)[:PARTICIPANT], message.data))
 
     def _on_driver(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -196,6 +202,8 @@ class Bridge(Node):
 
     def _on_recover(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """First step: asks the arm's driver to recover, too."""
+        if self._franka is not None:
+            self._franka.recover()
         if self._driver_recover.service_is_ready():
             self._asked = self._driver_recover.call_async(Trigger.Request())
             self._asked.add_done_callback(self._on_driver_recovered)
@@ -284,22 +292,11 @@ class Bridge(Node):
     def _tell(self) -> None:
         """Publish the status, and write a new fault down."""
         self._told = status = self.loop.status
-        message = DiagnosticArray()
-        message.header.stamp = self._system.now().to_msg()
-        told = DiagnosticStatus(name=NODE, hardware_id=self.config.limits.frame)
-        level = {"fault": DiagnosticStatus.ERROR, "holding": DiagnosticStatus.WARN,
-                 "waiting": DiagnosticStatus.WARN}
-        told.level = level.get(status.state, DiagnosticStatus.OK)
-        told.message = f"{status.state}: {status.message}" if status.message else status.state
-        values = {
-            "state": status.state, "code": status.code, "accepted": status.accepted,
-            "capped": status.capped, "refused": status.refused, "refusal": status.refusal,
-            "faults": self.loop.latch.count,
-            "planners": self.count_publishers(f"/{NODE}/action"),
-        }
-        told.values = [KeyValue(key=k, value=str(v)) for k, v in values.items()]
-        message.status = [told]
-        self._diagnostics.publish(message)
+        planners = self.count_publishers(f"/{NODE}/action")
+        self._diagnostics.publish(status_message(
+            status, self.loop.latch.count, planners, self.config.limits.frame,
+            self._system.now().to_msg(),
+        ))
         self._faults.update(self.loop.latch)
 
     def destroy_node(self) -> None:
@@ -313,20 +310,9 @@ def publisher_of(info: Any) -> bytes:
     return bytes(info["publisher_gid"]["data"])
 
 
-def pose_message(pose: np.ndarray, frame: str, stamp: Any) -> PoseStamped:
-    """A pose [6] as a message."""
-    message = PoseStamped()
-    message.header.frame_id, message.header.stamp = frame, stamp
-    p, q = message.pose.position, message.pose.orientation
-    p.x, p.y, p.z = (float(v) for v in pose[:3])
-    q.x, q.y, q.z, q.w = (float(v) for v in Rotation.from_euler("xyz", pose[3:6]).as_quat())
-    return message
-
-
 def run_bridge(config: BridgeConfig) -> None:
     """Run the node until it is interrupted."""
-    for line in loosened(config.limits):
-        print(f"LOOSER THAN DEFAULT: {line}", file=sys.stderr, flush=True)
+    tell_looser(config.limits)
     prefer_this_process()
     rclpy.init(args=NO_LOG_FILE)
     spin(Bridge(config))

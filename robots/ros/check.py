@@ -27,13 +27,14 @@ from robots.checkup import (
 )
 from robots.limits import Limits
 from robots.ros.bridge import BEST_EFFORT
+from robots.ros.closed import ClosedNode
 from robots.ros.topics import GripperConfig, Topics, named, seconds
 
 
 def listen(topics: Topics, gripper: GripperConfig, limits: Limits, seconds_s: float) -> CellReport:
     """What every topic carries within ``seconds_s``."""
     rclpy.init()
-    node = rclpy.create_node("worldmodel_check", start_parameter_services=False)
+    node = ClosedNode("worldmodel_check")
     last: dict[str, Any] = {}
     kinds = {
         topics.current_pose: (PoseStamped, POSE_HZ), topics.joints: (JointState, JOINT_HZ),
@@ -81,7 +82,7 @@ def listen(topics: Topics, gripper: GripperConfig, limits: Limits, seconds_s: fl
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
-    pose = closedness = None
+    pose = None
     if topics.current_pose in last:
         message = last[topics.current_pose]
         p, q = message.pose.position, message.pose.orientation
@@ -89,6 +90,5 @@ def listen(topics: Topics, gripper: GripperConfig, limits: Limits, seconds_s: fl
         findings.append(judge_pose(*pose, message.header.frame_id, limits))
     if topics.joints in last:
         value = named(last[topics.joints], (topics.gripper_joint,))[0]
-        closedness = gripper.closedness(value)
-        findings.append(judge_gripper(closedness))
-    return CellReport(findings, pictures, pose, closedness)
+        findings.append(judge_gripper(gripper.closedness(value)))
+    return CellReport(findings, pictures, pose)

@@ -13,17 +13,20 @@ from numpy.typing import NDArray
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import CompressedImage, Image, JointState
-from std_msgs.msg import Empty
+from std_msgs.msg import Int64
 from std_srvs.srv import Trigger
 
 from robot_data.pictures import picture
 from robots.link import Inbox
 from robots.ros.bridge import BEST_EFFORT, LATCHED, RELIABLE
+from robots.ros.closed import ClosedNode
 from robots.ros.topics import (
     ACTION_FIELDS,
     NODE,
+    PLANNER,
     SEQUENCE,
     Topics,
+    draw_planner,
     reading_of,
     seconds,
 )
@@ -37,11 +40,10 @@ class RosLink:
 
     def __init__(self, topics: Topics, name: str = "worldmodel_planner") -> None:
         self.inbox = Inbox()
+        self.frame = ""  # in which the bridge's poses are
         self._context = Context()
         rclpy.init(context=self._context)
-        self.node = rclpy.create_node(
-            name, context=self._context, start_parameter_services=False
-        )
+        self.node = ClosedNode(name, self._context)
         image = CompressedImage if topics.compressed else Image
         listen = self.node.create_subscription
         listen(JointState, f"/{NODE}/state", self._on_state, BEST_EFFORT)
@@ -49,7 +51,7 @@ class RosLink:
         listen(image, topics.camera, self._on_image, BEST_EFFORT)
         self._alive: Any = None
         self._action: Any = None  # made when first needed: only one node may command
-        self._sequence = 0
+        self._planner, self._sequence = draw_planner(), 0
         self._services: dict[str, Any] = {}
         self._making = threading.Lock()
         self._service("stop")  # at hand; the others when they are called: not everybody may do that
@@ -74,6 +76,7 @@ class RosLink:
             raise
 
     def _on_state(self, message: JointState) -> None:
+        self.frame = message.header.frame_id
         self.inbox.reading(reading_of(message, seconds(message.header.stamp)))
 
     def _on_diagnostics(self, message: Any) -> None:
@@ -94,11 +97,12 @@ class RosLink:
         """Send an action [7] with the stamp [s] of the picture it was planned on."""
         if self._action is None:
             self._action = self.node.create_publisher(JointState, f"/{NODE}/action", RELIABLE)
-            self._alive = self.node.create_publisher(Empty, f"/{NODE}/alive", RELIABLE)
+            self._alive = self.node.create_publisher(Int64, f"/{NODE}/alive", RELIABLE)
             self._wait_for_bridge()
         self._sequence += 1
         message = JointState(
-            name=[*ACTION_FIELDS, SEQUENCE], position=[*map(float, action), float(self._sequence)]
+            name=[*ACTION_FIELDS, SEQUENCE, PLANNER],
+            position=[*map(float, action), float(self._sequence), float(self._planner)],
         )
         message.header.stamp.sec = int(planned_on)
         message.header.stamp.nanosec = int(1e9 * (planned_on % 1))
@@ -113,7 +117,7 @@ class RosLink:
     def alive(self) -> None:
         """Tell the loop that the planner lives."""
         if self._alive is not None:
-            self._alive.publish(Empty())
+            self._alive.publish(Int64(data=self._planner))
 
     def release(self) -> None:
         """Stop commanding, so that another planner may."""

@@ -17,7 +17,7 @@ INSIDE, OUTSIDE = (0.0, 0.45, 0.7, 1.0), (0.75, 0.22, 0.17, 0.35)  # red, green,
 def workspace_markers(limits: Limits) -> MarkerArray:
     """The workspace as edges, every keep-out box as a body; in ``limits.frame``, m."""
     low, high = limits.workspace_low_m, limits.workspace_high_m
-    edges = _marker(limits, 0, Marker.LINE_LIST, INSIDE)
+    edges = marker(limits.frame, 0, Marker.LINE_LIST, INSIDE)
     edges.scale.x = EDGE_M
     corners = list(product(*zip(low, high, strict=True)))
     edges.points = [
@@ -28,7 +28,7 @@ def workspace_markers(limits: Limits) -> MarkerArray:
     ]
     markers = [edges]
     for number, box in enumerate(limits.keep_out, 1):
-        body = _marker(limits, number, Marker.CUBE, OUTSIDE)
+        body = marker(limits.frame, number, Marker.CUBE, OUTSIDE)
         place, size = body.pose.position, body.scale
         place.x, place.y, place.z = (
             (a + b) / 2 for a, b in zip(box.low_m, box.high_m, strict=True)
@@ -38,11 +38,12 @@ def workspace_markers(limits: Limits) -> MarkerArray:
     return MarkerArray(markers=markers)
 
 
-def _marker(
-    limits: Limits, number: int, kind: int, colour: tuple[float, float, float, float]
+def marker(
+    frame: str, number: int, kind: int, colour: tuple[float, float, float, float]
 ) -> Marker:
-    marker = Marker(ns="worldmodel", id=number, type=kind, action=Marker.ADD)
-    marker.header.frame_id = limits.frame
-    marker.pose.orientation.w = 1.0
-    marker.color = ColorRGBA(**dict(zip("rgba", colour, strict=True)))
-    return marker
+    """A marker without a size yet, of a ``colour`` (red, green, blue, opacity)."""
+    made = Marker(ns="worldmodel", id=number, type=kind, action=Marker.ADD)
+    made.header.frame_id = frame
+    made.pose.orientation.w = 1.0
+    made.color = ColorRGBA(**dict(zip("rgba", colour, strict=True)))
+    return made

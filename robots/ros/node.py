@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
-from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from robots.driver import ArmDriver
+from robots.driver import ArmDriver, JointedDriver
 from robots.guard import Guard
-from robots.limits import Limits, SafetyError
-from robots.ros.bridge import BEST_EFFORT, LATCHED, NO_LOG_FILE, RELIABLE, pose_message, spin
+from robots.limits import Limits, SafetyError, tell_looser
+from robots.ros.bridge import BEST_EFFORT, LATCHED, NO_LOG_FILE, RELIABLE, spin
+from robots.ros.closed import ClosedNode
+from robots.ros.messages import image_message, pose_message
 from robots.ros.topics import NODE, GripperConfig, Topics, seconds
 from robots.safety import Heartbeat
 
@@ -35,16 +36,16 @@ NAME = "worldmodel_arm"
 TELL_HZ = 2.0  # rate at which diagnostics are repeated
 
 
-class ArmNode(Node):
+class ArmNode(ClosedNode):
     """A driver on ROS 2 topics."""
 
     def __init__(
         self, driver: ArmDriver, topics: Topics, gripper: GripperConfig, limits: Limits,
         hz: float = 100.0, image_hz: float = 10.0, delay_s: float = 0.06,
     ) -> None:
-        # Without parameter services nobody sets use_sim_time, or anything else, from outside.
-        super().__init__(NAME, start_parameter_services=False)
+        super().__init__(NAME)
         self.driver, self.topics, self.gripper, self.limits = driver, topics, gripper, limits
+        self._jointed = driver if isinstance(driver, JointedDriver) else None
         self._guard = Guard(limits, delay_s)
         self._heart = Heartbeat()
         self._grip: float | None = None
@@ -132,9 +133,10 @@ class ArmNode(Node):
         """What was measured ``old`` seconds ago."""
         stamp = (self._system.now() - Duration(nanoseconds=int(1e9 * old))).to_msg()
         self._pose.publish(pose_message(pose, self.limits.frame, stamp))
-        joints = JointState(name=[self.topics.gripper_joint])
+        fingers = {self.topics.gripper_joint: float(self.gripper.value(closedness))}
+        angles = {**(self._jointed.joints() if self._jointed else {}), **fingers}
+        joints = JointState(name=list(angles), position=list(angles.values()))
         joints.header.stamp = stamp
-        joints.position = [float(self.gripper.value(closedness))]
         self._joints.publish(joints)
 
     def _see(self) -> None:
@@ -182,22 +184,13 @@ class ArmNode(Node):
         self._diagnostics.publish(message)
 
 
-def image_message(picture: NDArray[np.uint8], stamp: Any) -> Image:
-    """RGB uint8 [H, W, 3] as a message."""
-    height, width = picture.shape[:2]
-    message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
-    message.header.stamp = stamp
-    # A bytes-like assignment to the buffer is a hundred times faster than a list's.
-    message._data.frombytes(np.ascontiguousarray(picture).tobytes())  # pyright: ignore
-    return message
-
-
 def run_arm(
     driver: ArmDriver, topics: Topics, gripper: GripperConfig, limits: Limits,
     hz: float = 100.0, image_hz: float = 10.0, delay_s: float = 0.06,
 ) -> None:
     """Run the node until it is interrupted.  delay_s: how late set points are followed, and how
     long the stream may stall before the arm is braked."""
+    tell_looser(limits)
     rclpy.init(args=NO_LOG_FILE)
     try:
         spin(ArmNode(driver, topics, gripper, limits, hz, image_hz, delay_s))

@@ -22,7 +22,15 @@ from numpy.typing import NDArray
 from robot_data.pictures import picture
 from robots.limits import SafetyError
 from robots.link import Inbox
-from robots.ros.topics import ACTION_FIELDS, NODE, SEQUENCE, Topics, reading_of
+from robots.ros.topics import (
+    ACTION_FIELDS,
+    NODE,
+    PLANNER,
+    SEQUENCE,
+    Topics,
+    draw_planner,
+    reading_of,
+)
 
 try:
     import roslibpy
@@ -98,8 +106,7 @@ class RosbridgeLink:
             self._topic(f"/{NODE}/diagnostics", "diagnostic_msgs/DiagnosticArray", self._on_told),
             self._topic(topics.camera, f"sensor_msgs/{image}", self._on_image),
         ]
-        # All planners come as one process: a later one goes on above what an earlier one counted.
-        self._sequence = int(1e3 * time.time())
+        self._planner, self._sequence = draw_planner(), 0
         self._action: Any = None
         self._alive: Any = None
         self._ros.on("close", lambda _: self.inbox.lose("rosbridge closed the connection"))
@@ -143,7 +150,7 @@ class RosbridgeLink:
         """Send an action [7] with the stamp [s] of the picture it was planned on."""
         if self._action is None:
             self._action = roslibpy.Topic(self._ros, f"/{NODE}/action", "sensor_msgs/JointState")
-            self._alive = roslibpy.Topic(self._ros, f"/{NODE}/alive", "std_msgs/Empty")
+            self._alive = roslibpy.Topic(self._ros, f"/{NODE}/alive", "std_msgs/Int64")
             self._action.advertise()
             self._alive.advertise()
             self._wait_for_bridge()
@@ -153,8 +160,8 @@ class RosbridgeLink:
                 "stamp": {"sec": int(planned_on), "nanosec": int(1e9 * (planned_on % 1))},
                 "frame_id": "",
             },
-            "name": [*ACTION_FIELDS, SEQUENCE],
-            "position": [*map(float, action), float(self._sequence)],
+            "name": [*ACTION_FIELDS, SEQUENCE, PLANNER],
+            "position": [*map(float, action), float(self._sequence), float(self._planner)],
             "velocity": [], "effort": [],
         }))
 
@@ -166,7 +173,7 @@ class RosbridgeLink:
     def alive(self) -> None:
         """Tell the loop that the planner lives."""
         if self._alive is not None:
-            self._alive.publish(roslibpy.Message({}))
+            self._alive.publish(roslibpy.Message({"data": self._planner}))
 
     def release(self) -> None:
         """Stop commanding, so that another planner may."""

@@ -7,6 +7,7 @@ ROS, can look on.
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,8 @@ ACTION_FIELDS = tuple(f"delta_{name}" for name in STATE_FIELDS)
 COMMANDED_FIELDS = tuple(f"commanded_{name}" for name in STATE_FIELDS)
 TAKEN_FIELDS = tuple(f"taken_{name}" for name in ACTION_FIELDS)
 LOOP_FIELDS = ("moving", "accepted", "refused", "capped")  # 1 or 0; how many actions so far
-SEQUENCE = "sequence"  # of an action: its planner's own number, which grows
+SEQUENCE = "sequence"  # of an action: its planner's own count of them, which grows
+PLANNER = "planner"  # who sent an action: a number, drawn anew for every connection
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Topics:
     compressed: bool = False  # the image topic is sensor_msgs/CompressedImage
     # diagnostic_msgs/DiagnosticArray of the arm's driver; an ERROR there is a fault
     driver_diagnostics: str = "/worldmodel_arm/diagnostics"
+    # franka_msgs/FrankaRobotState of /franka_robot_state_broadcaster/robot_state: modes
+    # in which the arm does not obey, and another tool, are faults; '': nobody tells
+    robot_state: str = ""
+    # franka_msgs/ErrorRecovery, called by our own recovery where robot_state tells of a reflex
+    error_recovery: str = "/action_server/error_recovery"
     # std_srvs/Trigger called before our own recovery, where there is one
     driver_recover: str = "/worldmodel_arm/recover"
 
@@ -50,6 +57,13 @@ class Topics:
     def camera(self) -> str:
         """The image topic itself."""
         return f"{self.image}/compressed" if self.compressed else self.image
+
+
+# Settings that the bridge alone has a use for
+OF_THE_BRIDGE = tuple(
+    f"topics.{name}"
+    for name in ("driver_diagnostics", "driver_recover", "robot_state", "error_recovery")
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,12 @@ class GripperConfig:
     def value(self, closedness: float) -> float:
         """The joint's value for a closedness."""
         return self.open_value + closedness * (self.closed_value - self.open_value)
+
+
+def draw_planner() -> int:
+    """A planner's number: behind rosbridge all planners are one ROS process.  A JointState carries
+    it exactly."""
+    return secrets.randbits(52)
 
 
 def seconds(stamp: Any) -> float:

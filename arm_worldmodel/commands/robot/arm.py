@@ -9,7 +9,7 @@ from robots.connect import Discovery, open_ros
 from robots.fr3 import Tool
 from robots.limits import FOLLOWED, Limits
 from robots.realtime import prefer_this_process
-from robots.ros.topics import GripperConfig, Topics
+from robots.ros.topics import OF_THE_BRIDGE, GripperConfig, Topics
 
 FCI_DELAY_S = 0.1
 
@@ -34,7 +34,7 @@ class Settings:
         return {
             **idle_but(self.limits, "limits", (*FOLLOWED, "force_n", "torque_nm"), bridge),
             **idle_but(self.gripper, "gripper", ("open_value", "closed_value"), bridge),
-            **dict.fromkeys(("topics.driver_diagnostics", "topics.driver_recover"), bridge),
+            **dict.fromkeys(OF_THE_BRIDGE, bridge),
             **dict.fromkeys(("topics.image", "topics.compressed"), "the arm has no camera"),
         }
 

@@ -56,7 +56,8 @@ def run(settings: Settings) -> dict[str, Any]:
     from arm_worldmodel.camera_watch import MOST, Watch, go_round, read_hands
     from arm_worldmodel.pictures.camera import draw_paths
     from arm_worldmodel.report import write_report
-    from robots.camera_motion import AS_IT_COMES, changes, judge_motion
+    from robots.camera_motion import changes, judge_motion
+    from robots.checkup import AS_IT_COMES
     from robots.franka_env import FrankaEnv
     from worldmodel.models import Models
 

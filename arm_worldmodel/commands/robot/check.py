@@ -10,7 +10,7 @@ from robots.checkup import CellReport, judge_limits, judge_pictures
 from robots.connect import Transport, open_link, open_ros
 from robots.limits import Limits, SafetyError
 from robots.local.check import listen_locally
-from robots.ros.topics import GripperConfig, Topics
+from robots.ros.topics import OF_THE_BRIDGE, GripperConfig, Topics
 
 CONTROL_HZ = 5.0  # nothing is commanded here
 
@@ -38,8 +38,8 @@ class Settings:
         if self.transport.kind == "fci":
             return dict.fromkeys(("topics", "gripper"), "transport.kind=fci has no topics")
         found: dict[str, str] = dict.fromkeys(
-            ("topics.driver_diagnostics", "topics.driver_recover", "gripper.max_effort",
-             "gripper.action"), "nothing is commanded or recovered here",
+            (*OF_THE_BRIDGE, "gripper.max_effort", "gripper.action"),
+            "nothing is commanded or recovered here",
         )
         if self.gripper.kind != "position":
             found["topics.gripper_command"] = f"gripper.kind={self.gripper.kind} has no topic"
@@ -62,8 +62,8 @@ def run(settings: Settings) -> dict[str, Any]:
     if heard.pictures:
         findings.append(judge_pictures(heard.pictures, models.image_size))
         draw_preview(out / "preview.png", heard.pictures[-1], models.image_size)
-        if sees and heard.pose is not None and heard.closedness is not None:
-            findings.append(find_hand(heard.pictures[-1], heard.pose, heard.closedness, models))
+        if sees and heard.pose is not None:
+            findings.append(find_hand(heard.pictures[-1], heard.pose, models))
     if not sees:
         print(f"--   {settings.checkpoint} has no readout: whether the model finds the hand in the "
               "picture is not judged")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arm_worldmodel.hil import start_hil
+from robots.connect import open_ros
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Settings:
 
 def run(settings: Settings) -> None:
     """Runs scene, driver and bridge until it is stopped."""
+    open_ros("localhost")
     processes = start_hil(Path(settings.out))
     print("running; in another terminal: worldmodel robot check.  Ctrl-C ends it.", flush=True)
     try:

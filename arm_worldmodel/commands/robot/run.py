@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from arm_worldmodel.arm_episode import ArmEpisode, idle_at_arm, run_recorded
 from planners.config import PolicyConfig
+from robot_data.loop import Agent
 from robots.connect import Transport, open_link
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.goals import load_goals
-from robots.limits import Limits, SafetyError
+from robots.limits import Limits, SafetyError, printable
+from robots.link import Link
 from robots.ros.topics import Topics
 
 
@@ -57,6 +59,15 @@ class DryRun(FrankaEnv):
         self._observe(after=self.link.now())
 
 
+def shown_in_rviz(agent: Agent, link: Link) -> Agent:
+    """The agent, and its plans on a topic that tools/lab/cell.rviz shows."""
+    from robots.ros.link import RosLink
+    from robots.ros.plan_markers import ShownPlans
+
+    assert isinstance(link, RosLink)
+    return ShownPlans(agent, link)
+
+
 def run(settings: Settings) -> dict[str, Any]:
     """Returns the report: decisions, and the fault that ended the episode, if one did."""
     from arm_worldmodel.journal import told
@@ -73,6 +84,7 @@ def run(settings: Settings) -> dict[str, Any]:
         settings.transport, settings.topics, settings.limits, settings.env.control_hz,
         "worldmodel_planner",
     )
+    agent = shown_in_rviz(agent, link) if settings.transport.kind == "ros2" else agent
     env = kind(link, look, settings.limits, images, names)
     try:
         steps = settings.max_steps if settings.execute else settings.dry_steps
@@ -82,7 +94,7 @@ def run(settings: Settings) -> dict[str, Any]:
     finally:
         env.close()
     if refused := [o for o in journal.outcomes if o.startswith("refused")]:
-        print(f"{len(refused)} of {report['steps']} actions were {refused[-1]}")
+        print(f"{len(refused)} of {report['steps']} actions were {printable(refused[-1])}")
     if not settings.execute:
         for decision in journal.decisions:
             print(f"would do: {told(decision)}")

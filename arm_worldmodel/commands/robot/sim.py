@@ -8,7 +8,7 @@ from configs.settings import idle_but
 from robots.connect import Discovery, open_ros
 from robots.limits import FOLLOWED, Limits
 from robots.realtime import prefer_this_process
-from robots.ros.topics import GripperConfig, Topics
+from robots.ros.topics import OF_THE_BRIDGE, GripperConfig, Topics
 from sims.config import ArmConfig
 from sims.make import Simulator, arm_for, idle_arm
 
@@ -39,7 +39,7 @@ class Settings:
             **idle_arm(self.simulator, self.arm, self.task),
             **idle_but(self.limits, "limits", FOLLOWED, bridge),
             **idle_but(self.gripper, "gripper", ("open_value", "closed_value"), bridge),
-            **dict.fromkeys(("topics.driver_diagnostics", "topics.driver_recover"), bridge),
+            **dict.fromkeys(OF_THE_BRIDGE, bridge),
             "topics.compressed": "the simulated camera is not compressed",
         }
 

@@ -28,6 +28,7 @@ class Settings(PolicyConfig):
     planned: int = 3  # planned grasps, towards two images: grasped, lifted
     places: int = 3  # pick-and-place towards three images: grasped, above its place, placed
     single_places: int = 3  # pick-and-place towards the last of these images alone
+    hand_out_places: int = 3  # the same, the hand out of that image
     max_steps: int = 15  # most control steps of a reach
     long_steps: int = 60  # most control steps of a planned grasp and of a placing
     seed: int = 0  # draws starts, goals and the planner's samples
@@ -50,7 +51,10 @@ OWN: dict[str, Policy] = {
 
 
 # How many trials there are of each kind, and where they go, may differ from run to run.
-MAY_DIFFER = {"out": "", "reaches": 0, "scripted": 0, "planned": 0, "places": 0, "single_places": 0}
+MAY_DIFFER = {
+    "out": "", "reaches": 0, "scripted": 0, "planned": 0, "places": 0, "single_places": 0,
+    "hand_out_places": 0,
+}
 
 
 def identity(settings: Settings) -> dict[str, Any]:
@@ -103,6 +107,7 @@ def run(settings: Settings) -> dict[str, Any]:
         "planned": (settings.planned, subgoals),
         "placed": (settings.places, subgoals),
         "placed_by_one_image": (settings.single_places, replace(policy, goal="single")),
+        "placed_hand_out": (settings.hand_out_places, replace(policy, goal="single")),
     }
     agents = {
         name: make_agent(kind) for name, (count, kind) in kinds.items()
