@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from pathlib import Path
@@ -303,14 +304,17 @@ def test_injection_a_second_planner_of_the_same_rosbridge_is_refused_until_the_f
             for link in (first, second):
                 cell.until("the arm", lambda link=link: link.inbox.latest is not None)
                 cell.until("its clock", lambda link=link: abs(link.now() - cell.link.now()) < 1)
-            accepted = cell.latest.accepted
+            accepted, silent = cell.latest.accepted, threading.Event()
+
+            def live():
+                while not silent.wait(0.05):
+                    first.alive()
 
             def first_is_in():
                 first.send(up, first.now())
                 return cell.latest.accepted > accepted
 
             def second_is_refused():
-                first.alive()
                 second.send(up, second.now())
                 return "another planner is in" in cell.link.inbox.refusal
 
@@ -318,11 +322,17 @@ def test_injection_a_second_planner_of_the_same_rosbridge_is_refused_until_the_f
                 second.send(up, second.now())
                 return cell.latest.accepted > accepted
 
-            cell.until("an action that is taken", first_is_in)
-            cell.until("a refusal", second_is_refused)
-            assert cell.link.inbox.fault is None
-            accepted = cell.latest.accepted
-            cell.until("the second's action", second_is_in)  # the first says nothing any more
+            lives = threading.Thread(target=live)
+            lives.start()
+            try:
+                cell.until("an action that is taken", first_is_in)
+                cell.until("a refusal", second_is_refused)
+                assert cell.link.inbox.fault is None
+                accepted = cell.latest.accepted
+            finally:
+                silent.set()
+                lives.join()
+            cell.until("the second's action", second_is_in)
             assert cell.link.inbox.fault is None
 
 
