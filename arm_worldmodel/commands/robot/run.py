@@ -60,12 +60,12 @@ class DryRun(FrankaEnv):
 
 
 def shown_in_rviz(agent: Agent, link: Link) -> Agent:
-    """The agent, and its plans on a topic that tools/lab/cell.rviz shows."""
+    """The agent, and its plans on a topic that tools/lab/cell.rviz shows, where the link is ROS's.
+    """
     from robots.ros.link import RosLink
     from robots.ros.plan_markers import ShownPlans
 
-    assert isinstance(link, RosLink)
-    return ShownPlans(agent, link)
+    return ShownPlans(agent, link) if isinstance(link, RosLink) else agent
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -84,7 +84,8 @@ def run(settings: Settings) -> dict[str, Any]:
         settings.transport, settings.topics, settings.limits, settings.env.control_hz,
         "worldmodel_planner",
     )
-    agent = shown_in_rviz(agent, link) if settings.transport.kind == "ros2" else agent
+    if settings.transport.kind == "ros2":
+        agent = shown_in_rviz(agent, link)
     env = kind(link, look, settings.limits, images, names)
     try:
         steps = settings.max_steps if settings.execute else settings.dry_steps
