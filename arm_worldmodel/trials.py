@@ -31,7 +31,7 @@ CUBE_LOW_M, CUBE_HIGH_M, CUBE_M = np.array([0.44, -0.10]), np.array([0.58, 0.10]
 APART_M = 0.10  # least way of a hand that reaches, and of a cube that is placed
 ABOVE_M, GRASP_M, HOLD_M = 0.12, 0.022, 0.14  # heights of the hand over the table
 RISEN_M = np.array([0.45, 0.0, 0.25])
-AWAY_M = np.array([0.33, -0.27, 0.33])  # where the camera does not see the hand
+AWAY_M = np.array([0.40, -0.29, 0.38])  # where the camera does not see the hand
 REST_S = 0.3  # until the cube is judged
 TRIES = 4  # to bring a scene about
 

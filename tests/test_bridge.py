@@ -252,6 +252,17 @@ def test_injection_an_arm_that_does_not_recover_keeps_the_bridge_held(bench, tmp
     assert not bridge.loop.latch
 
 
+def test_an_arm_that_is_well_is_not_interrupted_by_a_recovery(bench):
+    arm = StillArm()
+    bench.add(ArmNode(arm, Topics(), GripperConfig(), Limits()))
+    client = bench.tester.create_client(Trigger, "/worldmodel_arm/recover")
+    bench.until("the service", client.service_is_ready)
+    arm.refusal = AssertionError("it is well")
+    future = client.call_async(Trigger.Request())
+    bench.until("an answer", future.done)
+    assert future.result().success, future.result().message
+
+
 class DrawnArm(StillArm):
     """Tells its joints, too."""
 

@@ -149,9 +149,9 @@ class ArmNode(ClosedNode):
 
     def _on_recover(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
-            self.driver.recover()
-            self._look_around()
-            if self._guard.fault is not None:
+            if self._guard.fault is not None:  # or a motion would be interrupted
+                self.driver.recover()
+                self._look_around()
                 self._guard.recover()
             self._grip = None  # what was refused is asked for again
             response.success, response.message = True, "ready"
