@@ -45,7 +45,7 @@ test:
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n auto --dist loadgroup -m "not alone"; tested=$$?; \
 	wait $$!; checked=$$?; cat build/lint.log; exit $$((tested | checked))
 	@nice -n 19 $(MAKE) --no-print-directory docs >build/docs.log 2>&1 & \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -m alone tests/test_hil.py; tested=$$?; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -m alone tests/test_bridge.py tests/test_hil.py; tested=$$?; \
 	wait $$!; checked=$$?; cat build/docs.log; exit $$((tested | checked))
 
 bench: setup

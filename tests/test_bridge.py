@@ -3,7 +3,6 @@
 Whole cells, whose arm moves, are in tests/test_robot_ros.py."""
 
 import json
-import mmap
 import sys
 import time
 from pathlib import Path
@@ -310,18 +309,8 @@ def test_a_driver_says_which_of_its_limits_are_looser(monkeypatch, capsys):
     assert capsys.readouterr().err == "LOOSER THAN DEFAULT: force_n = 50.0 (default 40.0)\n"
 
 
-def copying_s() -> float:
-    """How long this machine takes to put a raw 4K picture into memory that is new."""
-    picture, took = np.ones(3840 * 2160 * 3, np.uint8), []
-    for _ in range(5):
-        with mmap.mmap(-1, picture.size) as fresh:
-            began = time.perf_counter()
-            fresh.write(picture.data)
-            took.append(time.perf_counter() - began)
-    return float(np.median(took))
-
-
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.realtime(late_s=0.008)  # no machine that is so late can show 10 ms
 def test_injection_4k_pictures_do_not_delay_set_points(machine, monkeypatch, tmp_path):
     """Raw 4K pictures at 6 Hz: 99 of 100 set points at most 10 ms late."""
@@ -336,5 +325,4 @@ def test_injection_4k_pictures_do_not_delay_set_points(machine, monkeypatch, tmp
             done = processes.run([*streams, "bridge", "500"], machine.seconds(120), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     gaps = np.diff(json.loads(done.stdout))
-    allowed_s = max(0.01, 1.5 * copying_s())
-    assert np.percentile(gaps - 0.02, 99) <= allowed_s, np.percentile(gaps, [50, 90, 99, 100])
+    assert np.percentile(gaps - 0.02, 99) <= 0.01, np.percentile(gaps, [50, 90, 99, 100])
