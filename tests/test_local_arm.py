@@ -195,6 +195,31 @@ def test_an_arm_or_a_camera_that_does_not_open_says_why(tmp_path):
         Camera(CameraConfig("/dev/nothing"), lambda *_: None, lambda _: None)
 
 
+WATCHES = f"""
+import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
+import resource, threading; from pathlib import Path; import bombs
+from robots.local.camera import Camera, CameraConfig
+file = Path(sys.argv[1]); file.write_bytes(bombs._png(15_000))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+pictures, ended = [], threading.Event()
+camera = Camera(CameraConfig(str(file), "png_pipe"), lambda *_: pictures.append(1),
+                lambda _: ended.set())
+assert ended.wait(60)
+camera.close()
+print(len(pictures), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_injection_a_cameras_picture_of_225_megapixels_takes_no_memory(tmp_path, machine):
+    done = processes.run(
+        [sys.executable, "-c", WATCHES, str(tmp_path / "picture.png")], machine.seconds(60)
+    )
+    assert done.returncode == 0, done.stderr
+    pictures, kilobytes = map(int, done.stdout.split())
+    assert pictures == 0
+    assert kilobytes < 100_000  # decoded it takes 675 MB
+
+
 def test_camera_options_are_ffmpegs():
     config = CameraConfig(options="video_size=640x480:framerate=15")
     assert config.named_options == {"video_size": "640x480", "framerate": "15"}

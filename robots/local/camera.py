@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from robot_data.pictures import MOST_PIXELS
 from robots.checksum import checksum
 
+# FFmpeg refuses a larger picture before it takes memory for it
+LARGEST = {"max_pixels": str(MOST_PIXELS)}
 MOST_DAMAGED = 10  # packets in a row that are no picture
 OnImage = Callable[[float, int, Callable[[], NDArray[np.uint8]]], None]
 
@@ -56,12 +58,11 @@ class Camera:
         self.config, self._on_image, self._on_lost = config, on_image, on_lost
         try:
             self._container = av.open(
-                config.source, format=config.format or None, options=config.named_options,
-                timeout=5.0,
+                config.source, format=config.format or None,
+                options={**config.named_options, **LARGEST}, timeout=5.0,
             )
             self._video = self._container.streams.video[0]
-            # a larger picture is refused before memory is taken for it
-            self._video.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
+            self._video.codec_context.options = LARGEST  # the source's own went to who opened it
         except (OSError, IndexError, ValueError) as error:
             raise ConnectionError(
                 f"camera {config.source} ({config.format or 'format guessed'}) does not open: "

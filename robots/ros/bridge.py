@@ -46,7 +46,7 @@ from robots.ros.markers import workspace_markers
 from robots.ros.messages import pose_message, status_message
 from robots.ros.raw_image import content_of, stamp_of
 from robots.ros.topics import (
-    ACTION_FIELDS,
+    ACTION_NAMES,
     COMMANDED_FIELDS,
     LOOP_FIELDS,
     NODE,
@@ -172,7 +172,7 @@ class Bridge(ClosedNode):
     def _on_action(self, message: JointState, info: Any) -> None:
         now = self.now()
         try:
-            values = named(message, (*ACTION_FIELDS, SEQUENCE, PLANNER))
+            values = named(message, ACTION_NAMES)
             if not all(0 <= number < 2**53 for number in values[7:]):
                 raise SafetyError("not_finite", f"an action's {SEQUENCE}, {PLANNER}: {values[7:]}")
         except SafetyError as error:

@@ -20,16 +20,7 @@ from robot_data.pictures import picture
 from robots.link import Inbox
 from robots.ros.bridge import BEST_EFFORT, LATCHED, RELIABLE
 from robots.ros.closed import ClosedNode
-from robots.ros.topics import (
-    ACTION_FIELDS,
-    NODE,
-    PLANNER,
-    SEQUENCE,
-    Topics,
-    draw_planner,
-    reading_of,
-    seconds,
-)
+from robots.ros.topics import ACTION_NAMES, NODE, Sender, Topics, reading_of, seconds
 
 ANSWER_S = 3.0
 CLOSE_S = 5.0
@@ -51,7 +42,7 @@ class RosLink:
         listen(image, topics.camera, self._on_image, BEST_EFFORT)
         self._alive: Any = None
         self._action: Any = None  # made when first needed: only one node may command
-        self._planner, self._sequence = draw_planner(), 0
+        self._sender = Sender()
         self._services: dict[str, Any] = {}
         self._making = threading.Lock()
         self._service("stop")  # at hand; the others when they are called: not everybody may do that
@@ -99,11 +90,7 @@ class RosLink:
             self._action = self.node.create_publisher(JointState, f"/{NODE}/action", RELIABLE)
             self._alive = self.node.create_publisher(Int64, f"/{NODE}/alive", RELIABLE)
             self._wait_for_bridge()
-        self._sequence += 1
-        message = JointState(
-            name=[*ACTION_FIELDS, SEQUENCE, PLANNER],
-            position=[*map(float, action), float(self._sequence), float(self._planner)],
-        )
+        message = JointState(name=ACTION_NAMES, position=self._sender.positions(action))
         message.header.stamp.sec = int(planned_on)
         message.header.stamp.nanosec = int(1e9 * (planned_on % 1))
         self._action.publish(message)
@@ -117,7 +104,7 @@ class RosLink:
     def alive(self) -> None:
         """Tell the loop that the planner lives."""
         if self._alive is not None:
-            self._alive.publish(Int64(data=self._planner))
+            self._alive.publish(Int64(data=self._sender.planner))
 
     def release(self) -> None:
         """Stop commanding, so that another planner may."""

@@ -28,6 +28,7 @@ class ShownPlans:
 
     def __init__(self, agent: Agent, link: RosLink) -> None:
         self.agent, self.link = agent, link
+        # what it sees with, for whoever looks at its pictures, too (arm_worldmodel.seen_hand)
         self.perception = getattr(agent, "perception", None)
         self._publisher = link.node.create_publisher(MarkerArray, TOPIC, LATCHED)
 

@@ -22,15 +22,7 @@ from numpy.typing import NDArray
 from robot_data.pictures import picture
 from robots.limits import SafetyError
 from robots.link import Inbox
-from robots.ros.topics import (
-    ACTION_FIELDS,
-    NODE,
-    PLANNER,
-    SEQUENCE,
-    Topics,
-    draw_planner,
-    reading_of,
-)
+from robots.ros.topics import ACTION_NAMES, NODE, Sender, Topics, reading_of
 
 try:
     import roslibpy
@@ -106,7 +98,7 @@ class RosbridgeLink:
             self._topic(f"/{NODE}/diagnostics", "diagnostic_msgs/DiagnosticArray", self._on_told),
             self._topic(topics.camera, f"sensor_msgs/{image}", self._on_image),
         ]
-        self._planner, self._sequence = draw_planner(), 0
+        self._sender = Sender()
         self._action: Any = None
         self._alive: Any = None
         self._ros.on("close", lambda _: self.inbox.lose("rosbridge closed the connection"))
@@ -154,14 +146,12 @@ class RosbridgeLink:
             self._action.advertise()
             self._alive.advertise()
             self._wait_for_bridge()
-        self._sequence += 1
         self._action.publish(roslibpy.Message({
             "header": {
                 "stamp": {"sec": int(planned_on), "nanosec": int(1e9 * (planned_on % 1))},
                 "frame_id": "",
             },
-            "name": [*ACTION_FIELDS, SEQUENCE, PLANNER],
-            "position": [*map(float, action), float(self._sequence), float(self._planner)],
+            "name": [*ACTION_NAMES], "position": self._sender.positions(action),
             "velocity": [], "effort": [],
         }))
 
@@ -173,7 +163,7 @@ class RosbridgeLink:
     def alive(self) -> None:
         """Tell the loop that the planner lives."""
         if self._alive is not None:
-            self._alive.publish(roslibpy.Message({"data": self._planner}))
+            self._alive.publish(roslibpy.Message({"data": self._sender.planner}))
 
     def release(self) -> None:
         """Stop commanding, so that another planner may."""

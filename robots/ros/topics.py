@@ -8,7 +8,7 @@ ROS, can look on.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ TAKEN_FIELDS = tuple(f"taken_{name}" for name in ACTION_FIELDS)
 LOOP_FIELDS = ("moving", "accepted", "refused", "capped")  # 1 or 0; how many actions so far
 SEQUENCE = "sequence"  # of an action: its planner's own count of them, which grows
 PLANNER = "planner"  # who sent an action: a number, drawn anew for every connection
+ACTION_NAMES = (*ACTION_FIELDS, SEQUENCE, PLANNER)  # of an action's message
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,17 @@ class GripperConfig:
         return self.open_value + closedness * (self.closed_value - self.open_value)
 
 
-def draw_planner() -> int:
-    """A planner's number: behind rosbridge all planners are one ROS process.  A JointState carries
-    it exactly."""
-    return secrets.randbits(52)
+@dataclass
+class Sender:
+    """A planner, as its messages name it: behind rosbridge all planners are one ROS process."""
+
+    planner: int = field(default_factory=lambda: secrets.randbits(52))  # a float holds it exactly
+    sequence: int = 0
+
+    def positions(self, action: NDArray[np.float64]) -> list[float]:
+        """The next message's positions, in the order of ``ACTION_NAMES``; action [7]."""
+        self.sequence += 1
+        return [*map(float, action), float(self.sequence), float(self.planner)]
 
 
 def seconds(stamp: Any) -> float:
