@@ -5,6 +5,7 @@ What depends on time is in tests/test_arm_process.py, where the tests own the cl
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +27,7 @@ from robot_data.episodes import EpisodeStore
 from robots.fault_log import FaultLog
 from robots.franka_env import FrankaEnv, FrankaEnvConfig
 from robots.limits import Limits, SafetyError
+from robots.link import Inbox
 from robots.local.camera import MOST_DAMAGED, Camera, CameraConfig
 from robots.local.link import LocalLink
 from robots.safety import FaultLatch
@@ -186,6 +188,19 @@ def test_a_driver_that_fails_is_told_with_its_reason(start):
             break
     assert info["fault_code"] == "connection_lost"
     assert "the cable came out" in info["fault"]
+
+
+def test_the_reason_is_heard_also_from_a_process_that_left_messages_unread():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    link = LocalLink.__new__(LocalLink)
+    link._wire, link._closing, link.inbox = ours, False, Inbox()
+    link.alive()  # which nobody reads any more
+    theirs.send(json.dumps({"kind": "lost", "text": "the cable came out"}).encode())
+    theirs.close()
+    link._listen()
+    ours.close()
+    assert link.inbox.lost is not None
+    assert "the cable came out" in link.inbox.lost
 
 
 def test_an_arm_or_a_camera_that_does_not_open_says_why(tmp_path):

@@ -72,6 +72,8 @@ class LocalLink:
         while True:
             try:
                 data = self._wire.recv(LARGEST)
+            except ConnectionResetError:  # told once, and before what the process had still sent
+                continue
             except OSError:
                 data = b""
             if not data:
