@@ -428,7 +428,7 @@ def test_a_killed_bridge_leaves_the_arm_at_rest_and_the_episode_ends(cell):
     *_, truncated, info = env.step(np.array([0, 0, 0.02, 0, 0, 0, 0]))
     assert truncated
     assert info["fault"]
-    cell.start("serve")
+    cell.start_after_kill()
     cell.recover()
     env = FrankaEnv(cell.link, patient(cell.machine))
     observation, _ = env.reset()

@@ -46,6 +46,7 @@ class Machine:
         self.start_s = time.monotonic() - began
         self.patience = max(1.0, self.start_s / REFERENCE_START_S)
         self._reruns: dict[int, str] = {}  # by the number of the attempt
+        self._remarks: list[str] = []
         self._attempt = 0
         self.begin("", LATE_S)
 
@@ -82,6 +83,10 @@ class Machine:
         """A measurement of the test's own that says that this machine was late."""
         self._evidence.append(evidence)
 
+    def remark(self, text: str) -> None:
+        """For the summary."""
+        self._remarks.append(text)
+
     def late(self, since: float) -> list[str]:
         """Where the watchers were late after ``since`` (monotonic)."""
         limits = (self._late_s, max(self._late_s, ORDINARY_LATE_S))
@@ -112,7 +117,8 @@ class Machine:
         worst = [f"{w.what} at most {1000 * w.worst(0.0):.0f} ms late" for w in self._watchers]
         return [
             f"{os.cpu_count()} cores; {', '.join(worst)}; a process started in "
-            f"{self.start_s:.2f} s, waits x {self.patience:.1f}", *self._reruns.values(),
+            f"{self.start_s:.2f} s, waits x {self.patience:.1f}",
+            *self._reruns.values(), *self._remarks,
         ]
 
     def close(self) -> None:
