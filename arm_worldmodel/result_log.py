@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -77,6 +80,23 @@ class ResultLog(Generic[Result]):
             handle.write(json.dumps(asdict(result), default=_plain) + "\n")
             handle.flush()
             os.fsync(handle.fileno())
+
+
+@contextmanager
+def only_writer(out: Path) -> Iterator[None]:
+    """Hold the folder ``out`` of logs: two runs that append to one log would count results twice.
+
+    Raises ``ValueError`` if another run holds it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / ".lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(
+                f"another run is writing into {out}; wait for it or choose another out="
+            ) from None
+        yield
 
 
 def _plain(value: Any) -> Any:

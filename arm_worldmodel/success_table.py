@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from arm_worldmodel.outcomes import Outcome, OutcomeLog
 from arm_worldmodel.pictures.page import read_failures, results_page
 from arm_worldmodel.pictures.success import write_failures, write_success
 from arm_worldmodel.report import write_report, write_text
+from arm_worldmodel.result_log import only_writer
 from arm_worldmodel.table_rows import Row
 from arm_worldmodel.table_text import abstaining, comparisons, markdown, overview, told_versions
 from planners.load import image_size, parts_of
@@ -56,7 +55,7 @@ def run_rows(
 
     Raises ``ValueError`` if another run writes into ``out`` or its episodes are of other settings.
     """
-    with _only_writer(out):
+    with only_writer(out):
         shown = [r for r in rows if r in chosen or any(log_path(out, c).exists() for c in r.runs)]
         logs: dict[str, OutcomeLog] = {}
         missing: list[Job] = []
@@ -93,20 +92,6 @@ def _require_seeds(log: OutcomeLog, cell: Cell, first_seed: int) -> None:
             f"{log.path} has episodes of other seeds ({min(others)} to {max(others)}) than "
             f"first_seed={first_seed}: choose another out="
         )
-
-
-@contextmanager
-def _only_writer(out: Path) -> Iterator[None]:
-    """Two runs that append to the same logs would count episodes twice."""
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / ".lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(
-                f"another run is writing into {out}; wait for it or choose another out="
-            ) from None
-        yield
 
 
 def log_path(out: Path, cell: Cell) -> Path:

@@ -16,6 +16,7 @@ from arm_worldmodel.evaluation import Cell, Keep, jobs_of, run_job, run_jobs, su
 from arm_worldmodel.outcomes import Outcome, OutcomeLog
 from arm_worldmodel.pictures.video import PANE_PX
 from arm_worldmodel.report import wilson_95
+from arm_worldmodel.result_log import only_writer
 from arm_worldmodel.success_table import DEFAULTS, identity
 from arm_worldmodel.table_rows import table_rows
 from arm_worldmodel.table_text import markdown, overview
@@ -231,13 +232,14 @@ def test_episodes_of_two_sets_of_seeds_never_make_one_table(tmp_path, capsys):
     assert (tmp_path / "table.md").read_text() == before
 
 
-def test_two_runs_never_write_the_same_table(tmp_path, capsys):
-    import fcntl
-
-    with open(tmp_path / ".lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        command = ["evaluate", "suite=table", "only=random_actions/reach", f"out={tmp_path}"]
-        assert main(command) == 2
+@pytest.mark.parametrize("command", [
+    ["evaluate", "suite=table", "only=random_actions/reach"],
+    ["evaluate", "task=reach", "policy=random"],
+    ["robot", "trials"],
+], ids=["table", "row", "trials"])
+def test_two_runs_never_write_the_same_results(tmp_path, capsys, command):
+    with only_writer(tmp_path):
+        assert main([*command, f"out={tmp_path}"]) == 2
     assert "another run is writing" in capsys.readouterr().err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -82,7 +83,13 @@ def run(settings: Settings) -> dict[str, Any]:
             f"episodes={settings.episodes}, planner_seed={settings.planner_seed}; they must be at "
             "least 1 and 0"
         )
-    return run_suite(settings) if settings.suite else run_cell(settings)
+    from arm_worldmodel.result_log import only_writer
+
+    if settings.suite:
+        return run_suite(settings)
+    here = "://" not in settings.out
+    with only_writer(Path(settings.out)) if here else nullcontext():
+        return run_cell(settings)
 
 
 def run_cell(settings: Settings) -> dict[str, Any]:

@@ -78,7 +78,14 @@ def identity(settings: Settings) -> dict[str, Any]:
 
 def run(settings: Settings) -> dict[str, Any]:
     """Returns successes and distances of every trial; raises ``ValueError`` for grasps and places
-    with an agent that sets no sub-goals of its own."""
+    with an agent that sets no sub-goals of its own, and where another run writes the trials."""
+    from arm_worldmodel.result_log import only_writer
+
+    with only_writer(Path(settings.out)):
+        return _run(settings)
+
+
+def _run(settings: Settings) -> dict[str, Any]:
     own = None if settings.lewm else OWN.get(settings.policy)
     if (settings.places or settings.planned) and own is None:
         agent = "world_model=lewm" if settings.lewm else f"policy={settings.policy}"
