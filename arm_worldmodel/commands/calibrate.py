@@ -1,4 +1,4 @@
-"""Map the model's idea of space to the robot's by moves of its own."""
+"""Train the readout further on a scene, by moves of the arm in it."""
 
 from __future__ import annotations
 
