@@ -101,6 +101,33 @@ def test_the_hand_goes_where_its_stages_say_also_if_pictures_show_it_4_cm_beside
     assert stages.names.count("grasp: close") == 1
 
 
+class Disturbed:
+    def __init__(self):
+        self.at = None  # the stage in which the object was first elsewhere
+
+    def on_start(self, start):
+        pass
+
+    def on_step(self, step):
+        if self.at is None and step.info["disturbed"]:
+            self.at = step.decision.subgoal
+
+    def on_end(self):
+        pass
+
+
+def test_an_object_that_is_moved_meanwhile_is_grasped_where_it_is_then():
+    env = MujocoArm(task="pick_and_place", disturbance=True)
+    agent, _ = agent_with(env)
+    stages, disturbed = Stages(), Disturbed()
+    steps = tasks.max_steps(env.config.task)
+    result = run_episode(env, agent, 2_000_001, steps, "single", [stages, disturbed])
+    env.close()
+    assert disturbed.at is not None
+    assert stages.names.index(disturbed.at) < len(stages.names) - 1
+    assert result.success
+
+
 def test_once_an_object_is_put_down_a_goal_image_without_a_hand_asks_for_no_more():
     env = MujocoArm(task="pick_and_place", goal_hand="out")
     agent, _ = agent_with(env)

@@ -290,6 +290,25 @@ def agent(nets):
     return PlanningAgent(*planning_parts(*nets, config))
 
 
+def test_the_default_cost_is_of_what_is_imagined_and_not_of_the_hand_pose(agent, monkeypatch):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(2)]
+    observation = {"image": images[0], "state": np.array([0.5, 0, 0.2, 3.1, 0, -1.5, 0.2])}
+    agent.reset(images[1:], 0)
+    costs = []
+    plan = agent.search.plan
+    monkeypatch.setattr(
+        agent.search, "plan", lambda cost, *rest: (costs.append(cost), plan(cost, *rest))[1]
+    )
+    agent.act(observation)
+    (cost,) = costs
+    tokens, states = torch.randn(6, 16, 48), torch.randn(6, 7)
+    with torch.inference_mode():
+        found, again = cost(tokens, states), cost(tokens, torch.randn(6, 7))
+    assert len(found.unique()) == 6
+    assert torch.equal(found, again)
+
+
 @pytest.mark.parametrize(
     ("goals", "near", "share"), [(1, 10.0, 0.5), (1, 0.0, 1.0), (2, 10.0, 1.0)],
     ids=["at the last image", "far from it", "at an image that others follow"],

@@ -1,6 +1,7 @@
 """The shipped weights, end to end on the real simulator."""
 
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +60,14 @@ def test_weights_are_small_and_documented():
     assert Models.load(parts=(), device="cpu").encoder_hash in card
 
 
+def test_weights_in_the_repository_take_less_than_60_mb():
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.safetensors"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert len(tracked) > 10
+    assert sum((ROOT / name).lstat().st_size for name in tracked) < 60e6
+
+
 @pytest.fixture(scope="module")
 def unseen():
     """A random-play episode of a seed no training run used."""
@@ -99,6 +108,17 @@ def test_planner_reaches_goal_images():
     env.close()
     assert sum(r.success for r in results) >= 2
     assert np.median([s for r in results for s in r.plan_seconds]) < 4.0  # one thread
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "off", [{"predictor": "random"}, {"predictor": "shuffled"}, {"blind": True}],
+    ids=["random predictor", "shuffled actions", "blind"],
+)
+def test_without_its_world_model_the_planner_reaches_nothing(off):
+    """The episodes of the test above, of which it reaches two at least."""
+    cell = Cell("off", "reach", policy=PolicyConfig(**off), episodes=2, max_steps=20)
+    assert [run_job(job, Keep()).success for job in jobs_of(cell, 7_100_000, 1)] == [False, False]
 
 
 @pytest.mark.slow
