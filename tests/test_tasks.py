@@ -11,6 +11,7 @@ from gymnasium.utils.seeding import np_random
 
 from sims import push_tasks, scene, tasks
 from sims.make import make, make_env
+from sims.mujoco_arm import MujocoArm
 from sims.waypoints import Waypoint, waypoint_action, waypoint_reached
 
 SIMULATORS = [
@@ -245,6 +246,28 @@ def test_who_sees_the_object_moved_still_solves_the_task(arm, task):
 
 def pixels(env, bodies):
     """How many pixels of the present picture show one of ``bodies``."""
+    if isinstance(env, MujocoArm):
+        return pixels_of_mujoco(env, bodies)
+    b, drawn = env._client, []
+    draw = b.getCameraImage
+
+    def watched(*args, **settings):
+        drawn.append(draw(*args, **settings, flags=b.ER_SEGMENTATION_MASK_OBJECT_AND_LINKINDEX))
+        return drawn[-1]
+
+    b.getCameraImage = watched
+    env.camera_image("exo")
+    b.getCameraImage = draw
+    shown = np.asarray(drawn[0][4])
+    shown = shown[shown >= 0]
+    if bodies == "object":
+        return int((shown % LINK == env._object).sum())
+    names = [b.getJointInfo(env._robot, i)[12].decode() for i in range(b.getNumJoints(env._robot))]
+    links = [i + 1 for i, name in enumerate(names) if name.startswith(bodies)]
+    return int((np.isin(shown // LINK, links) & (shown % LINK == env._robot)).sum())
+
+
+def pixels_of_mujoco(env, bodies):
     renderer = env._renderer
     renderer.enable_segmentation_rendering()
     renderer.update_scene(env.data, camera="exo")
@@ -257,8 +280,10 @@ def pixels(env, bodies):
 
 GEOM = int(mujoco.mjtObj.mjOBJ_GEOM)  # pyright: ignore[reportAttributeAccessIssue]
 HAND = ("left_", "right_", "base")  # of the gripper
+LINK = 1 << 24  # PyBullet: a pixel is its body's number and this times one more than its link's
 
 
+@pytest.mark.parametrize("simulator", SIMULATORS)
 @pytest.mark.parametrize(
     ("task", "settings", "hand_seen"),
     [
@@ -272,9 +297,9 @@ HAND = ("left_", "right_", "base")  # of the gripper
     ],
 )
 def test_a_goal_picture_shows_the_object_at_its_goal_and_the_hand_where_it_is_told(
-    arm, task, settings, hand_seen
+    arm, task, settings, hand_seen, simulator
 ):
-    env = arm(task, **settings)
+    env = arm(task, simulator, **settings)
     seen = {}
     photograph = env._goal_image
 
