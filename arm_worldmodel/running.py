@@ -23,9 +23,10 @@ from arm_worldmodel.pictures.video import shots, write_animation, write_video
 from arm_worldmodel.report import wilson_95
 from robot_data.loop import Agent, EpisodeResult, StepPictures, Subscriber, run_episode
 from robot_data.pictures import read_picture
+from sims.seeds import DEVELOPMENT
 from worldmodel.progress import Progress
 
-FIRST_SEED = 50_000_000  # episodes to choose and tune on; no shipped weights have seen them
+FIRST_SEED = DEVELOPMENT.start
 MOST_FILMS = 10  # episodes whose pictures are kept
 
 

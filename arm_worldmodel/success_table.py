@@ -31,6 +31,7 @@ from arm_worldmodel.table_text import abstaining, comparisons, markdown, overvie
 from planners.load import image_size, parts_of
 from sims.make import arm_for
 from sims.parallel import Pool
+from sims.seeds import TEST
 from sims.tasks import PLACE_M, REACH_M, TASKS
 from worldmodel.models import SHIPPED, weights_hash
 from worldmodel.progress import Progress
@@ -39,7 +40,6 @@ from worldmodel.progress import Progress
 NEAR_M = {
     **dict.fromkeys(TASKS, PLACE_M), "reach": REACH_M, "reach_around": REACH_M, "grasp": 0.0,
 }
-MOST_SEEDS = 100_000  # of one set: those of the published table, or of development
 DEFAULTS = asdict(Cell("", ""))  # of every setting of a row
 Outcomes = Mapping[str, Sequence[Outcome]]  # of every run, by the name of its cell
 
@@ -86,7 +86,7 @@ def run_rows(
 def _require_seeds(log: OutcomeLog, cell: Cell, first_seed: int) -> None:
     """Raises ``ValueError`` where a log has episodes of seeds before ``first_seed`` or far beyond:
     a table of two sets of seeds, development and test, say, would be of neither."""
-    others = [o.seed for o in log.results if not 0 <= o.seed - first_seed < MOST_SEEDS]
+    others = [o.seed for o in log.results if not 0 <= o.seed - first_seed < len(TEST)]
     if others:
         raise ValueError(
             f"{log.path} has episodes of other seeds ({min(others)} to {max(others)}) than "

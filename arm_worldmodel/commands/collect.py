@@ -11,6 +11,7 @@ from sims.experts import CollectConfig
 from sims.make import GOAL_SETTINGS
 from sims.parallel import Pool, idle_workers
 from sims.scene import sizes_without
+from sims.seeds import require_recordable
 from worldmodel.progress import Progress
 
 
@@ -46,7 +47,8 @@ class Settings:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Returns the report; raises ``ValueError`` for fewer than one episode."""
+    """Returns the report; raises ``ValueError`` for fewer than one episode, and for seeds that are
+    kept for judging what is trained."""
     from arm_worldmodel.report import write_report
     from robot_data.episodes import EpisodeStore
     from sims.collect import collect, episode_name
@@ -55,6 +57,7 @@ def run(settings: Settings) -> dict[str, Any]:
         raise ValueError(f"episodes={settings.episodes}; record at least 1")
     began, frames = time.monotonic(), 0
     seeds = range(settings.first_seed, settings.first_seed + settings.episodes)
+    require_recordable(seeds)
     names = set(EpisodeStore(settings.out).names())
     held, there = len(names), sum(episode_name(seed) in names for seed in seeds)
     recorded = 0

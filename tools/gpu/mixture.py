@@ -16,6 +16,7 @@ import numpy as np
 
 from sims.config import ArmConfig
 from sims.experts import CollectConfig, make_recorder, object_of_seed, record_episode
+from sims.seeds import require_recordable
 
 BLOCK = 20  # episodes
 TURNED = {"camera_jitter_deg": 20.0, "camera_jitter_m": 0.03}
@@ -86,7 +87,9 @@ def record(job: Job, work: Path, envs: dict[tuple[str, str], Any]) -> None:
     for key in [key for key in envs if key[0] != job.kind]:
         envs.pop(key).close()
     episodes = []
-    for seed in range(job.seed, job.seed + BLOCK):
+    seeds = range(job.seed, job.seed + BLOCK)
+    require_recordable(seeds)
+    for seed in seeds:
         thing = object_of_seed(kind.collect, seed)
         if (job.kind, thing) not in envs:
             envs[job.kind, thing] = make_recorder(kind.arm, thing, kind.collect.wall)
