@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from arm_worldmodel.commands import NAMES, module_of
+from arm_worldmodel.outcomes import Outcome
 from configs.overrides import load
 from configs.settings import SettingsError
 from robot_data.episodes import EpisodeStore
@@ -33,12 +35,15 @@ ROWS = {
         "PyBullet, goal sequence": "pybullet/box/dense/planner",
         "one image without the hand in it": "tasks/hand_out-planner",
         "`servo`": "mujoco/box/dense/servo",
+        "behaviour cloning": "mujoco/box/dense/behaviour_cloning",
     },
     "docs/results.md": {
         "**planner**": "mujoco/box/dense/planner",
         "**random predictor**": "mujoco/box/dense/random_predictor",
         "**blind**": "mujoco/box/dense/blind",
+        "**shuffled actions**": "mujoco/box/dense/shuffled_actions",
         "**servo**": "mujoco/box/dense/servo",
+        "**behaviour cloning**": "mujoco/box/dense/behaviour_cloning",
         "three images": "mujoco/box/paper/planner",
         "one image": "mujoco/box/single/planner",
         "one image without the hand in it": "tasks/hand_out-planner",
@@ -55,7 +60,7 @@ BEYOND = {
     },
     "docs/results.md": {
         "**planner, one image**": "planner", "**straight**": "straight",
-        "**servo there**": "servo",
+        "**servo there**": "servo", "**blind there**": "blind",
     },
 }
 
@@ -187,3 +192,17 @@ def test_python_of_the_python_page_runs(tmp_path, monkeypatch):
     for block in blocks:
         exec(compile(block, "docs/python.md", "exec"), {})
     assert (tmp_path / "outputs/down.webp").exists()
+
+
+def test_the_pictures_of_a_task_are_of_its_first_success_and_its_first_failure():
+    def outcome(seed, success):
+        return Outcome("row", seed, 0, success, 0.01, 5, True, 0.1)
+
+    script = runpy.run_path(str(ROOT / "tools/docs/episodes.py"))
+    found = script["chosen"]([outcome(7, False), outcome(5, True), outcome(4, False)])
+    assert [(o.seed, o.success) for o in found] == [(5, True), (4, False)]
+    assert [o.seed for o in script["chosen"]([outcome(9, True)])] == [9]
+    sheets = {path.stem for path in (ROOT / "docs/episodes").glob("*.webp")}
+    page = (ROOT / "docs/tasks.md").read_text()
+    assert set(re.findall(r"\(episodes/(\w+)\.webp\)", page)) == sheets
+    assert sheets <= set(script["NAMES"])

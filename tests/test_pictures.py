@@ -559,6 +559,18 @@ def test_the_sheet_of_an_episodes_steps_stands_under_what_the_camera_then_saw():
         imagination.block_of_steps(trace())
 
 
+def test_a_step_in_which_the_agent_stood_still_has_no_rejected_candidate_on_the_sheet():
+    stood = imagined(5)
+    stood.imagined[0] = {"chosen": picture(20)}  # it searched for nothing
+    stood.imagined[3] = {"chosen": picture(23)}
+    block = imagination.block_of_steps(stood)
+    assert [int(i[0, 0, 0]) for i in block.rows["imagined: rejected candidate"]] == [
+        255, picture(41)[0, 0, 0], picture(42)[0, 0, 0], 255, picture(44)[0, 0, 0]
+    ]
+    stood.imagined = [{"chosen": picture(20 + t)} for t in range(5)]
+    assert len(imagination.block_of_steps(stood).rows) == 2
+
+
 def test_roll_outs_are_laid_out_for_the_viewer(tmp_path):
     imagination.write_rerun(tmp_path / "a.rrd", [roll_out(), roll_out()])
     reader = RrdReader(tmp_path / "a.rrd")

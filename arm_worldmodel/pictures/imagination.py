@@ -58,15 +58,17 @@ class Block:
 
 def block_of_steps(trace: Trace) -> Block:
     """At most ``MOST_COLUMNS`` steps of an agent's episode: the frame after the step, and what was
-    imagined for it.  Raises ``ValueError`` where nothing was imagined."""
+    imagined for it, blank where the agent stood still and searched for nothing.  Raises
+    ``ValueError`` where nothing was imagined."""
     if not trace.imagined:
         raise ValueError("this episode has no pictures of what was imagined")
     count = min(trace.steps, MOST_COLUMNS)
     shown = np.unique(np.linspace(0, trace.steps - 1, count).round().astype(int)).tolist()
     rows = {"camera, after the step": [trace.frames[t + 1] for t in shown]}
+    blank = np.full_like(trace.frames[0], 255)
     for key, name in STEPS.items():
-        if key in trace.imagined[0]:
-            rows[name] = [trace.imagined[t][key] for t in shown]
+        if any(key in trace.imagined[t] for t in shown):
+            rows[name] = [trace.imagined[t].get(key, blank) for t in shown]
     return Block(f"{trace.heading}: {trace.verdict}", rows, [f"step {t + 1}" for t in shown])
 
 
