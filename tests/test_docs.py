@@ -35,7 +35,7 @@ ROWS = {
         "PyBullet, goal sequence": "pybullet/box/dense/planner",
         "one image without the hand in it": "tasks/hand_out-planner",
         "`servo`": "mujoco/box/dense/servo",
-        "behaviour cloning": "mujoco/box/dense/behaviour_cloning",
+        "cloning": "mujoco/box/dense/behaviour_cloning",
     },
     "docs/results.md": {
         "**planner**": "mujoco/box/dense/planner",
