@@ -112,6 +112,8 @@ class Cell:
                 self.until("an answer of the bridge", lambda: self.link.call("stop")[0], 40.0)
                 return
             except AssertionError as error:
+                if self.processes["serve"].poll() is not None:
+                    raise  # it ended: another fault
                 why = str(error)
                 self.machine.remark("Fast DDS: a bridge started after a killed one heard nothing")
                 self.kill("serve")
